@@ -1,0 +1,80 @@
+"""What an asset or a day of it is made from, as one short hash: its inputs, its settings and its code.
+
+An asset whose recorded fingerprint equals the one computed now is not computed again. Fingerprints are chained: a table's
+own fingerprint is what its readers see, so a change anywhere upstream reaches everything downstream, and only that.
+"""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import duckdb
+
+from alignrec_assets.queries import query
+from alignrec_assets.tables import TABLES
+from alignrec_assets.warehouse import Record, read_records
+from models.files import content_hash, fingerprint
+
+PACKAGES = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Input:
+    """An asset that is read, and how far back a day of its reader looks.
+
+    ``day``: the same day; ``past``: every day up to it; ``window``: the last ``days`` days; ``whole``: the asset as it
+    stands, for unpartitioned ones.
+    """
+
+    asset: str
+    reach: Literal["day", "past", "window", "whole"] = "whole"
+    days: int = 1
+
+    def covers(self, read: date, reader: date) -> bool:
+        """Whether the reader's day looks at the given day of this input."""
+        if self.reach == "day":
+            return read == reader
+        if self.reach == "window":
+            return reader - timedelta(days=self.days) < read <= reader
+        return read <= reader
+
+
+def code_version(*modules: str, table: str | None = None) -> str:
+    """Hash of source files such as ``models/novelty.py`` and of the query of ``table``, if it has one."""
+    files = content_hash(*(PACKAGES / module for module in modules))
+    return fingerprint([files, query(table) if table else None])
+
+
+def day_fingerprints(
+    connection: duckdb.DuckDBPyConnection, days: list[date], inputs: list[Input], made_by: dict[str, Any]
+) -> dict[date, str]:
+    """Fingerprint of each day of a daily asset; ``made_by`` holds its settings and code version."""
+    versions = {entry.asset: _versions(read_records(connection, entry.asset)) for entry in inputs}
+    return {
+        day: fingerprint(
+            {"made_by": made_by, "inputs": [[e.asset, _seen(versions[e.asset], e, day)] for e in inputs]}
+        )
+        for day in days
+    }
+
+
+def whole_fingerprint(connection: duckdb.DuckDBPyConnection, inputs: list[str], made_by: dict[str, Any]) -> str:
+    """Fingerprint of an unpartitioned asset that reads every partition of its inputs."""
+    versions = [[asset, sorted(_versions(read_records(connection, asset)).items())] for asset in inputs]
+    return fingerprint({"made_by": made_by, "inputs": versions})
+
+
+def table_layout(table: str) -> list[tuple[str, str]]:
+    """Names and types of a table's columns: a part of the code that its fingerprint covers."""
+    return [(column.name, column.type) for column in TABLES[table].columns]
+
+
+def _versions(records: dict[str, Record]) -> dict[str, str]:
+    return {partition: record.data_version for partition, record in records.items()}
+
+
+def _seen(versions: dict[str, str], entry: Input, day: date) -> list[tuple[str, str]]:
+    if entry.reach == "whole":
+        return sorted(versions.items())
+    return sorted((key, version) for key, version in versions.items() if entry.covers(date.fromisoformat(key), day))

@@ -1,0 +1,19 @@
+"""The calendar of the home as Dagster partitions: one day of the log each, in UTC."""
+
+from datetime import timedelta
+
+import dagster as dg
+
+from alignrec_assets.home import Home
+from alignrec_assets.settings import CalendarSettings, load_settings
+
+
+def days_of(calendar: CalendarSettings) -> dg.DailyPartitionsDefinition:
+    """Every day of a closed log; for an open one, every day that is over."""
+    end = calendar.last_day + timedelta(days=1) if calendar.last_day else None
+    return dg.DailyPartitionsDefinition(
+        start_date=calendar.first_day.isoformat(), end_date=end.isoformat() if end else None, timezone="UTC"
+    )
+
+
+DAYS = days_of(load_settings(Home.from_environment()).calendar)

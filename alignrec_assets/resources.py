@@ -1,0 +1,41 @@
+"""The one resource of the assets: the home, with its warehouse and its settings."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dagster_duckdb import DuckDBResource
+
+from alignrec_assets.home import Home
+from alignrec_assets.settings import Settings, load_settings
+from alignrec_assets.warehouse import Warehouse
+from models.progress import Log, silent
+
+
+class HomeResource(DuckDBResource):
+    """The home whose warehouse is ``database``.
+
+    ``get_connection`` of the plain DuckDB resource takes no lock and does not close after an error; here it reads
+    through ``Warehouse``, so that an asset of your own over this resource keeps to the rules of the house.
+    """
+
+    @property
+    def home(self) -> Home:
+        """Where everything lies."""
+        return Home(Path(self.database).parent)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings as they stand now: a change needs no restart of the code location."""
+        return load_settings(self.home)
+
+    def warehouse(self, log: Log = silent) -> Warehouse:
+        """The warehouse; ``log`` is told when another process holds it."""
+        return Warehouse(self.home, log)
+
+    @contextmanager
+    def get_connection(self) -> Iterator[Any]:
+        """A read-only connection under the shared lock."""
+        with self.warehouse().reading() as connection:
+            yield connection

@@ -1,0 +1,308 @@
+"""All settings of the project, where each value comes from, and the named sizes.
+
+A value is taken from the first place that has it: an environment variable (``ALIGNREC_CANDIDATES__K=5``), the home's
+``settings.toml``, the profile named there, the default below. Only the Dagster side reads settings; ``models`` gets
+every choice as an argument.
+"""
+
+import os
+import tomllib
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomlkit
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from alignrec_assets.home import HOME_VARIABLE, Home
+from models.files import replacing
+
+ENV_PREFIX = "ALIGNREC_"
+ENV_DELIMITER = "__"
+Share = Annotated[float, Field(ge=0, le=1)]
+Tune = Annotated[str, StringConstraints(pattern=r"^(full|lora|top:[1-9][0-9]*)$")]
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the message names it, its place and what would do."""
+
+
+class Section(BaseModel):
+    """A table of ``settings.toml``; a key that nobody knows is an error, not a silent default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CalendarSettings(Section):
+    """Days of the log. Ingestion writes them; a log without ``last_day`` is open."""
+
+    first_day: date = date(2026, 1, 1)
+    last_day: date | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "CalendarSettings":
+        if self.last_day is not None and self.last_day < self.first_day:
+            raise ValueError(f"last_day {self.last_day} lies before first_day {self.first_day}")
+        return self
+
+
+class LandingSettings(Section):
+    """How landing files are read."""
+
+    rejected_share_limit: Share = 0.05
+    """A run fails when a larger share of the rows breaks the contract."""
+    attribution_hours: Annotated[float, Field(gt=0, le=24 * 30)] = 24.0
+    """Outcomes count for an impression this long."""
+
+
+class PositiveSettings(Section):
+    """When an event without ``positive`` counts as positive playback: any of these is enough."""
+
+    watch_share: Annotated[float, Field(gt=0)] | None = 0.5
+    rating_at_least: float | None = None
+    liked: bool = True
+    completed: bool = True
+    when_unknown: bool = False
+    """What an event counts as that carries no signal at all; true for logs of plays or clicks only."""
+
+
+class InterestSettings(Section):
+    """Interest clusters."""
+
+    clusters: Annotated[int, Field(ge=2, le=100_000)] = 24
+    embedding: Literal["minilm", "tfidf"] = "minilm"
+    seed: int = 1
+
+
+class HistorySettings(Section):
+    """The history S of a user."""
+
+    clusters: Annotated[int, Field(ge=1, le=8)] = 2
+    """K: how many clusters describe a user."""
+
+
+class BaseModelSettings(Section):
+    """The pretrained language model that both models start from."""
+
+    source: str | None = None
+    """A model folder or hub id; none means the embedded SmolLM2-135M-Instruct."""
+
+
+class NoveltySettings(Section):
+    """Light fine-tuning of the novelty model."""
+
+    maximum_examples: Annotated[int, Field(ge=1, lt=8000)] = 2000
+    examples_per_label_limit: Annotated[float, Field(ge=1)] = 3.0
+    """A label gets at most this many times the even share of the examples."""
+    holdout_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of users held out."""
+    tune: Tune = "full"
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-4
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    epochs: Annotated[float, Field(gt=0)] = 1.0
+    seed: int = 1
+
+
+class FeedbackSettings(Section):
+    """From impressions to scores L."""
+
+    source: Literal["logged", "random", "replay"] = "logged"
+    signal: Literal["positive", "like", "share", "completion"] = "positive"
+    window_days: Annotated[int, Field(ge=1)] = 28
+    minimum_impressions: Annotated[int, Field(ge=1)] = 5
+    minimum_users: Annotated[int, Field(ge=1)] = 3
+    normalisation: Literal["quantile", "rate"] = "quantile"
+    interval: Annotated[float, Field(gt=0, le=0.5)] = 0.05
+    """Scores are rounded to this fixed interval."""
+    replay_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Share of users whose first interactions are replayed as feedback; the others teach the novelty model."""
+
+
+class AlignmentSettings(Section):
+    """Training of the alignment model."""
+
+    holdout_share: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    """Share of histories held out, half to select the checkpoint and half to report it."""
+    minimum_histories: Annotated[int, Field(ge=2)] = 30
+    """With fewer scored histories no model is trained, and the table is planned by novelty alone."""
+    tune: Tune = "full"
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-4
+    histories_per_batch: Annotated[int, Field(ge=1)] = 8
+    epochs: Annotated[float, Field(gt=0)] = 2.0
+    evaluate_every: Annotated[int, Field(ge=1)] = 10
+    seed: int = 1
+
+
+class CandidateSettings(Section):
+    """Inference scaling: how many draws, how hot."""
+
+    k: Annotated[int, Field(ge=1, le=100)] = 3
+    """Clusters served for one history."""
+    draws_per_cluster: Annotated[int, Field(ge=1, le=1000)] = 5
+    """n = this times k."""
+    temperature: Annotated[float, Field(gt=0, le=10)] = 1.5
+    seed: int = 1
+
+
+class PublicationSettings(Section):
+    """What serving gets."""
+
+    ranking: Literal["auto", "alignment", "novelty"] = "auto"
+    """``auto`` ranks by alignment as soon as there is an alignment model, by novelty alone before."""
+    format_validity_limit: Share = 0.9
+    """A novelty model whose free samples are valid labels less often is not published."""
+
+
+PROFILES: dict[str, dict[str, dict[str, Any]]] = {
+    "demo": {},
+    "study": {
+        "interests": {"clusters": 64},
+        "novelty": {"maximum_examples": 7900},
+        "alignment": {"epochs": 4.0},
+    },
+    "reference": {
+        "interests": {"clusters": 761},
+        "novelty": {"maximum_examples": 7900},
+        "candidates": {"k": 5},
+    },
+}
+
+
+class Settings(BaseSettings):
+    """Every setting of the project."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter=ENV_DELIMITER, extra="forbid", frozen=True
+    )
+
+    profile: Literal["demo", "study", "reference"] = "demo"
+    calendar: CalendarSettings = CalendarSettings()
+    landing: LandingSettings = LandingSettings()
+    positive: PositiveSettings = PositiveSettings()
+    interests: InterestSettings = InterestSettings()
+    history: HistorySettings = HistorySettings()
+    base_model: BaseModelSettings = BaseModelSettings()
+    novelty: NoveltySettings = NoveltySettings()
+    feedback: FeedbackSettings = FeedbackSettings()
+    alignment: AlignmentSettings = AlignmentSettings()
+    candidates: CandidateSettings = CandidateSettings()
+    publication: PublicationSettings = PublicationSettings()
+
+    @model_validator(mode="after")
+    def _enough_clusters(self) -> "Settings":
+        needed = self.history.clusters + self.candidates.k
+        if self.interests.clusters < needed:
+            raise ValueError(
+                f"interests.clusters = {self.interests.clusters} is too few: history.clusters + candidates.k = {needed}"
+            )
+        return self
+
+
+def load_settings(home: Home) -> Settings:
+    """Settings of the home, checked.
+
+    Raises:
+        SettingsError: naming each wrong setting and what would do.
+    """
+    in_file = _read_toml(home.settings)
+    _refuse_unknown_variables()
+    profile = os.environ.get(f"{ENV_PREFIX}PROFILE", in_file.get("profile", "demo"))
+
+    class HomeSettings(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            """Environment over file over profile."""
+            return env_settings, TomlConfigSettingsSource(settings_cls, home.settings), init_settings
+
+    sizes: dict[str, Any] = PROFILES.get(str(profile), {})
+    try:
+        return HomeSettings(**sizes)
+    except ValidationError as error:
+        raise SettingsError(_explain(error, home.settings)) from error
+
+
+def describe_settings(home: Home) -> list[tuple[str, Any, str]]:
+    """(name, value, origin) of every setting; the origin is default, profile, ``settings.toml`` or the variable."""
+    settings = load_settings(home)
+    in_file = _read_toml(home.settings)
+    in_profile = PROFILES[settings.profile]
+    rows: list[tuple[str, Any, str]] = []
+    for section, value in settings:
+        entries = dict(value) if isinstance(value, Section) else {"": value}
+        for key, entry in entries.items():
+            name = f"{section}.{key}" if key else section
+            rows.append((name, entry, _origin(name, in_file, in_profile, settings.profile)))
+    return rows
+
+
+def update_settings_file(home: Home, values: dict[str, dict[str, Any]]) -> None:
+    """Set values in the home's ``settings.toml``; everything else in it, comments included, stays."""
+    document = tomlkit.parse(home.settings.read_text(encoding="utf-8") if home.settings.exists() else "")
+    for section, entries in values.items():
+        if section not in document:
+            document.add(section, tomlkit.table())
+        table: Any = document[section]
+        for key, value in entries.items():
+            table[key] = value
+    with replacing(home.settings) as partial:
+        partial.write_text(tomlkit.dumps(document), encoding="utf-8")
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}. Mend that line, or move the file away.") from error
+
+
+def _variable(name: str) -> str:
+    return ENV_PREFIX + name.replace(".", ENV_DELIMITER).upper()
+
+
+def _refuse_unknown_variables() -> None:
+    """A misspelt variable would be ignored without a word, and the run would use a default."""
+    known = {HOME_VARIABLE}
+    for section, field in Settings.model_fields.items():
+        nested = field.annotation
+        if isinstance(nested, type) and issubclass(nested, Section):
+            known.update(_variable(f"{section}.{key}") for key in nested.model_fields)
+        known.add(_variable(section))
+    unknown = sorted(name for name in os.environ if name.startswith(ENV_PREFIX) and name.upper() not in known)
+    if unknown:
+        raise SettingsError(
+            f"unknown environment variable {', '.join(unknown)}: `alignrec settings` lists every name, "
+            "for instance ALIGNREC_CANDIDATES__K for candidates.k"
+        )
+
+
+def _origin(name: str, in_file: dict[str, Any], in_profile: dict[str, dict[str, Any]], profile: str) -> str:
+    section, _, key = name.partition(".")
+    variables = {_variable(name), _variable(section)}
+    for variable in os.environ:
+        if variable.upper() in variables:
+            return f"environment {variable}"
+    if (key in in_file.get(section, {})) if key else section in in_file:
+        return "settings.toml"
+    if key in in_profile.get(section, {}):
+        return f"profile {profile}"
+    return "default"
+
+
+def _explain(error: ValidationError, path: Path) -> str:
+    lines = []
+    for problem in error.errors():
+        name = ".".join(str(part) for part in problem["loc"])
+        shown = "" if isinstance(problem["input"], dict) else f" (it is {problem['input']!r})"
+        lines.append(f"setting {name or 'combination'}: {problem['msg']}{shown}")
+    place = f"{path} or an environment variable {ENV_PREFIX}<SECTION>__<NAME>"
+    return "; ".join(lines) + f". Mend it in {place}; `alignrec settings` lists all."

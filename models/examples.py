@@ -1,0 +1,71 @@
+"""Which rows the two language models learn from, and which are held out.
+
+Rows are chosen and split by a seeded hash of what identifies them, never by their place in a frame, so the same log gives
+the same sets in whatever order it is read.
+"""
+
+import hashlib
+from collections.abc import Hashable, Sequence
+
+import polars as pl
+
+
+def choose_novelty_examples(
+    transitions: pl.DataFrame, maximum: int, label_limit: float, holdout_share: float, seed: int
+) -> pl.DataFrame:
+    """Choose diverse novel transitions, with a holdout by user.
+
+    Every target label fills up evenly, one example each in turn, until ``maximum`` is reached; no label gets more than
+    ``label_limit`` times the even share, so that popular clusters do not drown the rest. The holdout is a sample of the
+    held-out users' transitions as they came, a fifth of ``maximum`` at most: it measures the platform as it is.
+
+    Args:
+        transitions: user_id, history, cluster_id, one row per novel transition.
+        maximum: training examples at most.
+        label_limit: a label's examples at most, in units of maximum / labels; 1 or more.
+        holdout_share: share of users held out, in (0, 1).
+        seed: of the hash that orders rows and users.
+
+    Returns:
+        The chosen rows with a column split, ``train`` or ``holdout``.
+    """
+    held_out = pl.Series([_uniform(user, seed) < holdout_share for user in transitions["user_id"]], dtype=pl.Boolean)
+    order = pl.Series(
+        [_uniform(row, seed) for row in zip(*(transitions[name].to_list() for name in _ROW), strict=True)],
+        dtype=pl.Float64,
+    )
+    rows = transitions.with_columns(held_out.alias("held_out"), order.alias("order"))
+    training = rows.filter(~pl.col("held_out")).with_columns(
+        pl.col("order").rank("ordinal").over("cluster_id").alias("turn")
+    )
+    labels = max(training["cluster_id"].n_unique(), 1)
+    cap = max(1, int(label_limit * maximum / labels))
+    chosen = training.filter(pl.col("turn") <= cap).sort("turn", "order").head(maximum)
+    holdout = rows.filter("held_out").sort("order").head(max(1, maximum // 5))
+    return pl.concat(
+        [
+            chosen.select(*transitions.columns, pl.lit("train").alias("split")),
+            holdout.select(*transitions.columns, pl.lit("holdout").alias("split")),
+        ]
+    )
+
+
+def split_histories(histories: Sequence[Sequence[int]], holdout_share: float, seed: int) -> list[str]:
+    """``train``, ``validation`` or ``test`` for each history; equal histories always get the same split.
+
+    Half of the holdout selects the checkpoint, the other half reports it: a figure that was maximised is no estimate.
+    """
+    splits = []
+    for history in histories:
+        place = _uniform(tuple(history), seed)
+        splits.append("test" if place < holdout_share / 2 else "validation" if place < holdout_share else "train")
+    return splits
+
+
+_ROW = ("user_id", "history", "cluster_id")
+
+
+def _uniform(value: Hashable | list[int] | tuple[object, ...], seed: int) -> float:
+    """A number in [0, 1) that depends on the value and the seed alone."""
+    digest = hashlib.blake2b(repr((seed, value)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest) / 2.0**64

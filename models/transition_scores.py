@@ -1,0 +1,326 @@
+"""From counted feedback cells (history S, cluster C) to training scores L: filter, shrink, normalise, round.
+
+One row of a frame of cells is one transition (S, C): ``history`` (list of cluster ids), ``cluster_id``,
+``impressions``, ``users`` (distinct) and ``positives`` (impressions with the signal). Nothing here knows which signal
+is counted. Metrics never use these scores as truth: they compare with the raw rate of held-out cells.
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize
+from scipy.special import betaln, expit, logit
+from scipy.stats import beta as beta_distribution
+
+Array = NDArray[np.float64]
+Method = Literal["quantile", "rate"]
+
+# The strength of a prior, in impressions. Below the least a prior says nothing; above the most it overrules any cell.
+LEAST_CONCENTRATION, MOST_CONCENTRATION = 0.5, 1e5
+# The strength assumed where the data cannot show one: a single cell, or no positive (or no negative) at all.
+ASSUMED_CONCENTRATION = 10.0
+CREDIBLE_MASS = 0.90
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """How cells become scores.
+
+    Attributes:
+        minimum_impressions: a cell with fewer impressions is dropped, however small the log.
+        minimum_share_of_mean: a cell with fewer impressions than this share of the mean cell is dropped too: the bar
+            rises with the log, so that twice the traffic keeps the same cells.
+        minimum_users: a cell with fewer distinct users is dropped.
+        method: normalisation, see ``normalise``.
+        interval: scores are rounded to multiples of this.
+    """
+
+    minimum_impressions: int = 5
+    minimum_share_of_mean: float = 0.2
+    minimum_users: int = 3
+    method: Method = "quantile"
+    interval: float = 0.05
+
+
+@dataclass(frozen=True)
+class FilteredCells:
+    """The cells with enough feedback, the bars they passed, and the shares of cells and impressions that survive.
+
+    The shares are None where there was nothing to filter.
+    """
+
+    kept: pl.DataFrame
+    minimum_impressions: int
+    minimum_users: int
+    cell_share: float | None
+    impression_share: float | None
+
+
+def filter_cells(
+    cells: pl.DataFrame, minimum_impressions: int, minimum_users: int, minimum_share_of_mean: float
+) -> FilteredCells:
+    """Keep cells with at least m impressions and ``minimum_users`` distinct users.
+
+    m = max(``minimum_impressions``, ceil(``minimum_share_of_mean`` * mean impressions of a cell)).
+    """
+    mean = float(np.mean(cells["impressions"].to_numpy())) if cells.height else 0.0
+    # The tolerance keeps 0.1 * 30 from asking for 4 impressions.
+    bar = max(minimum_impressions, math.ceil(minimum_share_of_mean * mean - 1e-9))
+    kept = cells.filter((pl.col("impressions") >= bar) & (pl.col("users") >= minimum_users))
+    impressions = int(cells["impressions"].sum())
+    return FilteredCells(
+        kept=kept,
+        minimum_impressions=bar,
+        minimum_users=minimum_users,
+        cell_share=kept.height / cells.height if cells.height else None,
+        impression_share=int(kept["impressions"].sum()) / impressions if impressions else None,
+    )
+
+
+@dataclass(frozen=True)
+class BetaPrior:
+    """A beta distribution of rates, as mean and concentration (alpha + beta, in impressions).
+
+    ``note`` is empty after a fit, else says why the data could not show a prior and what was assumed.
+    """
+
+    mean: float
+    concentration: float
+    note: str = ""
+
+    @property
+    def alpha(self) -> float:
+        """Pseudo-count of positives."""
+        return self.mean * self.concentration
+
+    @property
+    def beta(self) -> float:
+        """Pseudo-count of impressions that were not positive."""
+        return (1.0 - self.mean) * self.concentration
+
+
+def log_likelihood(positives: ArrayLike, impressions: ArrayLike, mean: ArrayLike, concentration: float) -> float:
+    """Beta-binomial log likelihood without its binomial coefficients (constant in the parameters).
+
+    log B(y + alpha, n - y + beta) - log B(alpha, beta), summed; see Gelman et al., Bayesian Data Analysis, section 5.3.
+    Counts need not be integers.
+    """
+    y, n, mu = (np.asarray(values, dtype=np.float64) for values in (positives, impressions, mean))
+    alpha, beta = mu * concentration, (1.0 - mu) * concentration
+    return float(np.sum(betaln(y + alpha, n - y + beta) - betaln(alpha, beta)))
+
+
+def fit_beta_prior(positives: ArrayLike, impressions: ArrayLike) -> BetaPrior:
+    """Fit the beta prior of cells' rates by maximum likelihood of the beta-binomial (over mean and concentration).
+
+    The concentration stays within 0.5 and 100,000 impressions: cells that differ no more than coin flips have no finite
+    maximum. Without cells the prior is uniform; a single cell, and cells without a positive or without a negative,
+    show no spread: the mean is then Jeffreys' (y + 1/2) / (n + 1) and the concentration 10 impressions; ``note`` tells.
+    """
+    y, n = np.asarray(positives, dtype=np.float64), np.asarray(impressions, dtype=np.float64)
+    y, n = y[n > 0], n[n > 0]
+    total = float(n.sum())
+    pooled = (float(y.sum()) + 0.5) / (total + 1.0)
+    if len(n) == 0:
+        return BetaPrior(0.5, 2.0, "no cells with impressions: the uniform prior is assumed")
+    if len(n) == 1:
+        return BetaPrior(pooled, ASSUMED_CONCENTRATION, "one cell shows no spread: 10 impressions assumed")
+    if y.sum() == 0 or y.sum() == total:
+        which = "no positive" if y.sum() == 0 else "nothing but positives"
+        return BetaPrior(pooled, ASSUMED_CONCENTRATION, f"{which} in any cell: 10 impressions assumed")
+
+    def loss(parameters: Array) -> float:
+        return -log_likelihood(y, n, expit(parameters[0]), float(np.exp(parameters[1])))
+
+    start = np.array([logit(pooled), math.log(ASSUMED_CONCENTRATION)])
+    bounds = [(-15.0, 15.0), (math.log(LEAST_CONCENTRATION), math.log(MOST_CONCENTRATION))]
+    best = minimize(loss, start, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12})
+    return BetaPrior(float(expit(best.x[0])), float(np.exp(best.x[1])))
+
+
+def fit_concentration(positives: ArrayLike, impressions: ArrayLike, means: ArrayLike) -> float:
+    """Fit the one concentration of cells whose prior means are given, by maximum likelihood within the same bounds."""
+    y, n = np.asarray(positives, dtype=np.float64), np.asarray(impressions, dtype=np.float64)
+    if len(n) < 2 or y.sum() == 0 or y.sum() == n.sum():
+        return ASSUMED_CONCENTRATION
+    best = minimize(
+        lambda parameters: -log_likelihood(y, n, means, float(np.exp(parameters[0]))),
+        np.array([math.log(ASSUMED_CONCENTRATION)]),
+        method="L-BFGS-B",
+        bounds=[(math.log(LEAST_CONCENTRATION), math.log(MOST_CONCENTRATION))],
+        options={"ftol": 1e-12},
+    )
+    return float(np.exp(best.x[0]))
+
+
+@dataclass(frozen=True)
+class ClusterPriors:
+    """Prior means per cluster, the hyper-prior they are shrunk to, and the concentration of cells around them."""
+
+    hyper_prior: BetaPrior
+    cluster_means: dict[int, float]
+    concentration: float
+
+    def means(self, cluster_ids: Sequence[int]) -> Array:
+        """Prior mean of each cluster; a cluster without feedback has the hyper-prior's mean."""
+        return np.array([self.cluster_means.get(cluster, self.hyper_prior.mean) for cluster in cluster_ids])
+
+
+def fit_cluster_priors(cells: pl.DataFrame) -> ClusterPriors:
+    """Fit the two levels of the prior: clusters under one hyper-prior, cells around their cluster.
+
+    1. kappa_0: the concentration of all cells under one global beta prior. A cell of n impressions tells of its cluster
+       as much as e = n (kappa_0 + 1) / (n + kappa_0) independent impressions do (the beta-binomial's design effect): a
+       few huge cells must not pass for certainty about the cluster.
+    2. The hyper-prior Beta(mu tau, (1 - mu) tau): a beta-binomial fit to the clusters' effective totals (E, Y). The
+       prior mean of a cluster is its posterior mean (Y + mu tau) / (E + tau).
+    3. The concentration of cells around their cluster's prior mean, one for all clusters.
+    """
+    n = cells["impressions"].to_numpy().astype(np.float64)
+    y = cells["positives"].to_numpy().astype(np.float64)
+    kappa = fit_beta_prior(y, n).concentration
+    effective = n * (kappa + 1.0) / (n + kappa)
+    clusters, inverse = np.unique(cells["cluster_id"].to_numpy(), return_inverse=True)
+    effective_impressions = np.bincount(inverse, weights=effective, minlength=len(clusters))
+    effective_positives = np.bincount(inverse, weights=effective * y / n, minlength=len(clusters))
+    hyper = fit_beta_prior(effective_positives, effective_impressions)
+    means = (effective_positives + hyper.alpha) / (effective_impressions + hyper.concentration)
+    return ClusterPriors(
+        hyper_prior=hyper,
+        cluster_means={int(cluster): float(mean) for cluster, mean in zip(clusters, means, strict=True)},
+        concentration=fit_concentration(y, n, means[inverse]),
+    )
+
+
+def shrink(cells: pl.DataFrame, priors: ClusterPriors) -> pl.DataFrame:
+    """Add ``raw_rate``, ``prior_rate``, ``shrunk_rate`` (posterior mean), ``lower`` and ``upper`` (central 90%).
+
+    The posterior of a cell is Beta(kappa m + y, kappa (1 - m) + n - y), m being its cluster's prior mean.
+    """
+    n = cells["impressions"].to_numpy().astype(np.float64)
+    y = cells["positives"].to_numpy().astype(np.float64)
+    prior = priors.means(cells["cluster_id"].to_list())
+    alpha, beta = prior * priors.concentration + y, (1.0 - prior) * priors.concentration + n - y
+    tail = (1.0 - CREDIBLE_MASS) / 2.0
+    return cells.with_columns(
+        pl.Series("raw_rate", y / n, dtype=pl.Float64),
+        pl.Series("prior_rate", prior, dtype=pl.Float64),
+        pl.Series("shrunk_rate", alpha / (alpha + beta), dtype=pl.Float64),
+        pl.Series("lower", beta_distribution.ppf(tail, alpha, beta), dtype=pl.Float64),
+        pl.Series("upper", beta_distribution.ppf(1.0 - tail, alpha, beta), dtype=pl.Float64),
+    )
+
+
+def normalise(values: Array, reference: Array, weights: Array, method: Method = "quantile") -> Array:
+    """Bring rates to one scale in [0, 1] by one monotone map.
+
+    ``quantile``: the weighted mid-rank distribution function of the reference, F(x) = (W(< x) + W(= x) / 2) / W, with
+    the reference cells' impressions as weights: the score of a cell is the share of impressions in worse cells, with
+    its equals counted by half. Between two reference rates F is interpolated linearly; outside it stays at its ends.
+    ``rate``: the rate itself.
+
+    Raises:
+        ValueError: for another method, or a quantile map without reference cells to fit on.
+    """
+    if method == "rate":
+        return values
+    if method != "quantile":
+        raise ValueError(f"unknown normalisation {method!r}: use 'quantile' or 'rate'")
+    if len(reference) == 0:
+        raise ValueError("the quantile map has no reference cells to fit on")
+    knots, inverse = np.unique(reference, return_inverse=True)
+    mass = np.bincount(inverse, weights=weights, minlength=len(knots))
+    mid_ranks = (np.cumsum(mass) - mass / 2.0) / mass.sum()
+    scores: Array = np.interp(values, knots, mid_ranks)
+    return scores
+
+
+def round_to_interval(scores: Array, interval: float) -> Array:
+    """Round scores in [0, 1] to the nearest multiple of ``interval``, halves upwards.
+
+    Raises:
+        ValueError: when the interval is not in (0, 1].
+    """
+    if not 0.0 < interval <= 1.0:
+        raise ValueError(f"the rounding interval is {interval}; it must be above 0 and at most 1")
+    # A score such as 0.075 / 0.05 may fall a hair short of its half; ten digits are exact enough for any score.
+    steps = np.floor(np.round(scores / interval, 10) + 0.5)
+    return np.clip(np.round(steps * interval, 10), 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class TransitionScores:
+    """The scored cells, and what a reader must know to judge them.
+
+    ``scores`` has the columns history, cluster_id, impressions, users, positives, raw_rate, prior_rate, shrunk_rate,
+    lower, upper, score (and ``split`` where the cells had it), in the order of the cells. ``notes`` names every
+    degenerate case that was met.
+    """
+
+    scores: pl.DataFrame
+    filtered: FilteredCells
+    priors: ClusterPriors
+    notes: list[str]
+
+
+def transition_scores(cells: pl.DataFrame, options: ScoreOptions) -> TransitionScores:
+    """Turn counted cells into scores: filter, shrink, normalise, round.
+
+    Where cells carry a column ``split``, priors and the quantile map are fitted on its ``train`` rows alone, so that no
+    held-out feedback leaks into training scores. Intervals overlap by design: they are per cell, not simultaneous.
+
+    Raises:
+        ValueError: when a cell has more positives than impressions, or a negative count.
+    """
+    counts = cells.select("impressions", "users", "positives")
+    bad = counts.filter((pl.col("positives") > pl.col("impressions")) | (pl.min_horizontal(pl.all()) < 0))
+    if bad.height:
+        raise ValueError(f"{bad.height} cells have more positives than impressions, or a negative count: {bad.row(0)}")
+    # A cell needs an impression to have a rate at all.
+    filtered = filter_cells(
+        cells, max(options.minimum_impressions, 1), options.minimum_users, options.minimum_share_of_mean
+    )
+    kept = filtered.kept
+    fitted = kept.filter(pl.col("split") == "train") if "split" in kept.columns else kept
+    priors = fit_cluster_priors(fitted)
+    shrunk = shrink(kept, priors)
+    reference = shrink(fitted, priors)
+    notes = [priors.hyper_prior.note] if priors.hyper_prior.note else []
+    if not cells.height:
+        notes.append("no cells: nothing was counted yet")
+    elif not kept.height:
+        notes.append(f"none of {cells.height} cells has {filtered.minimum_impressions} impressions and enough users")
+    rates = shrunk["shrunk_rate"].to_numpy()
+    method: Method = options.method if reference.height else "rate"
+    weights = reference["impressions"].to_numpy().astype(np.float64)
+    scores = round_to_interval(normalise(rates, reference["shrunk_rate"].to_numpy(), weights, method), options.interval)
+    return TransitionScores(shrunk.with_columns(pl.Series("score", scores, dtype=pl.Float64)), filtered, priors, notes)
+
+
+def split_histories(
+    histories: Sequence[Sequence[int]], validation_share: float, test_share: float, seed: int
+) -> list[str]:
+    """Assign each history, as a set, to ``train``, ``validation`` or ``test``.
+
+    The choice is a stable hash of the seed and the cluster ids: it does not change when other histories come or go.
+
+    Raises:
+        ValueError: when the shares leave nothing to train on.
+    """
+    if min(validation_share, test_share) < 0.0 or validation_share + test_share >= 1.0:
+        raise ValueError(f"shares of {validation_share} and {test_share} leave no history to train on")
+
+    def split(history: Sequence[int]) -> str:
+        text = f"{seed}:{','.join(map(str, sorted(history)))}"
+        place = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) / 2**64
+        if place < test_share:
+            return "test"
+        return "validation" if place < test_share + validation_share else "train"
+
+    return [split(history) for history in histories]

@@ -1,0 +1,203 @@
+"""The published transition table: written whole, checked, made current by one rename, and looked up.
+
+Serving reads nothing but these files, so this module imports neither torch nor dagster and opens no database.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from models.files import content_hash, fingerprint, new_folder, replacing
+
+TABLE_FILE = "transition_table.parquet"
+CLUSTERS_FILE = "clusters.parquet"
+MANIFEST_FILE = "manifest.json"
+CURRENT_FILE = "CURRENT"
+FORMAT_VERSION = 1
+
+
+class TransitionTableError(ValueError):
+    """The published files or the question are not usable; the message names the file or the cluster, and the mend."""
+
+
+@dataclass(frozen=True)
+class PlannedCluster:
+    """One cluster planned for a history."""
+
+    rank: int
+    cluster_id: int
+    label: str
+    alignment_score: float | None
+    novelty_probability: float
+    propensity: float
+
+
+@dataclass(frozen=True)
+class TransitionTable:
+    """One published version, opened for look-ups."""
+
+    version: str
+    manifest: dict[str, Any]
+    rows: pl.DataFrame
+    clusters: pl.DataFrame
+
+    @classmethod
+    def open(cls, published: Path, version: str | None = None) -> "TransitionTable":
+        """Open the current version, or the one named.
+
+        Args:
+            published: the folder ``published`` of a home.
+            version: a version's id; by default what ``CURRENT`` names.
+
+        Raises:
+            TransitionTableError: nothing is published, or files are missing, changed or of a newer format.
+        """
+        name = version or current_version(published)
+        folder = published / name
+        manifest = verify(folder)
+        return cls(name, manifest, pl.read_parquet(folder / TABLE_FILE), pl.read_parquet(folder / CLUSTERS_FILE))
+
+    @cached_property
+    def labels(self) -> dict[int, str]:
+        """Label of every cluster id."""
+        return dict(zip(self.clusters["cluster_id"].to_list(), self.clusters["label"].to_list(), strict=True))
+
+    def cluster_id(self, cluster: str | int) -> int:
+        """Cluster id of an id, a whole label, or a part of one label that no other label contains.
+
+        Raises:
+            TransitionTableError: no such cluster, or more than one.
+        """
+        text = str(cluster).strip().lower()
+        if text.isdecimal():
+            if int(text) in self.labels:
+                return int(text)
+            raise TransitionTableError(f"there is no cluster {text}: ids run from 0 to {max(self.labels)}")
+        exact = [key for key, label in self.labels.items() if label.lower() == text]
+        matching = exact or [key for key, label in self.labels.items() if text and text in label.lower()]
+        if len(matching) == 1:
+            return matching[0]
+        if not matching:
+            known = "; ".join(list(self.labels.values())[:5])
+            raise TransitionTableError(f"no cluster is labelled {cluster!r}: labels are such as {known}")
+        several = "; ".join(f"{key} ({self.labels[key]})" for key in matching)
+        raise TransitionTableError(f"{cluster!r} is in several labels: name one by its id, {several}")
+
+    def lookup(self, clusters: Sequence[str | int]) -> list[PlannedCluster]:
+        """Planned clusters for a history given as ids or labels, in any order, best first.
+
+        Raises:
+            TransitionTableError: an unknown cluster, one named twice, or a history of the wrong length.
+        """
+        history = sorted(self.cluster_id(cluster) for cluster in clusters)
+        repeated = sorted({key for key in history if history.count(key) > 1})
+        if repeated:
+            raise TransitionTableError(
+                f"cluster {repeated[0]} ({self.labels[repeated[0]]}) is named twice: a history holds distinct clusters"
+            )
+        length = int(self.manifest["history_clusters"])
+        if len(history) != length:
+            raise TransitionTableError(f"this table takes histories of {length} clusters, {len(history)} were named")
+        rows = self.rows.filter(pl.col("history") == pl.lit(history, dtype=pl.List(pl.Int32))).sort("rank")
+        return [
+            PlannedCluster(label=self.labels[row["cluster_id"]], **row) for row in rows.drop("history").to_dicts()
+        ]
+
+
+def current_version(published: Path) -> str:
+    """The version that serving reads.
+
+    Raises:
+        TransitionTableError: nothing has been published yet.
+    """
+    pointer = published / CURRENT_FILE
+    lines = pointer.read_text(encoding="utf-8").splitlines() if pointer.is_file() else []
+    if not lines:
+        raise TransitionTableError(f"nothing is published yet: {pointer} does not exist. `alignrec run` publishes.")
+    return lines[0].strip()
+
+
+def publish(published: Path, rows: pl.DataFrame, clusters: pl.DataFrame, manifest: dict[str, Any]) -> str:
+    """Write a version whole, check it, and make it current; the same content gives the same version.
+
+    Args:
+        published: the folder ``published`` of a home.
+        rows: history, rank, cluster_id, alignment_score, novelty_probability, propensity.
+        clusters: cluster_id, label, readable.
+        manifest: what made the table; ``made_at`` and ``replaces`` do not count as content.
+
+    Returns:
+        The version's id.
+
+    Raises:
+        TransitionTableError: the rows are not a whole table.
+    """
+    _check_rows(rows, clusters)
+    with new_folder(published / ".next") as folder:
+        rows.write_parquet(folder / TABLE_FILE)
+        clusters.write_parquet(folder / CLUSTERS_FILE)
+        hashes = {name: content_hash(folder / name) for name in (TABLE_FILE, CLUSTERS_FILE)}
+        content = {key: value for key, value in manifest.items() if key not in ("made_at", "replaces")}
+        version = fingerprint({"files": hashes, "manifest": content})
+        whole = {"format_version": FORMAT_VERSION, "version": version, "files": hashes, **manifest}
+        (folder / MANIFEST_FILE).write_text(json.dumps(whole, indent=2, default=str) + "\n", encoding="utf-8")
+    if (published / version).exists():
+        verify(published / version)
+    else:
+        (published / ".next").rename(published / version)
+        verify(published / version)
+    make_current(published, version)
+    return version
+
+
+def make_current(published: Path, version: str) -> None:
+    """Point ``CURRENT`` at a version by one atomic rename; also how a table is rolled back.
+
+    Raises:
+        TransitionTableError: the version is missing or damaged.
+    """
+    verify(published / version)
+    with replacing(published / CURRENT_FILE) as partial:
+        partial.write_text(f"{version}\n", encoding="utf-8")
+
+
+def verify(folder: Path) -> dict[str, Any]:
+    """Check a version's files against its manifest and return the manifest.
+
+    Raises:
+        TransitionTableError: a file is missing, changed, or of a newer format.
+    """
+    path = folder / MANIFEST_FILE
+    if not path.is_file():
+        raise TransitionTableError(f"{path} is missing: publish again with `alignrec run`, or roll back to another version")
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise TransitionTableError(f"{path} is damaged ({error}): roll back to another version") from error
+    if manifest.get("format_version", 0) > FORMAT_VERSION:
+        raise TransitionTableError(
+            f"{path} has format {manifest['format_version']}, this alignrec knows formats up to {FORMAT_VERSION}: upgrade it"
+        )
+    for name, expected in manifest["files"].items():
+        file = folder / name
+        if not file.is_file() or content_hash(file) != expected:
+            raise TransitionTableError(f"{file} is missing or was changed since its publication: roll back or publish again")
+    return manifest
+
+
+def _check_rows(rows: pl.DataFrame, clusters: pl.DataFrame) -> None:
+    if rows.is_empty():
+        raise TransitionTableError("the table has no rows: there were no candidates to publish")
+    known = set(clusters["cluster_id"].to_list())
+    if not set(rows["cluster_id"].to_list()) <= known:
+        raise TransitionTableError("the table plans a cluster that the taxonomy does not have: run the candidates again")
+    own = rows.filter(pl.col("history").list.contains(pl.col("cluster_id")))
+    if own.height:
+        raise TransitionTableError(f"the table plans a cluster of the history itself: {own.row(0, named=True)}")
+    if rows.select(pl.struct("history", "cluster_id").is_duplicated().any()).item():
+        raise TransitionTableError("the table plans a cluster twice for one history")
