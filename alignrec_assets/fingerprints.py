@@ -52,9 +52,7 @@ def day_fingerprints(
     """Fingerprint of each day of a daily asset; ``made_by`` holds its settings and code version."""
     versions = {entry.asset: _versions(read_records(connection, entry.asset)) for entry in inputs}
     return {
-        day: fingerprint(
-            {"made_by": made_by, "inputs": [[e.asset, _seen(versions[e.asset], e, day)] for e in inputs]}
-        )
+        day: fingerprint({"made_by": made_by, "inputs": [[e.asset, _seen(versions[e.asset], e, day)] for e in inputs]})
         for day in days
     }
 

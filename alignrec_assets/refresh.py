@@ -48,7 +48,9 @@ class Checkpoint:
         return dict(self.manifest["figures"])
 
 
-def daily_asset(table: str, *, code: str, kinds: set[str], deps: list[Any], partitions: dg.PartitionsDefinition) -> Facts:
+def daily_asset(
+    table: str, *, code: str, kinds: set[str], deps: list[Any], partitions: dg.PartitionsDefinition
+) -> Facts:
     """Arguments of ``dg.asset`` for a daily table: a range of days runs as one."""
     return {
         **table_asset(table, code=code, kinds=kinds, deps=deps, selection="days"),
@@ -113,6 +115,7 @@ def refresh_days(
         pending = [day for day in days if not _is_current(recorded.get(day.isoformat()), wanted[day])]
         if pending:
             built = build(connection, pending)
+            wanted = fingerprints(connection, pending)  # again: what was rejected tells what the day depends on
             records = {day.isoformat(): Record(wanted[day], rows, facts) for day, (rows, facts) in built.items()}
             write_records(connection, table, records)
             recorded |= records
@@ -192,7 +195,9 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         raise StaleCheckpointError(f"{folder} holds no {MANIFEST}: {mend}")
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     if manifest["format_version"] > FORMAT_VERSION:
-        raise StaleCheckpointError(f"{folder} has format {manifest['format_version']}, newer than this alignrec: upgrade it")
+        raise StaleCheckpointError(
+            f"{folder} has format {manifest['format_version']}, newer than this alignrec: upgrade it"
+        )
     if content_hash(*_content(folder)) != manifest["content_hash"]:
         raise StaleCheckpointError(f"{folder} was changed since it was made: {mend}")
     return Checkpoint(folder, manifest)

@@ -100,7 +100,7 @@ class NoveltySettings(Section):
     tune: Tune = "full"
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-4
     batch_size: Annotated[int, Field(ge=1)] = 32
-    epochs: Annotated[float, Field(gt=0)] = 1.0
+    epochs: Annotated[int, Field(ge=1)] = 1
     seed: int = 1
 
 
@@ -111,6 +111,8 @@ class FeedbackSettings(Section):
     signal: Literal["positive", "like", "share", "completion"] = "positive"
     window_days: Annotated[int, Field(ge=1)] = 28
     minimum_impressions: Annotated[int, Field(ge=1)] = 5
+    minimum_share_of_mean: Annotated[float, Field(ge=0)] = 0.2
+    """A cell with fewer impressions than this share of the mean cell is dropped too: the bar rises with the log."""
     minimum_users: Annotated[int, Field(ge=1)] = 3
     normalisation: Literal["quantile", "rate"] = "quantile"
     interval: Annotated[float, Field(gt=0, le=0.5)] = 0.05
@@ -129,7 +131,7 @@ class AlignmentSettings(Section):
     tune: Tune = "full"
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-4
     histories_per_batch: Annotated[int, Field(ge=1)] = 8
-    epochs: Annotated[float, Field(gt=0)] = 2.0
+    steps: Annotated[int, Field(ge=1)] = 60
     evaluate_every: Annotated[int, Field(ge=1)] = 10
     seed: int = 1
 
@@ -159,7 +161,7 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     "study": {
         "interests": {"clusters": 64},
         "novelty": {"maximum_examples": 7900},
-        "alignment": {"epochs": 4.0},
+        "alignment": {"steps": 600},
     },
     "reference": {
         "interests": {"clusters": 761},

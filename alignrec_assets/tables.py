@@ -59,8 +59,12 @@ SIGNALS = (
     Column("skips", "BIGINT", "impressions skipped"),
 )
 USERS = Column("users", "BIGINT", "distinct users")
-PROBABILITY = Column("novelty_probability", "DOUBLE", "label probability of the novelty model at the sampling temperature")
-ALIGNMENT = Column("alignment_score", "DOUBLE", "predicted score of the alignment model; null where none was trained yet")
+PROBABILITY = Column(
+    "novelty_probability", "DOUBLE", "label probability of the novelty model at the sampling temperature"
+)
+ALIGNMENT = Column(
+    "alignment_score", "DOUBLE", "predicted score of the alignment model; null where none was trained yet"
+)
 FINGERPRINT = Column("fingerprint", "VARCHAR", "hash of the inputs, settings and code that made it")
 
 _ALL = (

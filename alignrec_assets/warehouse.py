@@ -147,7 +147,9 @@ def _check_format(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         )
 
 
-def read_frame(connection: duckdb.DuckDBPyConnection, sql: str, parameters: dict[str, Any] | None = None) -> pl.DataFrame:
+def read_frame(
+    connection: duckdb.DuckDBPyConnection, sql: str, parameters: dict[str, Any] | None = None
+) -> pl.DataFrame:
     """Run a query and return its rows as a polars frame."""
     return connection.sql(sql, params=parameters).pl() if parameters else connection.sql(sql).pl()
 
@@ -181,7 +183,9 @@ def replace_days(
 
     The query sees the days in the temporary table ``wanted_days`` and must return no other day.
     """
-    connection.execute("CREATE OR REPLACE TEMP TABLE wanted_days AS SELECT unnest($days::DATE[]) AS day", {"days": days})
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE wanted_days AS SELECT unnest($days::DATE[]) AS day", {"days": days}
+    )
     connection.execute(f"DELETE FROM {table} WHERE day IN (FROM wanted_days)")
     connection.execute(f"INSERT INTO {table} BY NAME {query(table)}", parameters)
     counted = connection.execute(f"FROM {table} SELECT day, count(*) WHERE day IN (FROM wanted_days) GROUP BY day")

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from models.progress import Log, Progress, silent
 
@@ -23,6 +23,7 @@ BALANCING_ROUNDS = 30
 REFINING_STEPS = 5
 SAMPLE_PER_CLUSTER = 256  # items per centroid that fitting looks at; more moves centroids by less than the noise
 BATCH = 16_384
+_SAME_POINT = 1e-3  # distances below are rounding: float32 loses that much in |x|^2 - 2 x.c + |c|^2
 
 
 def fit_clusters(embeddings: FloatArray, clusters: int, seed: int, log: Log = silent) -> FloatArray:
@@ -108,52 +109,39 @@ def _kmeans(embeddings: FloatArray, clusters: int, seed: int) -> FloatArray:
     return np.asarray(fitted.cluster_centers_, dtype=np.float32)
 
 
-def _balance(
-    embeddings: FloatArray, centroids: FloatArray, generator: np.random.Generator, log: Log
-) -> FloatArray:
+def _balance(embeddings: FloatArray, centroids: FloatArray, generator: np.random.Generator, log: Log) -> FloatArray:
     """Move centroids from too small to too large clusters, round by round; the best round wins."""
     mean = len(embeddings) / len(centroids)
-    best, best_violation = centroids, np.inf
+    best, least_violation = centroids, np.inf
     progress = Progress(BALANCING_ROUNDS, "balancing rounds at most", log)
     for _ in range(BALANCING_ROUNDS):
-        ids, distances = assign(embeddings, centroids)
-        sizes = cluster_sizes(ids, len(centroids))
-        shortfall = np.maximum(0, SMALLEST_SHARE * mean - sizes) / (SMALLEST_SHARE * mean)
-        excess = np.maximum(0, sizes - LARGEST_SHARE * mean) / (LARGEST_SHARE * mean)
+        sizes = cluster_sizes(assign(embeddings, centroids)[0], len(centroids))
+        shortfall = np.maximum(0, 1 - sizes / (SMALLEST_SHARE * mean))
+        excess = np.maximum(0, sizes / (LARGEST_SHARE * mean) - 1)
         violation = float(shortfall.sum() + excess.sum())
-        if violation < best_violation:
-            best, best_violation = centroids, violation
+        if violation < least_violation:
+            best, least_violation = centroids, violation
         if violation == 0:
             break
         moves = max(int((shortfall > 0).sum()), int((excess > 0).sum()))
-        centroids = _move(embeddings, centroids, ids, distances, moves, generator)
+        centroids = _move(embeddings, centroids, moves, generator)
         for _ in range(REFINING_STEPS):
             centroids = _refine(embeddings, centroids)
         progress.advance()
     return best
 
 
-def _move(
-    embeddings: FloatArray,
-    centroids: FloatArray,
-    ids: IntArray,
-    distances: FloatArray,
-    moves: int,
-    generator: np.random.Generator,
-) -> FloatArray:
+def _move(embeddings: FloatArray, centroids: FloatArray, moves: int, generator: np.random.Generator) -> FloatArray:
     """Take the centroids of the ``moves`` smallest clusters and split as many of the largest that can be split."""
+    ids, distances = assign(embeddings, centroids)
     spread = np.zeros(len(centroids), dtype=np.float32)
     np.maximum.at(spread, ids, distances)
     order = np.argsort(cluster_sizes(ids, len(centroids)), kind="stable")
-    splittable = [cluster for cluster in order[::-1] if spread[cluster] > 1e-4]
+    givers = order[:moves]
+    takers = [taker for taker in order[::-1] if spread[taker] > _SAME_POINT and taker not in givers]
     moved = centroids.copy()
-    pairs = list(zip(order[:moves], splittable[:moves], strict=False))
-    givers = {int(giver) for giver, _ in pairs}
-    for giver, taker in pairs:
-        if int(taker) in givers:
-            continue
-        halves = _kmeans(embeddings[ids == taker], 2, int(generator.integers(2**31)))
-        moved[taker], moved[giver] = halves
+    for giver, taker in zip(givers, takers, strict=False):
+        moved[[taker, giver]] = _kmeans(embeddings[ids == taker], 2, int(generator.integers(2**31)))
     return moved
 
 

@@ -1,11 +1,10 @@
-"""Which rows the two language models learn from, and which are held out.
+"""Which novel transitions the novelty model learns from, and which are held out.
 
 Rows are chosen and split by a seeded hash of what identifies them, never by their place in a frame, so the same log gives
 the same sets in whatever order it is read.
 """
 
 import hashlib
-from collections.abc import Hashable, Sequence
 
 import polars as pl
 
@@ -50,22 +49,10 @@ def choose_novelty_examples(
     )
 
 
-def split_histories(histories: Sequence[Sequence[int]], holdout_share: float, seed: int) -> list[str]:
-    """``train``, ``validation`` or ``test`` for each history; equal histories always get the same split.
-
-    Half of the holdout selects the checkpoint, the other half reports it: a figure that was maximised is no estimate.
-    """
-    splits = []
-    for history in histories:
-        place = _uniform(tuple(history), seed)
-        splits.append("test" if place < holdout_share / 2 else "validation" if place < holdout_share else "train")
-    return splits
-
-
 _ROW = ("user_id", "history", "cluster_id")
 
 
-def _uniform(value: Hashable | list[int] | tuple[object, ...], seed: int) -> float:
+def _uniform(value: object, seed: int) -> float:
     """A number in [0, 1) that depends on the value and the seed alone."""
     digest = hashlib.blake2b(repr((seed, value)).encode(), digest_size=8).digest()
     return int.from_bytes(digest) / 2.0**64

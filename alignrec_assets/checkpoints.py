@@ -1,0 +1,282 @@
+"""Checkpoints: the base model, the two language models trained from it, and the registry that lists them all."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from alignrec_assets.fingerprints import code_version, whole_fingerprint
+from alignrec_assets.interests import clusters
+from alignrec_assets.pictures import picture
+from alignrec_assets.refresh import (
+    MANIFEST,
+    Checkpoint,
+    Facts,
+    record_checkpoint,
+    refresh_checkpoint,
+    required_checkpoint,
+    table_asset,
+    table_result,
+)
+from alignrec_assets.resources import HomeResource
+from alignrec_assets.training import novelty_examples, pointwise_examples
+from alignrec_assets.warehouse import Record, Warehouse, read_records, replace_table, table_frame, write_records
+from models.files import fingerprint, write_json
+
+LANGUAGE_MODEL = ("models/prompts.py", "models/label_trie.py", "models/packed_pass.py", "models/language_model.py")
+TRAINING = (*LANGUAGE_MODEL, "models/fine_tuning.py")
+BASE_CODE = code_version("models/base_model.py", "models/language_model.py")
+NOVELTY_CODE = code_version(*TRAINING, "models/label_distribution.py", "models/novelty.py")
+ALIGNMENT_CODE = code_version(*TRAINING, "models/metrics.py", "models/yardsticks.py", "models/alignment.py")
+REGISTRY_CODE = code_version("alignrec_assets/checkpoints.py")
+MODEL_FOLDER = "model"
+CHECKPOINT_ASSETS = ("taxonomy", "base_model", "novelty_model", "alignment_model")
+
+
+def model_asset(name: str, description: str, code: str, deps: list[Any], kinds: set[str]) -> Facts:
+    """Arguments of ``dg.asset`` for a model checkpoint; the pool lets one language model run at a time."""
+    return {
+        "key": [name],
+        "group_name": "checkpoints",
+        "description": description,
+        "kinds": kinds,
+        "deps": deps,
+        "code_version": code,
+        "tags": {"selection": "learning"},
+        "pool": "language_model",
+    }
+
+
+@dg.asset(
+    **model_asset(
+        "base_model",
+        "The pretrained language model that both models start from, as a plain safetensors checkpoint.",
+        BASE_CODE,
+        [],
+        {"huggingface", "pytorch"},
+    )
+)
+def base_model(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
+    """Dequantised or copied once."""
+    source = home.settings.base_model.source
+    version = fingerprint([BASE_CODE, source])
+
+    def build(folder: Path) -> Facts:
+        from models.base_model import materialize_base_model
+
+        return {"figures": materialize_base_model(folder / MODEL_FOLDER, source, context.log.info)}
+
+    checkpoint = refresh_checkpoint(context, home.home, "base_model", version, build)
+    record_checkpoint(home.warehouse(context.log.info), "base_model", checkpoint)
+    return checkpoint_result(checkpoint)
+
+
+@dg.asset(
+    **model_asset(
+        "novelty_model",
+        "Proposes a user's next, never-seen interest: the base model tuned on fewer than 8,000 novel transitions.",
+        NOVELTY_CODE,
+        [base_model, novelty_examples, clusters],
+        {"huggingface", "pytorch"},
+    )
+)
+def novelty_model(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
+    """Loss on the label's tokens and its terminator only."""
+    options = home.settings.novelty
+    warehouse = home.warehouse(context.log.info)
+    made_by = {"code": NOVELTY_CODE, "settings": options.model_dump()}
+    version = _version(warehouse, ["base_model", "training.novelty_examples", "interests.clusters"], made_by)
+
+    def build(folder: Path) -> Facts:
+        from models.novelty import NoveltyOptions, train_novelty_model
+        from models.pictures import draw_novelty_curve
+
+        base = required_checkpoint(warehouse, "base_model")
+        with warehouse.reading() as connection:
+            examples = table_frame(connection, "training.novelty_examples")
+        chosen = NoveltyOptions(
+            tune=options.tune,
+            learning_rate=options.learning_rate,
+            batch_size=options.batch_size,
+            epochs=options.epochs,
+            seed=options.seed,
+        )
+        report = train_novelty_model(
+            base.folder / MODEL_FOLDER,
+            folder / MODEL_FOLDER,
+            cluster_labels(warehouse),
+            examples.select("history", "cluster_id", "split"),
+            chosen,
+            context.log.info,
+        )
+        draw_novelty_curve(report, folder / "novelty.png")
+        return {
+            "figures": report.figures,
+            "curve": [vars(point) for point in report.curve],
+            "settings": options.model_dump(),
+            "base_model": base.version,
+            "taxonomy": examples["taxonomy_version"][0],
+            "as_of": str(examples["as_of"][0]),
+        }
+
+    checkpoint = refresh_checkpoint(context, home.home, "novelty_model", version, build)
+    record_checkpoint(warehouse, "novelty_model", checkpoint)
+    return checkpoint_result(checkpoint, curve=publish_report(home, checkpoint, "novelty"))
+
+
+@dg.asset(
+    **model_asset(
+        "alignment_model",
+        "Predicts how much users of a history will like a cluster: a linear head on the base model, trained on feedback.",
+        ALIGNMENT_CODE,
+        [base_model, pointwise_examples, clusters],
+        {"huggingface", "pytorch"},
+    )
+)
+def alignment_model(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
+    """Without enough feedback there is no model yet, and the table is planned by novelty alone."""
+    settings = home.settings
+    options = settings.alignment
+    warehouse = home.warehouse(context.log.info)
+    made_by = {"code": ALIGNMENT_CODE, "settings": options.model_dump(), "k": settings.candidates.k}
+    version = _version(warehouse, ["base_model", "training.pointwise_examples", "interests.clusters"], made_by)
+    with warehouse.reading() as connection:
+        examples = table_frame(connection, "training.pointwise_examples")
+    histories = examples.filter(pl.col("split") == "train")["history"].n_unique()
+    if histories < options.minimum_histories:
+        reason = (
+            f"no alignment model: {histories} training histories have enough feedback, "
+            f"alignment.minimum_histories asks for {options.minimum_histories}"
+        )
+        context.log.info(f"{reason}; the table is planned by novelty alone")
+        with warehouse.writing() as connection:
+            write_records(connection, "alignment_model", {"": Record(version)})
+        return dg.MaterializeResult(metadata={"status": reason}, data_version=dg.DataVersion(version))
+
+    def build(folder: Path) -> Facts:
+        from models.alignment import AlignmentOptions, train_alignment_model
+        from models.pictures import draw_alignment_curves
+
+        base = required_checkpoint(warehouse, "base_model")
+        chosen = AlignmentOptions(
+            tune=options.tune,
+            learning_rate=options.learning_rate,
+            steps=options.steps,
+            histories_per_batch=options.histories_per_batch,
+            evaluate_every=options.evaluate_every,
+            seed=options.seed,
+        )
+        report = train_alignment_model(
+            base.folder / MODEL_FOLDER,
+            folder / MODEL_FOLDER,
+            cluster_labels(warehouse),
+            examples,
+            chosen,
+            settings.candidates.k,
+            context.log.info,
+        )
+        draw_alignment_curves(report, settings.candidates.k, folder / "alignment.png")
+        return {
+            "figures": {
+                **report.figures,
+                "held_out_histories": report.held_out_histories,
+                "selected_step": report.selected_step,
+                "seconds": report.seconds,
+            },
+            "selected_by": report.selected_by,
+            "notes": list(report.notes),
+            "curve": [vars(point) for point in report.curve],
+            "settings": options.model_dump(),
+            "k": settings.candidates.k,
+            "feedback_source": settings.feedback.source,
+            "base_model": base.version,
+            "taxonomy": examples["taxonomy_version"][0],
+            "as_of": str(examples["as_of"][0]),
+        }
+
+    checkpoint = refresh_checkpoint(context, home.home, "alignment_model", version, build)
+    record_checkpoint(warehouse, "alignment_model", checkpoint)
+    return checkpoint_result(checkpoint, curves=publish_report(home, checkpoint, "alignment"))
+
+
+@dg.asset(
+    **table_asset(
+        "registry.checkpoints",
+        code=REGISTRY_CODE,
+        kinds={"python"},
+        deps=[base_model, novelty_model, alignment_model, clusters],
+        selection="learning",
+    )
+)
+def checkpoints(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
+    """Read from the manifests, so that the folders alone are enough to make it again."""
+    warehouse = home.warehouse(context.log.info)
+    rows = []
+    with warehouse.writing() as connection:
+        for model in CHECKPOINT_ASSETS:
+            current = read_records(connection, model).get("")
+            for path in sorted((home.home.checkpoints / model).glob(f"*/{MANIFEST}")):
+                manifest = json.loads(path.read_text(encoding="utf-8"))
+                rows.append(
+                    {
+                        "model": model,
+                        "version": manifest["version"],
+                        "folder": str(path.parent.relative_to(home.home.path)),
+                        "content_hash": manifest["content_hash"],
+                        "made_at": manifest["made_at"],
+                        "current": current is not None and current.fingerprint == manifest["version"],
+                        "figures": json.dumps(manifest["figures"]),
+                    }
+                )
+        frame = pl.DataFrame(rows).with_columns(
+            pl.col("made_at").str.to_datetime(time_zone="UTC").dt.replace_time_zone(None)
+        )
+        replace_table(connection, "registry.checkpoints", frame)
+        record = Record(fingerprint(rows), frame.height)
+        write_records(connection, "registry.checkpoints", {"": record})
+    context.log.info(f"{frame.height} checkpoints")
+    return table_result(record)
+
+
+def cluster_labels(warehouse: Warehouse) -> list[str]:
+    """Label of cluster i at index i."""
+    with warehouse.reading() as connection:
+        rows = table_frame(connection, "interests.clusters").sort("cluster_id")
+    return rows["label"].to_list()
+
+
+def checkpoint_result(checkpoint: Checkpoint, **metadata: Any) -> dg.MaterializeResult[None]:
+    """What Dagster is told about a checkpoint."""
+    figures = {key: value for key, value in checkpoint.figures.items() if value is not None}
+    return dg.MaterializeResult(
+        metadata={
+            "folder": dg.MetadataValue.path(str(checkpoint.folder)),
+            "content_hash": checkpoint.manifest["content_hash"],
+            **figures,
+            **metadata,
+        },
+        data_version=dg.DataVersion(checkpoint.version),
+    )
+
+
+def publish_report(home: HomeResource, checkpoint: Checkpoint, name: str) -> dg.MarkdownMetadataValue:
+    """Copy a checkpoint's report and picture to the folder ``reports``; returns the picture for the UI."""
+    manifest = checkpoint.manifest
+    report = {
+        "name": name,
+        "figures": manifest["figures"],
+        "seed": manifest["settings"]["seed"],
+        "command": f"dagster asset materialize -m alignrec_assets.definitions --select {manifest['model']}",
+        **{key: value for key, value in manifest.items() if key not in ("figures", "format_version")},
+    }
+    write_json(home.home.reports / f"{name}.json", report)
+    image = home.home.reports / f"{name}.png"
+    image.write_bytes((checkpoint.folder / f"{name}.png").read_bytes())
+    return picture(image)
+
+
+def _version(warehouse: Warehouse, inputs: list[str], made_by: Facts) -> str:
+    with warehouse.reading() as connection:
+        return whole_fingerprint(connection, inputs, made_by)

@@ -1,0 +1,177 @@
+"""The console command ``alignrec``. Each subcommand imports what it needs when it runs, so that a look-up stays fast."""
+
+import os
+import sys
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from alignrec_assets.home import HOME_VARIABLE, Home
+from models.transition_table import PlannedCluster, TransitionTable
+
+app = typer.Typer(
+    help="Exploration for recommender systems, planned by language models and aligned with what users really like.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option("--home", help=f"Home of the data source; by default ${HOME_VARIABLE}, else .alignrec/simulated."),
+]
+DayOption = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="A day such as 2026-01-07.")]
+
+
+def main() -> None:
+    """Entry point: what a user can mend is said in one message, without a traceback."""
+    try:
+        app()
+    except (ValueError, RuntimeError, FileNotFoundError, PermissionError, ModuleNotFoundError) as error:
+        if os.environ.get("ALIGNREC_TRACEBACK"):
+            raise
+        errors.print(f"[bold red]error[/] {_escape(str(error))}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        errors.print("interrupted: what was finished stays, the same command goes on from there")
+        sys.exit(130)
+
+
+@app.command()
+def lookup(
+    clusters: Annotated[list[str], typer.Argument(help="K clusters, each by id or by (part of) its label.")],
+    home: HomeOption = None,
+    version: Annotated[str | None, typer.Option(help="A published version; by default the current one.")] = None,
+) -> None:
+    """Print the clusters that are planned for users of these clusters, from the published files alone."""
+    table = TransitionTable.open(_use(home).published, version)
+    planned = table.lookup(clusters)
+    history = " + ".join(table.labels[table.cluster_id(cluster)] for cluster in clusters)
+    ranked = "alignment with users' feedback" if table.manifest["ranking"] == "alignment" else "novelty alone"
+    console.print(f"Users of [bold]{history}[/], version {table.version}, ranked by {ranked}:")
+    console.print(_planned(planned))
+
+
+@app.command()
+def ingest(
+    data_format: Annotated[
+        str, typer.Argument(metavar="FORMAT", help="movietweetings, movielens, kuairand or landing.")
+    ],
+    path: Annotated[Path, typer.Argument(help="Folder of the data set.")],
+    home: HomeOption = None,
+    tag_names: Annotated[Path | None, typer.Option(help="kuairand: file with the names of the tags.")] = None,
+) -> None:
+    """Turn a public format into landing files, and write the home's calendar."""
+    from alignrec_assets.ingestion import ingest_source
+
+    ingest_source(_use(home), data_format, path, tag_names, console.print)
+
+
+@app.command()
+def run(
+    home: HomeOption = None,
+    first: DayOption = None,
+    last: DayOption = None,
+) -> None:
+    """Run the whole line: days, learning, publication. What is unchanged is skipped."""
+    chosen = _use(home)
+    from alignrec_assets.running import run_line
+
+    run_line(chosen, _day(first), _day(last), _write)
+
+
+@app.command()
+def recluster(home: HomeOption = None) -> None:
+    """Make a new taxonomy by the settings, and run the whole line on it."""
+    chosen = _use(home)
+    from alignrec_assets.running import run_line
+
+    run_line(chosen, None, None, _write, recluster=True)
+
+
+@app.command()
+def rebuild(home: HomeOption = None) -> None:
+    """Make the warehouse anew from landing files, checkpoints and published versions."""
+    chosen = _use(home)
+    from alignrec_assets.rebuilding import rebuild_warehouse
+
+    rebuild_warehouse(chosen, _write)
+
+
+@app.command()
+def settings(home: HomeOption = None) -> None:
+    """Print every setting, its value and where it comes from."""
+    from alignrec_assets.settings import describe_settings
+
+    chosen = _use(home)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("setting", "value", "from"):
+        table.add_column(heading, overflow="fold")
+    for name, value, origin in describe_settings(chosen):
+        table.add_row(name, _escape(str(value)), _escape(origin))
+    console.print(f"home {chosen.path}")
+    console.print(table)
+
+
+@app.command()
+def demo(
+    source: Annotated[str, typer.Option(help="simulated, or a format that `alignrec ingest` reads.")] = "simulated",
+    data: Annotated[Path | None, typer.Option(help="Folder of the data set; not for the simulated platform.")] = None,
+    home: HomeOption = None,
+) -> None:
+    """Carry data along the whole line and report: the simulated platform, or a public data set with replayed feedback."""
+    chosen = _use(home or (Path(".alignrec") / source if HOME_VARIABLE not in os.environ else None))
+    from alignrec_assets.demo import run_demo
+
+    run_demo(chosen, source, data, _write)
+
+
+def _use(home: Path | None) -> Home:
+    """The home of this command; everything that is imported after this sees it in the environment."""
+    if home is not None:
+        os.environ[HOME_VARIABLE] = str(home.expanduser().resolve())
+    chosen = Home.from_environment()
+    chosen.check_format()
+    return chosen
+
+
+def _planned(planned: list[PlannedCluster]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading, justify in (
+        ("rank", "right"),
+        ("cluster", "right"),
+        ("label", "left"),
+        ("alignment", "right"),
+        ("novelty", "right"),
+        ("propensity", "right"),
+    ):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for row in planned:
+        score = "-" if row.alignment_score is None else f"{row.alignment_score:.3f}"
+        table.add_row(
+            str(row.rank),
+            str(row.cluster_id),
+            row.label,
+            score,
+            f"{row.novelty_probability:.3f}",
+            f"{row.propensity:.3f}",
+        )
+    return table
+
+
+def _day(moment: datetime | None) -> date | None:
+    return moment.date() if moment else None
+
+
+def _write(line: str) -> None:
+    console.print(_escape(line))
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", "\\[")

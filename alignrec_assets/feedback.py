@@ -1,0 +1,143 @@
+"""Feedback assets: who was shown what after which history, counted by day, and scored over a window."""
+
+from datetime import date
+
+import dagster as dg
+import duckdb
+import polars as pl
+
+from alignrec_assets.fingerprints import Input, code_version, day_fingerprints, table_layout
+from alignrec_assets.interests import first_interactions, item_clusters, required_taxonomy, user_cluster_days
+from alignrec_assets.partitions import DAYS
+from alignrec_assets.queries import query
+from alignrec_assets.raw import feedback_logs, rejected_rows
+from alignrec_assets.refresh import Facts, daily_asset, refresh_days, refresh_query_days
+from alignrec_assets.resources import HomeResource
+from alignrec_assets.settings import FeedbackSettings, Settings
+from alignrec_assets.warehouse import append_rows, read_frame
+
+USERS_CODE = code_version(table="feedback.transition_users")
+COUNTS_CODE = code_version(table="feedback.transition_counts")
+SCORES_CODE = code_version("models/transition_scores.py", table="feedback.transition_scores")
+
+
+@dg.asset(
+    **daily_asset(
+        "feedback.transition_users",
+        code=USERS_CODE,
+        kinds={"sql"},
+        deps=[feedback_logs, item_clusters, user_cluster_days, first_interactions, rejected_rows],
+        partitions=DAYS,
+    )
+)
+def transition_users(context: dg.AssetExecutionContext, home: HomeResource) -> None:
+    """Logged impressions, or first interactions replayed as if they were."""
+    settings = home.settings
+    inputs = [
+        Input("raw.feedback_logs", "day"),
+        Input("interests.item_clusters"),
+        Input("interests.user_cluster_days", "past"),
+        Input("interests.first_interactions", "day"),
+    ]
+    parameters = {
+        "taxonomy_version": required_taxonomy(home.home),
+        "history_clusters": settings.history.clusters,
+        "source": settings.feedback.source,
+        "replay_share": settings.feedback.replay_share,
+    }
+    refresh_query_days(
+        context, home.warehouse(context.log.info), "feedback.transition_users", inputs, parameters, USERS_CODE
+    )
+
+
+@dg.asset(
+    **daily_asset(
+        "feedback.transition_counts", code=COUNTS_CODE, kinds={"sql"}, deps=[transition_users], partitions=DAYS
+    )
+)
+def transition_counts(context: dg.AssetExecutionContext, home: HomeResource) -> None:
+    """Sums of the day's users."""
+    inputs = [Input("feedback.transition_users", "day")]
+    refresh_query_days(
+        context, home.warehouse(context.log.info), "feedback.transition_counts", inputs, code=COUNTS_CODE
+    )
+
+
+@dg.asset(
+    **daily_asset(
+        "feedback.transition_scores",
+        code=SCORES_CODE,
+        kinds={"sql", "scipy"},
+        deps=[
+            dg.AssetDep(
+                transition_users,
+                partition_mapping=dg.TimeWindowPartitionMapping(
+                    start_offset=-27, allow_nonexistent_upstream_partitions=True
+                ),
+            )
+        ],
+        partitions=DAYS,
+    )
+)
+def transition_scores(context: dg.AssetExecutionContext, home: HomeResource) -> None:
+    """As of each day, over the window that ends with it."""
+    settings = home.settings
+    inputs = [Input("feedback.transition_users", "window", days=settings.feedback.window_days)]
+    taxonomy = required_taxonomy(home.home)
+    made_by = {
+        "code": SCORES_CODE,
+        "layout": table_layout("feedback.transition_scores"),
+        "settings": settings.feedback.model_dump(),
+        "taxonomy": taxonomy,
+    }
+
+    def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
+        return {day: _score_day(connection, day, taxonomy, settings) for day in days}
+
+    refresh_days(
+        context,
+        home.warehouse(context.log.info),
+        "feedback.transition_scores",
+        lambda connection, days: day_fingerprints(connection, days, inputs, made_by),
+        build,
+    )
+
+
+def score_options(settings: FeedbackSettings) -> Facts:
+    """The settings as arguments of ``models.transition_scores.ScoreOptions``."""
+    return {
+        "minimum_impressions": settings.minimum_impressions,
+        "minimum_share_of_mean": settings.minimum_share_of_mean,
+        "minimum_users": settings.minimum_users,
+        "method": settings.normalisation,
+        "interval": settings.interval,
+    }
+
+
+def _score_day(
+    connection: duckdb.DuckDBPyConnection, day: date, taxonomy: str, settings: Settings
+) -> tuple[int, Facts]:
+    from models.transition_scores import ScoreOptions
+    from models.transition_scores import transition_scores as score
+
+    parameters = {
+        "as_of": day,
+        "window_days": settings.feedback.window_days,
+        "signal": settings.feedback.signal,
+        "taxonomy_version": taxonomy,
+    }
+    cells = read_frame(connection, query("feedback.transition_scores"), parameters).with_columns(
+        pl.col("impressions", "users", "positives").cast(pl.Int64)
+    )
+    scored = score(cells, ScoreOptions(**score_options(settings.feedback)))
+    rows = scored.scores.with_columns(pl.lit(day).alias("day"), pl.lit(taxonomy).alias("taxonomy_version"))
+    connection.execute("DELETE FROM feedback.transition_scores WHERE day = $day", {"day": day})
+    append_rows(connection, "feedback.transition_scores", rows)
+    facts: Facts = {
+        "cells": cells.height,
+        "surviving_cell_share": scored.filtered.cell_share,
+        "surviving_impression_share": scored.filtered.impression_share,
+        "minimum_impressions": scored.filtered.minimum_impressions,
+        "notes": scored.notes,
+    }
+    return rows.height, facts

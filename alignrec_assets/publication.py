@@ -1,0 +1,176 @@
+"""Publication: the winners of every history as one immutable version, made current by one rename."""
+
+import json
+from datetime import UTC, datetime
+
+import dagster as dg
+import polars as pl
+
+from alignrec_assets.candidates import pools, scored
+from alignrec_assets.checkpoints import novelty_model
+from alignrec_assets.feedback import transition_scores
+from alignrec_assets.fingerprints import code_version
+from alignrec_assets.interests import clusters, required_taxonomy
+from alignrec_assets.refresh import Facts, current_checkpoint, required_checkpoint, table_asset, table_result
+from alignrec_assets.resources import HomeResource
+from alignrec_assets.settings import Settings
+from alignrec_assets.tables import TABLES
+from alignrec_assets.training import latest_day
+from alignrec_assets.warehouse import Record, Warehouse, read_records, replace_table, table_frame, write_records
+from models.transition_table import CURRENT_FILE, MANIFEST_FILE, TransitionTable, current_version, publish
+
+TABLE_CODE = code_version("models/transition_table.py", "models/best_of_n.py")
+VERSIONS_CODE = code_version("alignrec_assets/publication.py")
+
+
+class PublicationGateError(RuntimeError):
+    """A gate of publication is not met; what was published before stays current."""
+
+
+@dg.asset(
+    **table_asset(
+        "publication.transition_table",
+        code=TABLE_CODE,
+        kinds={"parquet"},
+        deps=[scored, pools, novelty_model, clusters, transition_scores],
+        selection="publication",
+    )
+)
+def transition_table(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
+    """Selects the best k of every pool, publishes them, and loads what was published."""
+    settings = home.settings
+    warehouse = home.warehouse(context.log.info)
+    ranking = _ranking(settings, has_alignment=current_checkpoint(warehouse, "alignment_model") is not None)
+    _check_format_validity(warehouse, settings)
+    with warehouse.reading() as connection:
+        candidates = table_frame(connection, "candidates.scored")
+        named = table_frame(connection, "interests.clusters").select("cluster_id", "label", "readable")
+    rows = _select(candidates, ranking, settings.candidates.k)
+    before = current_version(home.home.published) if (home.home.published / CURRENT_FILE).exists() else None
+    version = publish(home.home.published, rows, named, _manifest(home, warehouse, rows, ranking, before))
+    published = TransitionTable.open(home.home.published, version)
+    record = Record(
+        version,
+        published.rows.height,
+        {"version": version, "ranking": ranking, "histories": rows["history"].n_unique(), "replaces": before},
+    )
+    with warehouse.writing() as connection:
+        columns = [column.name for column in TABLES["publication.transition_table"].columns]
+        replace_table(
+            connection,
+            "publication.transition_table",
+            published.rows.with_columns(pl.lit(version).alias("version")).select(columns),
+        )
+        write_records(connection, "publication.transition_table", {"": record})
+    word = "stays current" if version == before else "is current"
+    context.log.info(f"version {version} {word}: {published.rows.height:,} rows, ranked by {ranking}")
+    return table_result(record, examples=dg.MetadataValue.md(_examples(published)))
+
+
+@dg.asset(
+    **table_asset(
+        "publication.versions", code=VERSIONS_CODE, kinds={"parquet"}, deps=[transition_table], selection="publication"
+    )
+)
+def versions(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
+    """Read from the manifests, so that the published folder alone is enough to make it again."""
+    warehouse = home.warehouse(context.log.info)
+    current = current_version(home.home.published)
+    manifests = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(home.home.published.glob(f"[0-9a-f]*/{MANIFEST_FILE}"))
+    ]
+    rows = pl.DataFrame(
+        [
+            {
+                "version": manifest["version"],
+                "current": manifest["version"] == current,
+                "published_at": manifest["made_at"],
+                "ranking": manifest["ranking"],
+                "histories": manifest["histories"],
+                "clusters": manifest["clusters"],
+                "replaces": manifest["replaces"],
+                "manifest": json.dumps(manifest),
+            }
+            for manifest in manifests
+        ],
+        schema_overrides={"replaces": pl.String},
+    ).with_columns(pl.col("published_at").str.to_datetime(time_zone="UTC").dt.replace_time_zone(None))
+    record = Record(current, rows.height)
+    with warehouse.writing() as connection:
+        replace_table(connection, "publication.versions", rows)
+        write_records(connection, "publication.versions", {"": record})
+    context.log.info(f"{rows.height} versions")
+    return table_result(record)
+
+
+def _ranking(settings: Settings, *, has_alignment: bool) -> str:
+    wanted = settings.publication.ranking
+    if wanted == "alignment" and not has_alignment:
+        raise PublicationGateError(
+            "publication.ranking = alignment, but there is no alignment model: collect feedback and materialize "
+            "alignment_model, or set publication.ranking to auto"
+        )
+    return "novelty" if wanted == "novelty" or not has_alignment else "alignment"
+
+
+def _check_format_validity(warehouse: Warehouse, settings: Settings) -> None:
+    with warehouse.reading() as connection:
+        validity = read_records(connection, "candidates.pools")[""].details["format_validity"]
+    if validity < settings.publication.format_validity_limit:
+        raise PublicationGateError(
+            f"format validity {validity:.3f} at T = 1 is under publication.format_validity_limit = "
+            f"{settings.publication.format_validity_limit}: train the novelty model longer (novelty.epochs), "
+            "or lower the limit. The version published before stays current."
+        )
+
+
+def _select(candidates: pl.DataFrame, ranking: str, k: int) -> pl.DataFrame:
+    from models.best_of_n import novelty_alone, select_best
+
+    best = select_best(candidates, k) if ranking == "alignment" else novelty_alone(candidates, k)
+    return best.select(
+        "history",
+        "rank",
+        "cluster_id",
+        "alignment_score",
+        "novelty_probability",
+        (1.0 / pl.len().over("history")).alias("propensity"),
+    ).sort("history", "rank")
+
+
+def _manifest(
+    home: HomeResource, warehouse: Warehouse, rows: pl.DataFrame, ranking: str, replaces: str | None
+) -> Facts:
+    settings = home.settings
+    novelty = required_checkpoint(warehouse, "novelty_model")
+    alignment = current_checkpoint(warehouse, "alignment_model") if ranking == "alignment" else None
+    with warehouse.reading() as connection:
+        drawn = read_records(connection, "candidates.pools")[""].details
+    metrics = {key: value for key, value in drawn.items() if key != "folder"}
+    return {
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "replaces": replaces,
+        "ranking": ranking,
+        "taxonomy": required_taxonomy(home.home),
+        "log_until": latest_day(warehouse, "feedback.transition_scores").isoformat(),
+        "log_window_days": settings.feedback.window_days,
+        "feedback_source": settings.feedback.source,
+        "novelty_model": novelty.manifest["content_hash"],
+        "alignment_model": alignment.manifest["content_hash"] if alignment else None,
+        "history_clusters": settings.history.clusters,
+        "decoding": settings.candidates.model_dump(),
+        "rows": rows.height,
+        "histories": rows["history"].n_unique(),
+        "clusters": len(set(rows["cluster_id"].to_list())),
+        "metrics": metrics | (alignment.figures if alignment else {}),
+    }
+
+
+def _examples(table: TransitionTable) -> str:
+    lines = ["| history | planned clusters |", "|---|---|"]
+    histories = table.rows["history"].unique(maintain_order=True)
+    for history in histories.gather_every(max(1, len(histories) // 10)).head(10).to_list():
+        planned = ", ".join(f"*{cluster.label}*" for cluster in table.lookup(history))
+        lines.append(f"| {' + '.join(table.labels[cluster] for cluster in history)} | {planned} |")
+    return "\n".join(lines)

@@ -1,0 +1,173 @@
+"""Raw assets: landing files as tables, by day, with the rows that break the contract kept beside them."""
+
+from dataclasses import asdict
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import duckdb
+
+from alignrec_assets.fingerprints import code_version, table_layout
+from alignrec_assets.landing import (
+    Calendar,
+    LoadReport,
+    PositiveRule,
+    day_inputs,
+    landing_files,
+    load_events,
+    load_feedback,
+    load_items,
+    survey,
+)
+from alignrec_assets.partitions import DAYS
+from alignrec_assets.refresh import Facts, daily_asset, refresh_days, table_asset, table_result
+from alignrec_assets.resources import HomeResource
+from alignrec_assets.settings import Settings
+from alignrec_assets.warehouse import Record, read_records, write_records
+from models.files import fingerprint
+
+ITEMS_CODE = code_version("alignrec_assets/landing.py", table="raw.items")
+EVENTS_CODE = code_version("alignrec_assets/landing.py", table="raw.events")
+FEEDBACK_CODE = code_version("alignrec_assets/landing.py", table="raw.feedback_logs")
+REJECTED_CODE = code_version("alignrec_assets/raw.py")
+
+
+class RejectedRowsError(RuntimeError):
+    """A larger share of the landing rows than the settings allow breaks the contract."""
+
+
+def landing_calendar(settings: Settings) -> Calendar:
+    """The calendar of the settings as the landing zone takes it."""
+    return Calendar(settings.calendar.first_day, settings.calendar.last_day)
+
+
+def positive_rule(settings: Settings) -> PositiveRule:
+    """The rule of the settings for what counts as positive."""
+    return PositiveRule(**settings.positive.model_dump())
+
+
+@dg.asset(**table_asset("raw.items", code=ITEMS_CODE, kinds={"parquet"}, deps=[], selection="days"))
+def items(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
+    """The catalogue, replaced as a whole."""
+    calendar = landing_calendar(home.settings)
+    landing = home.home.landing
+    files = [[file.path, file.content_hash] for file in landing_files(landing, "items")]
+    wanted = fingerprint([files, ITEMS_CODE, table_layout("raw.items"), asdict(calendar)])
+    with home.warehouse(context.log.info).writing() as connection:
+        record = read_records(connection, "raw.items").get("")
+        if record is not None and record.fingerprint == wanted:
+            context.log.info("skipped: the landing files are unchanged")
+            return table_result(record)
+        report = load_items(connection, landing, calendar)
+        record = Record(wanted, report.rows, _facts(report))
+        write_records(connection, "raw.items", {"": record})
+    context.log.info(f"{report.rows:,} items, {report.rejected:,} rows rejected")
+    return table_result(record)
+
+
+@dg.asset(**daily_asset("raw.events", code=EVENTS_CODE, kinds={"parquet"}, deps=[items], partitions=DAYS))
+def events(context: dg.AssetExecutionContext, home: HomeResource) -> None:
+    """Events of the days, from every landing file that holds rows of theirs."""
+    settings = home.settings
+    calendar = landing_calendar(settings)
+    made_by = [EVENTS_CODE, table_layout("raw.events"), settings.positive.model_dump(), asdict(calendar)]
+
+    def fingerprints(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
+        survey(connection, home.home.landing, "events", calendar)
+        files = day_inputs(connection, "events", days)
+        catalogue = read_records(connection, "raw.items")[""].data_version
+        return {
+            day: fingerprint([made_by, files[day], catalogue if _had_rejections(connection, "events", day) else None])
+            for day in days
+        }
+
+    def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
+        reports = load_events(connection, home.home.landing, days, calendar, positive_rule(settings))
+        return {day: (report.rows, _facts(report)) for day, report in reports.items()}
+
+    refresh_days(context, home.warehouse(context.log.info), "raw.events", fingerprints, build)
+
+
+@dg.asset(**daily_asset("raw.feedback_logs", code=FEEDBACK_CODE, kinds={"parquet"}, deps=[items], partitions=DAYS))
+def feedback_logs(context: dg.AssetExecutionContext, home: HomeResource) -> None:
+    """Exploration impressions of the days with their outcomes."""
+    settings = home.settings
+    calendar = landing_calendar(settings)
+    hours = settings.landing.attribution_hours
+    made_by = [
+        FEEDBACK_CODE,
+        table_layout("raw.feedback_logs"),
+        settings.positive.model_dump(),
+        asdict(calendar),
+        hours,
+    ]
+
+    def fingerprints(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
+        for kind in ("feedback", "outcomes"):
+            survey(connection, home.home.landing, kind, calendar)
+        impressions = day_inputs(connection, "feedback", days)
+        outcomes = day_inputs(connection, "outcomes", days)
+        catalogue = read_records(connection, "raw.items")[""].data_version
+        return {
+            day: fingerprint(
+                [
+                    made_by,
+                    impressions[day],
+                    outcomes[day],
+                    catalogue if _had_rejections(connection, "feedback", day) else None,
+                ]
+            )
+            for day in days
+        }
+
+    def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
+        reports = load_feedback(connection, home.home.landing, days, calendar, positive_rule(settings), hours)
+        return {day: (report.rows, _facts(report)) for day, report in reports.items()}
+
+    refresh_days(context, home.warehouse(context.log.info), "raw.feedback_logs", fingerprints, build)
+
+
+@dg.asset(
+    **table_asset(
+        "raw.rejected_rows", code=REJECTED_CODE, kinds=set(), deps=[items, events, feedback_logs], selection="days"
+    )
+)
+def rejected_rows(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
+    """Counts what the landing zone rejected; above the share that the settings allow, nothing downstream runs."""
+    with home.warehouse(context.log.info).writing() as connection:
+        counts = connection.execute(
+            "FROM raw.rejected_rows SELECT kind, reason, count(*) AS n GROUP BY ALL ORDER BY n DESC, kind, reason"
+        ).fetchall()
+        read = connection.execute("FROM raw.landing_files SELECT coalesce(sum(rows), 0)").fetchone()
+        example = connection.execute(
+            "FROM raw.rejected_rows SELECT file, row_number, reason ORDER BY file, row_number LIMIT 1"
+        ).fetchone()
+        rejected = sum(count for _, _, count in counts)
+        rows_read = int(read[0]) if read else 0
+        reasons = {f"{kind}: {reason}": count for kind, reason, count in counts[:20]}
+        record = Record(fingerprint([counts, rows_read]), rejected, {"rows_read": rows_read, "reasons": reasons})
+        write_records(connection, "raw.rejected_rows", {"": record})
+    share = rejected / rows_read if rows_read else 0.0
+    limit = home.settings.landing.rejected_share_limit
+    context.log.info(f"{rejected:,} of {rows_read:,} landing rows rejected")
+    if share > limit:
+        file, row, reason = example or ("", None, "")
+        place = f"{file}, row {row}" if row is not None else file
+        raise RejectedRowsError(
+            f"{rejected:,} of {rows_read:,} landing rows ({share:.1%}) break the contract, more than the "
+            f"{limit:.1%} allowed by landing.rejected_share_limit. The first: {place}: {reason}. "
+            "raw.rejected_rows holds all of them with their reasons: mend the files, or raise the limit."
+        )
+    return table_result(record)
+
+
+def _facts(report: LoadReport) -> dict[str, Any]:
+    return {"rejected": report.rejected, "duplicates": report.duplicates}
+
+
+def _had_rejections(connection: duckdb.DuckDBPyConnection, kind: str, day: date) -> bool:
+    """A row of an unknown item is read again once the catalogue has changed."""
+    found = connection.execute(
+        "SELECT 1 FROM raw.rejected_rows WHERE kind = $kind AND day = $day LIMIT 1", {"kind": kind, "day": day}
+    ).fetchone()
+    return found is not None

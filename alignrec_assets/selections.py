@@ -1,0 +1,12 @@
+"""The whole line as three selections, each one plain ``dagster asset materialize`` call.
+
+Daily tables and whole tables cannot share a run without a day, so the line is cut where days end: the days with the
+catalogue and the clusters that they need, what is learned from all of them, and what is published.
+"""
+
+SELECTIONS: tuple[tuple[str, str, str], ...] = (
+    ("days", "tag:selection=days", "Landing files to scored transitions, for one day or a range of days."),
+    ("learning", "tag:selection=learning", "Training sets and checkpoints, from all days materialized so far."),
+    ("publication", "tag:selection=publication", "Candidates of every history, scored, selected and published."),
+)
+"""Name, asset selection as typed after ``--select``, and description."""

@@ -1,0 +1,164 @@
+"""Training sets: novel transitions by day, and the examples that the two language models learn from."""
+
+from datetime import date
+
+import dagster as dg
+import polars as pl
+
+from alignrec_assets.feedback import score_options, transition_scores
+from alignrec_assets.fingerprints import Input, code_version
+from alignrec_assets.interests import first_interactions, required_taxonomy
+from alignrec_assets.partitions import DAYS
+from alignrec_assets.queries import query
+from alignrec_assets.refresh import Facts, daily_asset, refresh_query_days, refresh_table, table_asset
+from alignrec_assets.resources import HomeResource
+from alignrec_assets.settings import Settings
+from alignrec_assets.warehouse import Warehouse, read_frame, read_records
+
+TRANSITIONS_CODE = code_version(table="training.novel_transitions")
+NOVELTY_CODE = code_version("models/examples.py", table="training.novelty_examples")
+POINTWISE_CODE = code_version("models/transition_scores.py", table="training.pointwise_examples")
+
+
+@dg.asset(
+    **daily_asset(
+        "training.novel_transitions", code=TRANSITIONS_CODE, kinds={"sql"}, deps=[first_interactions], partitions=DAYS
+    )
+)
+def novel_transitions(context: dg.AssetExecutionContext, home: HomeResource) -> None:
+    """Positive first interactions that no exploration impression led to."""
+    inputs = [Input("interests.first_interactions", "day")]
+    refresh_query_days(
+        context, home.warehouse(context.log.info), "training.novel_transitions", inputs, code=TRANSITIONS_CODE
+    )
+
+
+@dg.asset(
+    **table_asset(
+        "training.novelty_examples",
+        code=NOVELTY_CODE,
+        kinds={"polars"},
+        deps=[novel_transitions],
+        selection="learning",
+    )
+)
+def novelty_examples(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
+    """Chosen for diversity over target labels; with replayed feedback, from users who are not replayed."""
+    settings = home.settings
+    warehouse = home.warehouse(context.log.info)
+    taxonomy = required_taxonomy(home.home)
+    options = settings.novelty
+    replay_share = settings.feedback.replay_share if settings.feedback.source == "replay" else 0.0
+    made_by = {
+        "code": NOVELTY_CODE,
+        "choice": [options.maximum_examples, options.examples_per_label_limit, options.holdout_share, options.seed],
+        "replay_share": replay_share,
+    }
+
+    def build() -> tuple[pl.DataFrame, Facts]:
+        from models.examples import choose_novelty_examples
+
+        as_of = latest_day(warehouse, "training.novel_transitions")
+        parameters = {"as_of": as_of, "taxonomy_version": taxonomy, "replay_share": replay_share}
+        with warehouse.reading() as connection:
+            transitions = read_frame(connection, query("training.novelty_examples"), parameters)
+        if transitions.is_empty():
+            raise ValueError(
+                f"there is no novel transition up to {as_of}: no user with {settings.history.clusters} positive clusters "
+                "met another one. Check the rule for positive events (`alignrec settings`, positive.*), or ingest more days."
+            )
+        rows = choose_novelty_examples(
+            transitions, options.maximum_examples, options.examples_per_label_limit, options.holdout_share, options.seed
+        )
+        training = rows.filter(pl.col("split") == "train")
+        facts: Facts = {
+            "as_of": as_of.isoformat(),
+            "novel_transitions": transitions.height,
+            "training_examples": training.height,
+            "target_labels": training["cluster_id"].n_unique(),
+        }
+        return rows.with_columns(pl.lit(as_of).alias("as_of")), facts
+
+    return refresh_table(
+        context,
+        warehouse,
+        "training.novelty_examples",
+        ["training.novel_transitions", "interests.clusters"],
+        made_by,
+        build,
+    )
+
+
+@dg.asset(
+    **table_asset(
+        "training.pointwise_examples",
+        code=POINTWISE_CODE,
+        kinds={"polars"},
+        deps=[transition_scores],
+        selection="learning",
+    )
+)
+def pointwise_examples(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
+    """The scores of the latest day, split by history; priors and normalisation see training histories alone."""
+    settings = home.settings
+    warehouse = home.warehouse(context.log.info)
+    taxonomy = required_taxonomy(home.home)
+    made_by = {
+        "code": POINTWISE_CODE,
+        "feedback": settings.feedback.model_dump(),
+        "split": [settings.alignment.holdout_share, settings.alignment.seed],
+    }
+
+    def build() -> tuple[pl.DataFrame, Facts]:
+        as_of = latest_day(warehouse, "feedback.transition_scores")
+        with warehouse.reading() as connection:
+            scored = connection.sql(
+                "FROM feedback.transition_scores WHERE day = $day AND taxonomy_version = $taxonomy",
+                params={"day": as_of, "taxonomy": taxonomy},
+            ).pl()
+        rows = _pointwise_rows(scored, settings)
+        counted = dict(rows.group_by("split").agg(pl.col("history").n_unique()).iter_rows())
+        facts: Facts = {"as_of": as_of.isoformat(), **{f"{split}_histories": n for split, n in sorted(counted.items())}}
+        return rows.with_columns(pl.lit(as_of).alias("as_of"), pl.lit(taxonomy).alias("taxonomy_version")), facts
+
+    return refresh_table(
+        context,
+        warehouse,
+        "training.pointwise_examples",
+        ["feedback.transition_scores", "interests.clusters"],
+        made_by,
+        build,
+    )
+
+
+def latest_day(warehouse: Warehouse, table: str) -> date:
+    """The latest day of a daily table that was ever materialized: what unpartitioned assets read up to.
+
+    Raises:
+        ValueError: no day was.
+    """
+    with warehouse.reading() as connection:
+        days = read_records(connection, table)
+    if not days:
+        raise ValueError(f"no day of {table} is materialized yet: run the days first")
+    return date.fromisoformat(max(days))
+
+
+def _pointwise_rows(scored: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    from models.transition_scores import ScoreOptions, split_histories
+    from models.transition_scores import transition_scores as score
+
+    share = settings.alignment.holdout_share / 2
+    splits = split_histories(scored["history"].to_list(), share, share, settings.alignment.seed)
+    cells = scored.select(
+        "history", "cluster_id", "impressions", "users", "positives", pl.Series("split", splits, dtype=pl.String)
+    )
+    # The cells passed the filter when they were scored; what changes here is what priors and quantiles are fitted on.
+    options = ScoreOptions(
+        **score_options(settings.feedback)
+        | {"minimum_impressions": 1, "minimum_users": 1, "minimum_share_of_mean": 0.0}
+    )
+    rows = score(cells, options).scores
+    return rows.select(
+        "history", "cluster_id", "score", pl.lit(1.0).alias("weight"), "raw_rate", "impressions", "split"
+    )

@@ -1,0 +1,83 @@
+"""Pictures of the two trainings: what was learned, and whether it is better than not learning."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")  # pictures go to files; a machine without a screen is the normal case
+
+from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib.axes import Axes  # noqa: E402
+
+from models.alignment import AlignmentReport  # noqa: E402
+from models.novelty import NoveltyReport  # noqa: E402
+
+MODEL_COLOUR, OTHER_COLOUR = "#1f5fa8", "#d1792b"
+YARDSTICKS = {"random": ("#888888", ":"), "prior": ("#c2452d", "--"), "training_means": ("#3b8f4f", "-.")}
+NAMES = {"random": "random", "prior": "prior of the cluster", "training_means": "training means"}
+
+
+def draw_novelty_curve(report: NoveltyReport, path: Path) -> None:
+    """Draw training and held-out loss by step, and recall@k of held-out transitions, as a PNG."""
+    figure, (losses, recall) = plt.subplots(1, 2, figsize=(12, 4.5), width_ratios=(3, 2), layout="constrained")
+    steps = [point.step for point in report.curve]
+    losses.plot(steps, [point.training_loss for point in report.curve], color=OTHER_COLOUR, label="training")
+    losses.plot(steps, [point.holdout_loss for point in report.curve], color=MODEL_COLOUR, label="held-out users")
+    losses.set(xlabel="step", ylabel="loss, nats per label", title="Novelty model: loss")
+    losses.set_ylim(bottom=0)
+    losses.legend(frameon=False)
+    cuts = {
+        int(name.rsplit("_", 1)[1]): value for name, value in report.figures.items() if name.startswith("recall_at")
+    }
+    bars = recall.bar([f"@{k}" for k in cuts], list(cuts.values()), color=MODEL_COLOUR)
+    recall.bar_label(bars, fmt="{:.2f}")
+    recall.set(ylim=(0, 1), title="Recall of the next interest, held-out users")
+    _save(figure, [losses, recall], path)
+
+
+def draw_alignment_curves(report: AlignmentReport, k: int, path: Path) -> None:
+    """Draw F1@k and NDCG@k on the validation histories by step, with the yardsticks of the test histories, as a PNG."""
+    figure, panels = plt.subplots(1, 3, figsize=(15, 4.5), layout="constrained")
+    steps = [point.step for point in report.curve]
+    for panel, measure, title in ((panels[0], "f1_at_k", f"F1@{k}"), (panels[1], "ndcg_at_k", f"NDCG@{k}")):
+        measured = [(point.step, getattr(point, measure)) for point in report.curve]
+        shown = [(step, value) for step, value in measured if value is not None]
+        if shown:
+            panel.plot(*zip(*shown, strict=True), color=MODEL_COLOUR, marker="o", label="model, validation histories")
+        _draw_yardsticks(panel, report, measure)
+        panel.axvline(report.selected_step, color="#bbbbbb", linewidth=1, zorder=0)
+        panel.set(xlabel="step", title=f"Alignment model: {title}")
+        if panel.get_legend_handles_labels()[0]:
+            panel.legend(frameon=False, fontsize=9)
+    losses = panels[2]
+    for name, colour, label in (
+        ("training_loss", OTHER_COLOUR, "training"),
+        ("validation_loss", MODEL_COLOUR, "validation histories"),
+    ):
+        values = [getattr(point, name) for point in report.curve]
+        known = [(step, value) for step, value in zip(steps, values, strict=True) if value is not None]
+        if known:
+            losses.plot(*zip(*known, strict=True), color=colour, label=label)
+    losses.set(xlabel="step", ylabel="cross-entropy", title="Alignment model: loss")
+    losses.legend(frameon=False, fontsize=9)
+    _save(figure, list(panels), path)
+
+
+def _draw_yardsticks(panel: Axes, report: AlignmentReport, measure: str) -> None:
+    for name, (colour, style) in YARDSTICKS.items():
+        value = report.figures.get(f"{measure}_{name}")
+        if value is not None:
+            panel.axhline(value, color=colour, linestyle=style, label=f"{NAMES[name]}, test histories")
+    value = report.figures.get(measure)
+    if value is not None:
+        panel.plot(
+            [report.selected_step], [value], color=MODEL_COLOUR, marker="*", markersize=16, linestyle="",
+            label="selected, test histories",
+        )  # fmt: skip
+
+
+def _save(figure: plt.Figure, panels: list[Axes], path: Path) -> None:
+    for panel in panels:
+        panel.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
