@@ -1,4 +1,4 @@
-"""Candidates: what the novelty model proposes for every combination of K clusters, and how the alignment model rates it."""
+"""Candidates: what the novelty model proposes for every history, and how the alignment model rates it."""
 
 from itertools import combinations
 from math import comb
@@ -133,7 +133,7 @@ def _draw_pools(
         schema={"history": pl.List(pl.Int32), "probabilities": pl.List(pl.Float64)},
     ).write_parquet(folder / DISTRIBUTION_FILE)
     repeated = drawn.with_columns(pl.col("cluster_id").repeat_by("draws")).group_by("history", maintain_order=True)
-    draws = repeated.agg(pl.col("cluster_id").flatten())
+    draws = repeated.agg(pl.col("cluster_id").explode())
     with warehouse.reading() as connection:
         examples = table_frame(connection, "training.novelty_examples").filter(pl.col("split") == "train")
     pairs = examples.select("history", "cluster_id").iter_rows()

@@ -109,7 +109,7 @@ def novelty_model(context: dg.AssetExecutionContext, home: HomeResource) -> dg.M
             cluster_labels(warehouse),
             examples.select("history", "cluster_id", "split"),
             chosen,
-            context.log.info,
+            log=context.log.info,
         )
         draw_novelty_curve(report, folder / "novelty.png")
         return {
@@ -129,7 +129,7 @@ def novelty_model(context: dg.AssetExecutionContext, home: HomeResource) -> dg.M
 @dg.asset(
     **model_asset(
         "alignment_model",
-        "Predicts how much users of a history will like a cluster: a linear head on the base model, trained on feedback.",
+        "Predicts how much users of a history will like a cluster: a linear head on the base model.",
         ALIGNMENT_CODE,
         [base_model, pointwise_examples, clusters],
         {"huggingface", "pytorch"},

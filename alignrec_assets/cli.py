@@ -1,4 +1,4 @@
-"""The console command ``alignrec``. Each subcommand imports what it needs when it runs, so that a look-up stays fast."""
+"""The console command ``alignrec``. A subcommand imports what it needs when it runs, so that a look-up stays fast."""
 
 import os
 import sys
@@ -125,7 +125,7 @@ def demo(
     data: Annotated[Path | None, typer.Option(help="Folder of the data set; not for the simulated platform.")] = None,
     home: HomeOption = None,
 ) -> None:
-    """Carry data along the whole line and report: the simulated platform, or a public data set with replayed feedback."""
+    """Carry data along the whole line and report: a simulated platform, or a public data set with replayed feedback."""
     chosen = _use(home or (Path(".alignrec") / source if HOME_VARIABLE not in os.environ else None))
     from alignrec_assets.demo import run_demo
 

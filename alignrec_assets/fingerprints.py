@@ -1,7 +1,7 @@
 """What an asset or a day of it is made from, as one short hash: its inputs, its settings and its code.
 
-An asset whose recorded fingerprint equals the one computed now is not computed again. Fingerprints are chained: a table's
-own fingerprint is what its readers see, so a change anywhere upstream reaches everything downstream, and only that.
+An asset whose recorded fingerprint equals the one computed now is not computed again. Fingerprints are chained: a
+table's own fingerprint is what its readers see, so a change upstream reaches everything downstream, and only that.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Interest assets: the standing taxonomy, the cluster of every item, and users' days and first moments with clusters."""
+"""Interest assets: the standing taxonomy, the cluster of every item, users' days and first moments with clusters."""
 
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ def clusters(
 ) -> dg.MaterializeResult[None]:
     """Keeps the taxonomy that stands; fits one where there is none, or where the launch asks for a new one."""
     from models.cluster_map import draw_cluster_map
+
     from models.taxonomy import load_taxonomy
 
     warehouse = home.warehouse(context.log.info)

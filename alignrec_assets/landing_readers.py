@@ -19,8 +19,6 @@ import polars as pl
 from duckdb import ColumnExpression, ConstantExpression, Expression, FunctionExpression
 
 from alignrec_assets.queries import query
-from alignrec_assets.tables import FORMAT_VERSION
-from models.files import content_hash
 
 
 class LandingError(ValueError):
@@ -99,69 +97,6 @@ def file_format(path: Path) -> str | None:
     return _SUFFIXES.get(suffixes[-1]) if suffixes else None
 
 
-def check_format(landing: Path) -> None:
-    """Refuse a landing folder that a newer alignrec wrote.
-
-    Raises:
-        LandingError: naming the file ``FORMAT`` and both versions.
-    """
-    path = landing / "FORMAT"
-    if not path.exists():
-        return
-    try:
-        found = int(json.loads(path.read_text(encoding="utf-8"))["format_version"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise LandingError(f'{path} is damaged: it should read {{"format_version": {FORMAT_VERSION}}}') from error
-    if found > FORMAT_VERSION:
-        raise LandingError(
-            f"{path} says format_version {found}, this alignrec knows formats up to {FORMAT_VERSION}: upgrade alignrec"
-        )
-
-
-def landing_files(landing: Path, kind: str) -> list[LandingFile]:
-    """All landing files of a kind, by path; hidden, underscored and ``*.partial`` files are passed over.
-
-    Raises:
-        LandingError: a newer format, a folder that is no day, or a file that is neither Parquet, CSV nor JSON Lines.
-    """
-    check_format(landing)
-    files: list[LandingFile] = []
-    folder = landing / kind
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if _passed_over(path):
-            continue
-        if path.is_dir():
-            arrival_day = _arrival_day(path)
-            files += [_landing_file(landing, kind, inner, arrival_day) for inner in _inner_files(path)]
-        else:
-            files.append(_landing_file(landing, kind, path, None))
-    return sorted(files, key=lambda file: file.path)
-
-
-def _passed_over(path: Path) -> bool:
-    return path.name.startswith((".", "_")) or path.name.endswith(".partial")
-
-
-def _inner_files(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.iterdir()) if not _passed_over(path)]
-
-
-def _arrival_day(folder: Path) -> date:
-    try:
-        return date.fromisoformat(folder.name.removeprefix("day="))
-    except ValueError:
-        raise LandingError(f"{folder} is not a day folder: call it day=YYYY-MM-DD, or move it away") from None
-
-
-def _landing_file(landing: Path, kind: str, path: Path, arrival_day: date | None) -> LandingFile:
-    if path.is_dir() or file_format(path) is None:
-        raise LandingError(
-            f"{path} is not a landing file: Parquet (.parquet), CSV (.csv) and JSON Lines (.jsonl, .ndjson, .json) are "
-            "read; move it away, or begin its name with a dot"
-        )
-    return LandingFile(kind, path.relative_to(landing).as_posix(), arrival_day, content_hash(path))
-
-
 def register_landing(
     connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, files: list[LandingFile], name: str | None = None
 ) -> None:
@@ -187,7 +122,9 @@ def register_landing(
         if not path.is_file():
             raise LandingError(f"{path} is gone since the landing folder was surveyed: run again")
         if _is_empty(path):
-            connection.execute(f"INSERT INTO {staged} BY NAME SELECT $1 AS file, $2 AS arrival_day", [file.path, file.arrival_day])
+            connection.execute(
+                f"INSERT INTO {staged} BY NAME SELECT $1 AS file, $2 AS arrival_day", [file.path, file.arrival_day]
+            )
         elif file.format == "parquet":
             parquet.append(file)
         else:
@@ -321,7 +258,9 @@ def _json_object(path: Path, number: int, line: bytes) -> dict[str, object]:
     try:
         value = json.loads(line)
     except ValueError as error:
-        raise LandingError(f"{path}, line {number}: not valid JSON ({error}): JSON Lines holds one object per line") from error
+        raise LandingError(
+            f"{path}, line {number}: not valid JSON ({error}): JSON Lines holds one object per line"
+        ) from error
     if not isinstance(value, dict):
         raise LandingError(f"{path}, line {number}: not a JSON object: JSON Lines holds one object per line")
     return value
@@ -378,7 +317,9 @@ def _parquet_group(
         column = ColumnExpression(name)
         if types[name].id not in ("list", "array"):
             return _text(column).alias(name)
-        return (_null("VARCHAR") if name == "embedding" else FunctionExpression("to_json", column).cast("VARCHAR")).alias(name)
+        return (
+            _null("VARCHAR") if name == "embedding" else FunctionExpression("to_json", column).cast("VARCHAR")
+        ).alias(name)
 
     embedded = "embedding" in types and types["embedding"].id in ("list", "array")
     vector = ColumnExpression("embedding").try_cast("FLOAT[]") if embedded else _null("FLOAT[]")

@@ -4,8 +4,8 @@ from functools import cache
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
-_ROOMS = (_PACKAGE.parent / "sql", _PACKAGE / "sql")
-"""The checkout's folder first; the wheel holds the same files inside the package."""
+_ROOMS = (_PACKAGE / "sql", _PACKAGE.parent / "sql")
+"""In the wheel the files lie inside the package; beside it another distribution may own a folder of that name."""
 
 
 @cache

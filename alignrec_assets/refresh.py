@@ -1,7 +1,7 @@
 """How every asset refreshes what it stands for: compute only what its fingerprint says is new, record it, report it.
 
-Three kinds: days of a daily table, a whole table, and a checkpoint (a folder that a model step writes while no connection
-is open). Each decides by recorded fingerprints, says what it skipped, and tells Dagster rows and facts.
+Three kinds: days of a daily table, a whole table, and a checkpoint (a folder that a model step writes while no
+connection is open). Each decides by recorded fingerprints, says what it skipped, and tells Dagster rows and facts.
 """
 
 import json
@@ -178,7 +178,8 @@ def refresh_checkpoint(
             "version": version,
             "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "content_hash": content_hash(*_content(partial)),
-            **{"figures": {}, **facts},
+            "figures": {},
+            **facts,
         }
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=2, default=str) + "\n", encoding="utf-8")
     return Checkpoint(folder, manifest)

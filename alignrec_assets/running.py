@@ -84,7 +84,8 @@ def day_range(first: date | None, last: date | None) -> tuple[str, str]:
     for day in (start, end):
         if day not in keys:
             raise RunFailedError(
-                f"day {day} is outside the calendar {keys[0]} to {keys[-1]}: name another, or change [calendar] in settings.toml"
+                f"day {day} is outside the calendar {keys[0]} to {keys[-1]}: name another, "
+                "or change [calendar] in settings.toml"
             )
     if end < start:
         raise RunFailedError(f"the last day {end} lies before the first day {start}")

@@ -7,7 +7,7 @@ import dagster as dg
 STEP_LOGGER = "alignrec.steps"
 
 
-@dg.logger(description="Hands every record of a run to the command line, which prints one line per step.")
+@dg.logger({}, description="Hands every record of a run to the command line, which prints one line per step.")
 def step_logger(_: dg.InitLoggerContext) -> logging.Logger:
     """The named logger, silent unless somebody listens."""
     logger = logging.getLogger(STEP_LOGGER)

@@ -64,8 +64,9 @@ def novelty_examples(context: dg.AssetExecutionContext, home: HomeResource) -> d
             transitions = read_frame(connection, query("training.novelty_examples"), parameters)
         if transitions.is_empty():
             raise ValueError(
-                f"there is no novel transition up to {as_of}: no user with {settings.history.clusters} positive clusters "
-                "met another one. Check the rule for positive events (`alignrec settings`, positive.*), or ingest more days."
+                f"there is no novel transition up to {as_of}: no user with {settings.history.clusters} positive "
+                "clusters met another one. Check the rule for positive events (`alignrec settings`, positive.*), "
+                "or ingest more days."
             )
         rows = choose_novelty_examples(
             transitions, options.maximum_examples, options.examples_per_label_limit, options.holdout_share, options.seed

@@ -1,8 +1,8 @@
 """The DuckDB warehouse: short connections behind a file lock, each one a transaction.
 
-One process that holds the DuckDB file shuts every other out, readers included, and a killed process must not block the
-next one. So every open first takes ``warehouse.lock``, shared to read and exclusive to write; the kernel releases it when
-a process dies. Model steps never hold a connection while they compute.
+One process that holds the DuckDB file shuts every other out, readers included, and a killed process must not block
+the next one. So every open first takes ``warehouse.lock``, shared to read and exclusive to write; the kernel releases
+it when a process dies. Model steps never hold a connection while they compute.
 """
 
 import fcntl
@@ -151,12 +151,13 @@ def read_frame(
     connection: duckdb.DuckDBPyConnection, sql: str, parameters: dict[str, Any] | None = None
 ) -> pl.DataFrame:
     """Run a query and return its rows as a polars frame."""
-    return connection.sql(sql, params=parameters).pl() if parameters else connection.sql(sql).pl()
+    frame: pl.DataFrame = connection.sql(sql, params=parameters).pl()
+    return frame
 
 
 def table_frame(connection: duckdb.DuckDBPyConnection, table: str) -> pl.DataFrame:
     """All rows of a table."""
-    return connection.table(table).pl()
+    return read_frame(connection, f"FROM {table}")
 
 
 def replace_table(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame) -> int:

@@ -7,8 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
-from transformers import AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.quantization_config import GgufConfig
 
 from models.files import content_hash, new_folder
@@ -27,8 +26,8 @@ def materialize_base_model(folder: Path, source: str | None = None, log: Log = s
         log: receives a line per step.
 
     Returns:
-        ``source``, ``weights_hash`` (SHA-256), ``model_class``, ``tokenizer_class``, ``dtype``, ``parameters``,
-        ``vocabulary`` and ``layers``-free facts that identify the model.
+        ``source``, ``weights_hash`` (SHA-256), ``model_class``, ``tokenizer_class``, ``dtype``, ``parameters`` and
+        ``vocabulary`` (number of tokens).
 
     Raises:
         FileNotFoundError: the package of the embedded model is not installed.

@@ -31,12 +31,12 @@ _PLAIN_WORD = re.compile(r"[^\W\d_]{2,}(?:-[^\W\d_]{2,})*")
 _NUMERAL = re.compile(r"(?=[ivxlcdm])(x{0,3})(ix|iv|v?i{0,3})|m{1,4}d?c{0,4}l?x{0,4}v?i{0,4}")
 _NUMBER_WORDS = """zero second third seven thirteen fourteen sixteen seventeen eighteen nineteen thirty seventy eighty
 ninety thousand million billion"""
-_CLIPPED_WORDS = """ain aren couldn didn doesn don hadn hasn haven isn just ll shouldn ve wasn weren won wouldn th st nd rd
-vs etc http https www com"""
+_CLIPPED_WORDS = """ain aren couldn didn doesn don hadn hasn haven isn just ll shouldn ve wasn weren won wouldn th st nd
+rd vs etc http https www com"""
 # Articles and prepositions of other languages: untranslated titles otherwise make "la" a keyword.
-_FOREIGN_WORDS = """al au aux avec ce ces che con da das de degli del della delle dem den der des det di die du ein eine el
-en est et gli il ist la las le les lo los mit mon na non nos nous os para por pour qui se si su sur um un una une uno und
-van vom von zu zum zur"""
+_FOREIGN_WORDS = """al au aux avec ce ces che con da das de degli del della delle dem den der des det di die du ein eine
+el en est et gli il ist la las le les lo los mit mon na non nos nous os para por pour qui se si su sur um un una une uno
+und van vom von zu zum zur"""
 STOP_WORDS = frozenset([*ENGLISH_STOP_WORDS, *_NUMBER_WORDS.split(), *_CLIPPED_WORDS.split(), *_FOREIGN_WORDS.split()])
 
 

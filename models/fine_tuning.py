@@ -1,7 +1,7 @@
 """The optimiser that both language models are trained with: AdamW on float32 copies of the trained weights.
 
-Small updates vanish in bfloat16 weights (8 bits: an update below 1/256 of a weight rounds to nothing). The passes run in the
-model's own precision, the updates add up in float32, and the weights are rounded from there after every step.
+Small updates vanish in bfloat16 weights (8 bits: an update below 1/256 of a weight rounds to nothing). The passes run
+in the model's own precision, the updates add up in float32, and the weights are rounded from there after every step.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,8 @@
 """The exact distribution of a causal language model over all cluster labels, given a history.
 
-The probability of a label is that of its own token sequence, terminator included, with the logits at every token divided by the
-temperature T. All labels of a history are read in one packed pass over the label trie, so no sampling is involved.
+The probability of a label is that of its own token sequence, terminator included, with the logits at every token
+divided by the temperature T. All labels of a history are read in one packed pass over the label trie, so no sampling is
+involved.
 """
 
 from collections.abc import Sequence
@@ -28,8 +29,8 @@ class LabelDistributions:
 
     Attributes:
         probabilities: [T, H, labels] float64; each row sums to 1, and the clusters of the history itself are exactly 0.
-        format_validity: [T, H] float64, the mass of all these labels before renormalising: the chance that a free sample
-            is the label of a cluster outside the history.
+        format_validity: [T, H] float64, the mass of all these labels before renormalising: the chance that a free
+            sample is the label of a cluster outside the history.
     """
 
     probabilities: NDArray[np.float64]
@@ -37,7 +38,7 @@ class LabelDistributions:
 
 
 def histories_per_pass(trie: TokenTree) -> int:
-    """The size of a micro-batch, fixed by the labels alone: shards whose sizes are multiples of it give equal results."""
+    """The size of a micro-batch, fixed by the labels alone; shards that hold multiples of it give equal results."""
     return max(1, min(MAX_HISTORIES_PER_PASS, MAX_NODES_PER_PASS // (trie.nodes + 1)))
 
 
@@ -47,6 +48,7 @@ def label_log_probabilities(
     labels: Sequence[str],
     histories: Sequence[History],
     temperatures: Sequence[float],
+    *,
     log: Log = silent,
 ) -> NDArray[np.float64]:
     """[T, histories, labels] log probability of each label's own token sequence, terminator included.

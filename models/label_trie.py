@@ -1,7 +1,8 @@
 """Token sequences as flat trees: the trie of all labels, and separate branches that share nothing.
 
-Works for any tokenizer, also where one label is a prefix of another: a label is a path from the root to its end node, and the
-terminator is no node but what follows an end node. Plain numpy; what the trees are for stands in ``packed_pass``.
+Works for any tokenizer, also where one label is a prefix of another: a label is a path from the root to its end node,
+and the terminator is no node but what follows an end node. Plain numpy; what the trees are for stands in
+``packed_pass``.
 """
 
 from collections.abc import Sequence
@@ -43,7 +44,7 @@ class TokenTree:
 
     @cached_property
     def ancestry(self) -> NDArray[np.bool_]:
-        """[nodes, nodes] whether the column's node lies on the path from the root to the row's node, itself included."""
+        """[nodes, nodes] whether the column's node is the row's node or one of its ancestors."""
         ancestry = np.eye(self.nodes, dtype=np.bool_)
         for node, parent in enumerate(self.parents):
             if parent != ROOT:

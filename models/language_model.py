@@ -1,7 +1,7 @@
 """Loading, choosing what to train, and saving a pretrained language model of any family.
 
-Everything goes through the Auto classes of transformers, and remote code is never trusted. Nothing here knows which model it
-holds, nor what it is trained for.
+Everything goes through the Auto classes of transformers, and remote code is never trusted. Nothing here knows which
+model it holds, nor what it is trained for.
 """
 
 import re
@@ -64,8 +64,8 @@ def load_causal_model(source: str | Path) -> PreTrainedModel:
 def load_scoring_model(source: str | Path, seed: int = 0) -> PreTrainedModel:
     """The language model of a folder or hub id with one linear projection to a score in place of its vocabulary head.
 
-    The head is the ``score`` layer of a standard sequence classifier, so other engines load the checkpoint too. Where the
-    source has no such head yet, it starts from the model's own initialisation, drawn with ``seed``.
+    The head is the ``score`` layer of a standard sequence classifier, so other engines load the checkpoint too. Where
+    the source has no such head yet, it starts from the model's own initialisation, drawn with ``seed``.
 
     Raises:
         ValueError: there is no model, naming the source and the mend.
@@ -89,8 +89,8 @@ def select_trainable(model: PreTrainedModel, tune: str, seed: int = 0) -> None:
 
     Args:
         model: the model, changed in place.
-        tune: ``full`` for all parameters, ``top:<n>`` for the last n decoder layers, ``lora`` for low-rank adapters beside
-            every linear layer (merged into the weights by :func:`save_checkpoint`).
+        tune: ``full`` for all parameters, ``top:<n>`` for the last n decoder layers, ``lora`` for low-rank adapters
+            beside every linear layer (merged into the weights by :func:`save_checkpoint`).
         seed: of the adapters' initial weights.
 
     Raises:
@@ -125,7 +125,7 @@ def save_checkpoint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
         tokenizer.save_pretrained(folder)
 
 
-def _load(loader: Callable[..., Any], source: str | Path, **arguments: Any) -> Any:  # noqa: ANN401
+def _load(loader: Callable[..., Any], source: str | Path, **arguments: Any) -> Any:
     mend = "name a folder with config.json, tokenizer and safetensors weights, or the id of a model on the hub"
     if Path(source).is_dir() and not (Path(source) / "config.json").is_file():
         raise ValueError(f"the folder {source} holds no language model (there is no config.json): {mend}")

@@ -1,7 +1,7 @@
 """The novelty model: light fine-tuning on novel interest transitions, its report, and what it proposes for a history.
 
-The model learns p(label of the next interest | labels of the history): the loss counts the label's tokens and its terminator
-only. It is never trained towards a reward. The exact law of its proposals stands in ``label_distribution``.
+The model learns p(label of the next interest | labels of the history): the loss counts the label's tokens and its
+terminator only. It is never trained towards a reward. The exact law of its proposals stands in ``label_distribution``.
 """
 
 import time
@@ -82,8 +82,8 @@ class NoveltyReport:
     Attributes:
         curve: one point every ``evaluate_every`` steps, and one at the end.
         figures: ``holdout_loss_untuned`` and ``_tuned`` (nats per label), ``format_validity_untuned`` and ``_tuned``
-            (T = 1), ``recall_at_1``, ``_3``, ``_5`` and ``_10`` of held-out transitions by the exact label distribution at
-            T = 1, ``training_examples``, ``holdout_examples`` (those measured), ``steps``, ``trained_parameters``,
+            (T = 1), ``recall_at_1``, ``_3``, ``_5`` and ``_10`` of held-out transitions by the exact label distribution
+            at T = 1, ``training_examples``, ``holdout_examples`` (those measured), ``steps``, ``trained_parameters``,
             ``seconds`` in all, ``examples_per_second`` of the training steps alone.
     """
 
@@ -106,6 +106,7 @@ def train_novelty_model(
     labels: Sequence[str],
     examples: pl.DataFrame,
     options: NoveltyOptions,
+    *,
     log: Log = silent,
 ) -> NoveltyReport:
     """Fine-tune the base model on novel transitions and save it as a standard model folder.
@@ -214,7 +215,7 @@ class NoveltyTraining:
         histories = sorted({tuple(sorted(history)) for history, _ in rows})
         places = np.array([histories.index(tuple(sorted(history))) for history, _ in rows])
         targets = np.array([target for _, target in rows])
-        log_probabilities = label_log_probabilities(self.model, self.tokenizer, self.labels, histories, [1.0], log)
+        log_probabilities = label_log_probabilities(self.model, self.tokenizer, self.labels, histories, [1.0], log=log)
         distribution = renormalise(log_probabilities, histories)
         ranks = target_ranks(distribution.probabilities[0][places], targets)
         return {
@@ -247,7 +248,7 @@ def label_distributions(
         ValueError: no model, unusable labels, a malformed history, or a temperature that is not positive.
     """
     tokenizer, model = load_tokenizer(model_folder), load_causal_model(model_folder)
-    values = label_log_probabilities(model, tokenizer, labels, histories, temperatures, log)
+    values = label_log_probabilities(model, tokenizer, labels, histories, temperatures, log=log)
     return renormalise(values, histories)
 
 

@@ -1,11 +1,12 @@
 """One forward pass over a prompt and a whole tree of continuations: packing, the tree mask, and reading the result.
 
-A prompt and its tree lie in one sequence. Each node sees the prompt and its own ancestors only (a boolean 4-D mask) and has the
-position it would have if its branch stood alone, so every branch reads exactly as a sequence of its own while the prompt, and
-in a trie every common beginning, is computed once. Nothing here knows the model family, the prompts' text or the task.
+A prompt and its tree lie in one sequence. Each node sees the prompt and its own ancestors only (a boolean 4-D mask) and
+has the position it would have if its branch stood alone, so every branch reads exactly as a sequence of its own while
+the prompt, and in a trie every common beginning, is computed once. Nothing here knows the model family, the prompts'
+text or the task.
 
-Results must not depend on how histories are divided into shards. Padding alone can move bfloat16 results, so micro-batches are
-cut by index (:func:`micro_batches`), and a shard has to hold whole micro-batches.
+Results must not depend on how histories are divided into shards. Padding alone can move bfloat16 results, so
+micro-batches are cut by index (:func:`micro_batches`), and a shard has to hold whole micro-batches.
 """
 
 from collections.abc import Iterator, Sequence
@@ -89,7 +90,8 @@ def next_token_logits(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
         batch: what to read.
 
     Returns:
-        [batch, 1 + nodes, vocabulary]: column 0 follows the prompt, column 1 + i follows node i (past a row's own tree: noise).
+        [batch, 1 + nodes, vocabulary]: column 0 follows the prompt, column 1 + i follows node i. Past the end of a
+        row's own tree stands noise.
     """
     nodes = batch.input_ids.shape[1] - batch.prompt_width
     logits: Tensor = model(**_inputs(model, batch), logits_to_keep=1 + nodes).logits
@@ -146,5 +148,5 @@ def _inputs(model: PreTrainedModel, batch: PackedBatch) -> dict[str, Tensor | bo
 
 def _log_normaliser(logits: Tensor, temperature: float) -> Tensor:
     """[batch, columns] float32 log-sum-exp over the vocabulary, a bounded number of rows at a time."""
-    parts = logits.flatten(0, 1).split(LOGIT_ROWS_AT_ONCE)
+    parts = torch.split(logits.flatten(0, 1), LOGIT_ROWS_AT_ONCE)
     return torch.cat([(part.float() / temperature).logsumexp(-1) for part in parts]).view(logits.shape[:2])

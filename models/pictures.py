@@ -6,11 +6,12 @@ import matplotlib as mpl
 
 mpl.use("Agg")  # pictures go to files; a machine without a screen is the normal case
 
-from matplotlib import pyplot as plt  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from models.alignment import AlignmentReport  # noqa: E402
-from models.novelty import NoveltyReport  # noqa: E402
+from models.alignment import AlignmentReport
+from models.novelty import NoveltyReport
 
 MODEL_COLOUR, OTHER_COLOUR = "#1f5fa8", "#d1792b"
 YARDSTICKS = {"random": ("#888888", ":"), "prior": ("#c2452d", "--"), "training_means": ("#3b8f4f", "-.")}
@@ -76,7 +77,7 @@ def _draw_yardsticks(panel: Axes, report: AlignmentReport, measure: str) -> None
         )  # fmt: skip
 
 
-def _save(figure: plt.Figure, panels: list[Axes], path: Path) -> None:
+def _save(figure: Figure, panels: list[Axes], path: Path) -> None:
     for panel in panels:
         panel.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110)

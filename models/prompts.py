@@ -1,7 +1,8 @@
 """The words the language models read: the two prompts, the label texts, and their token sequences.
 
-Prompts are plain text and short, because nearly all time goes into tokens. A prompt and a label are tokenised separately and
-joined as ids, so every label has one token sequence under any tokenizer, whatever stands before it. No tensors here.
+Prompts are plain text and short, because nearly all time goes into tokens. A prompt and a label are tokenised
+separately and joined as ids, so every label has one token sequence under any tokenizer, whatever stands before it.
+No tensors here.
 """
 
 from collections.abc import Sequence
@@ -12,8 +13,11 @@ History = Sequence[int]
 
 
 def label_text(label: str) -> str:
-    """The label as it stands in a text: one leading space, as most tokenizers join it to the word."""
-    return " " + label.strip()
+    """The label as the models read it: one space before each word, as most tokenizers join it to the word, no commas.
+
+    The commas between keywords carry nothing and would be a third of all tokens.
+    """
+    return "".join(f" {word}" for word in label.replace(",", " ").split())
 
 
 def novelty_prompt(labels: Sequence[str]) -> str:
@@ -68,7 +72,7 @@ def label_tokens(tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]) -> l
     end = terminator(tokenizer)
     owner: dict[tuple[int, ...], int] = {}
     for cluster, label in enumerate(labels):
-        tokens = tuple(tokenizer(label_text(label), add_special_tokens=False).input_ids) if label.strip() else ()
+        tokens = tuple(tokenizer(label_text(label), add_special_tokens=False).input_ids) if label_text(label) else ()
         if not tokens:
             raise ValueError(f"the label of cluster {cluster} is empty: give it a text")
         if end in tokens:

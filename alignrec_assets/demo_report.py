@@ -1,0 +1,177 @@
+"""What the demo reports: sizes, metrics beside the yardsticks, planned transitions in words, and where to look next."""
+
+import resource
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from alignrec_assets.home import Home
+from alignrec_assets.refresh import current_checkpoint, required_checkpoint
+from alignrec_assets.settings import load_settings
+from alignrec_assets.warehouse import Warehouse, count_rows, read_records, table_frame
+from models.files import write_json
+from models.transition_table import TransitionTable
+
+Print = Callable[[str], None]
+Facts = dict[str, Any]
+TABLES = (
+    "raw.items",
+    "raw.events",
+    "raw.feedback_logs",
+    "raw.rejected_rows",
+    "interests.clusters",
+    "training.novel_transitions",
+    "training.novelty_examples",
+    "feedback.transition_users",
+    "feedback.transition_counts",
+    "training.pointwise_examples",
+    "candidates.pools",
+    "publication.transition_table",
+)
+MEASURES = ("f1_at_k", "ndcg_at_k")
+YARDSTICKS = ("", "_random", "_prior", "_training_means")
+NAMES = ("alignment model", "random", "prior of the cluster", "training means")
+EXAMPLES = 10
+REPLAY_WARNING = (
+    "Feedback was replayed: it tells whether users liked what they chose themselves. There was no exposure and no "
+    "propensity, so nothing here is evidence of alignment; it tries the machinery."
+)
+
+
+def write_report(home: Home, source: str, first_version: str | None, seconds: float, write: Print) -> None:
+    """Write ``reports/demo.json`` and print it for a person.
+
+    Args:
+        home: the home after the run.
+        source: simulated, or a public format.
+        first_version: the version to compare with; without one, novelty alone on the same pools.
+        seconds: of the whole command.
+        write: receives the lines.
+    """
+    warehouse = Warehouse(home)
+    table = TransitionTable.open(home.published)
+    with warehouse.reading() as connection:
+        sizes = count_rows(connection, TABLES)
+        scores = read_records(connection, "feedback.transition_scores")
+        pools = read_records(connection, "candidates.pools")[""].details
+        candidates = table_frame(connection, "candidates.scored")
+    novelty = required_checkpoint(warehouse, "novelty_model").figures
+    alignment = current_checkpoint(warehouse, "alignment_model")
+    figures: Facts = {
+        "seconds": round(seconds, 1),
+        "peak_gb": round(_peak_gigabytes(), 2),
+        "format_validity_untuned": novelty["format_validity_untuned"],
+        "format_validity_tuned": novelty["format_validity_tuned"],
+        "memorisation": pools["memorisation"],
+        **{f"{m}{y}": alignment.figures[f"{m}{y}"] if alignment else None for m in MEASURES for y in YARDSTICKS},
+        "held_out_histories": alignment.figures["held_out_histories"] if alignment else 0,
+        "surviving_cell_share": scores[max(scores)].details["surviving_cell_share"],
+        "clusters": table.clusters.height,
+        "histories": table.rows["history"].n_unique(),
+    }
+    before = TransitionTable.open(home.published, first_version) if first_version else _novelty_alone(table, candidates)
+    settings = load_settings(home)
+    examples = _examples(before, table)
+    write_json(
+        home.reports / "demo.json",
+        {
+            "name": "demo",
+            "figures": figures,
+            "settings": settings.model_dump(mode="json"),
+            "seed": settings.candidates.seed,
+            "command": "make demo" if source == "simulated" else f"make demo SOURCE={source} DATA=<folder>",
+            "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "source": source,
+            "version": table.version,
+            "compared_with": before.version,
+            "table_rows": sizes,
+            "examples": examples,
+            "notes": [REPLAY_WARNING] if settings.feedback.source == "replay" else [],
+        },
+    )
+    for line in [
+        *_size_lines(sizes),
+        *_metric_lines(figures, settings.candidates.k, alignment.manifest["notes"] if alignment else []),
+        *_example_lines(examples, before.version == table.version),
+        *([REPLAY_WARNING, ""] if settings.feedback.source == "replay" else []),
+        *_next_lines(home, table, figures),
+    ]:
+        write(line)
+
+
+def _novelty_alone(table: TransitionTable, candidates: pl.DataFrame) -> TransitionTable:
+    """The table that the same pools give without the alignment model."""
+    from models.best_of_n import novelty_alone
+
+    k = int(table.rows["rank"].max())  # type: ignore[arg-type]
+    rows = novelty_alone(candidates, k).with_columns(pl.lit(1 / k).alias("propensity")).select(table.rows.columns)
+    return TransitionTable("novelty alone", table.manifest, rows, table.clusters)
+
+
+def _examples(before: TransitionTable, after: TransitionTable) -> list[Facts]:
+    """Histories spread over the table, with what was planned before and after."""
+    histories = after.rows["history"].unique(maintain_order=True)
+    step = max(1, len(histories) // EXAMPLES)
+    return [
+        {
+            "history": [after.labels[cluster] for cluster in history],
+            "before": [cluster.label for cluster in before.lookup(history)],
+            "after": [cluster.label for cluster in after.lookup(history)],
+        }
+        for history in histories.gather_every(step, offset=step // 2).head(EXAMPLES).to_list()
+    ]
+
+
+def _size_lines(sizes: dict[str, int]) -> list[str]:
+    return ["", "TABLES", *(f"  {name:<32} {rows:>12,}" for name, rows in sizes.items())]
+
+
+def _metric_lines(figures: Facts, k: int, notes: list[str]) -> list[str]:
+    lines = [
+        "",
+        "NOVELTY MODEL",
+        f"  format validity at T = 1: {figures['format_validity_untuned']:.4f} before tuning, "
+        f"{figures['format_validity_tuned']:.4f} after",
+        f"  memorisation: {_number(figures['memorisation'])} of the draws repeat a training pair (the paper saw 0.40)",
+        "",
+        f"ALIGNMENT MODEL on {figures['held_out_histories']} held-out histories",
+        f"  {'':<24}{f'F1@{k}':>8}{f'NDCG@{k}':>10}",
+    ]
+    for name, yardstick in zip(NAMES, YARDSTICKS, strict=True):
+        first, second = (_number(figures[f"{measure}{yardstick}"]) for measure in MEASURES)
+        lines.append(f"  {name:<24}{first:>8}{second:>10}")
+    share = figures["surviving_cell_share"]
+    kept = "no pair was served" if share is None else f"{share:.1%} of the served pairs had enough feedback to count"
+    return [*lines, f"  {kept}", *(f"  {note}" for note in notes)]
+
+
+def _example_lines(examples: list[Facts], unchanged: bool) -> list[str]:
+    lines = ["", "PLANNED TRANSITIONS" + (" (one table)" if unchanged else ", before and after alignment")]
+    for example in examples:
+        lines.append(f"  {' + '.join(example['history'])}")
+        lines.extend([f"    before  {' | '.join(example['before'])}", f"    after   {' | '.join(example['after'])}"])
+    return lines
+
+
+def _next_lines(home: Home, table: TransitionTable, figures: Facts) -> list[str]:
+    named = " ".join(f"'{table.labels[cluster]}'" for cluster in table.rows["history"][0])
+    return [
+        "",
+        f"{figures['seconds']:.0f} s, {figures['peak_gb']:.1f} GB at most. "
+        f"Table {table.version} is current in {home.published}.",
+        "Where to look next:",
+        f"  .venv/bin/alignrec lookup --home {home.path} {named}",
+        f"  make ui SOURCE={home.path.name}     the assets, their lineage, tables and pictures",
+        f"  {home.reports}     reports as JSON and PNG",
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _peak_gigabytes() -> float:
+    """Largest resident memory of this process so far; the line runs inside it."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

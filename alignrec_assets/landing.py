@@ -1,0 +1,370 @@
+"""From the landing zone into the ``raw`` tables: by day, repeatable, with every row that breaks the contract explained.
+
+Works on an open connection inside the caller's transaction, in a session whose time zone is UTC. How files become rows
+is in ``landing_readers``; what a row means is in ``sql/landing``; the tables are in ``sql/raw``.
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from alignrec_assets.landing_readers import LandingError, LandingFile, file_format, reading, register_landing
+from alignrec_assets.queries import query
+from alignrec_assets.tables import FORMAT_VERSION
+from models.files import content_hash
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """Days of the log; ``last_day`` is none while the log is open."""
+
+    first_day: date
+    last_day: date | None
+
+    def clamp(self, day: date | None) -> date:
+        """The day itself, or the end of the calendar that it lies beyond; no day counts as the first."""
+        latest = self.last_day or date.max
+        return min(max(day or self.first_day, self.first_day), latest)
+
+
+@dataclass(frozen=True)
+class PositiveRule:
+    """When a row without ``positive`` counts as positive playback: any one of these is enough.
+
+    Attributes:
+        watch_share: least share of the item's duration that was watched; none leaves watching out.
+        rating_at_least: least rating; none leaves ratings out.
+        liked: whether a like is enough.
+        completed: whether playing to the end is enough.
+        when_unknown: what a row counts as that carries no signal at all.
+    """
+
+    watch_share: float | None
+    rating_at_least: float | None
+    liked: bool
+    completed: bool
+    when_unknown: bool
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """Rows loaded, rows rejected, and rows that repeated another one exactly (for items: that a later row replaced)."""
+
+    rows: int
+    rejected: int
+    duplicates: int
+
+
+@dataclass(frozen=True)
+class SurveyedFile:
+    """A landing file and the days, within the calendar, that its rows belong to."""
+
+    kind: str
+    file: str
+    content_hash: str
+    first_day: date
+    last_day: date
+    rows: int
+
+
+def landing_files(landing: Path, kind: str) -> list[LandingFile]:
+    """All landing files of a kind, by path; hidden, underscored and ``*.partial`` files are passed over.
+
+    Raises:
+        LandingError: a newer format, a folder that is no day, or a file that is neither Parquet, CSV nor JSON Lines.
+    """
+    check_format(landing)
+    folder = landing / kind
+    files: list[LandingFile] = []
+    for path in _visible(folder) if folder.is_dir() else []:
+        if path.is_dir():
+            arrival_day = _arrival_day(path)
+            files += [_landing_file(landing, kind, inner, arrival_day) for inner in _visible(path)]
+        else:
+            files.append(_landing_file(landing, kind, path, None))
+    return sorted(files, key=lambda file: file.path)
+
+
+def check_format(landing: Path) -> None:
+    """Refuse a landing folder that a newer alignrec wrote.
+
+    Raises:
+        LandingError: naming the file ``FORMAT`` and both versions.
+    """
+    path = landing / "FORMAT"
+    if not path.exists():
+        return
+    try:
+        found = int(json.loads(path.read_text(encoding="utf-8"))["format_version"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise LandingError(f'{path} is damaged: it should read {{"format_version": {FORMAT_VERSION}}}') from error
+    if found > FORMAT_VERSION:
+        raise LandingError(
+            f"{path} says format_version {found}, this alignrec knows formats up to {FORMAT_VERSION}: upgrade alignrec"
+        )
+
+
+def _visible(folder: Path) -> list[Path]:
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if not path.name.startswith((".", "_")) and not path.name.endswith(".partial")
+    ]
+
+
+def _arrival_day(folder: Path) -> date:
+    try:
+        return datetime.strptime(folder.name, "day=%Y-%m-%d").date()  # noqa: DTZ007 - a day has no zone
+    except ValueError:
+        raise LandingError(f"{folder} is not a day folder: call it day=YYYY-MM-DD, or move it away") from None
+
+
+def _landing_file(landing: Path, kind: str, path: Path, arrival_day: date | None) -> LandingFile:
+    if path.is_dir() or file_format(path) is None:
+        raise LandingError(
+            f"{path} is not a landing file: Parquet (.parquet), CSV (.csv) and JSON Lines (.jsonl, .ndjson, .json) are "
+            "read; move it away, or begin its name with a dot"
+        )
+    return LandingFile(kind, path.relative_to(landing).as_posix(), arrival_day, content_hash(path))
+
+
+def survey(connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, calendar: Calendar) -> list[SurveyedFile]:
+    """Bring ``raw.landing_files`` up to date for a kind, reading only files whose content was not read before.
+
+    Raises:
+        LandingError: naming the file that cannot be read.
+    """
+    found = landing_files(landing, kind)
+    known = connection.execute(
+        "FROM raw.landing_files SELECT file, content_hash WHERE kind = $kind", {"kind": kind}
+    ).fetchall()
+    fresh = [file for file in found if (file.path, file.content_hash) not in set(known)]
+    stale = {file for file, _ in known} - {file.path for file in found} | {file.path for file in fresh}
+    connection.execute(
+        "DELETE FROM raw.landing_files WHERE kind = $kind AND list_contains($stale::VARCHAR[], file)",
+        {"kind": kind, "stale": sorted(stale)},
+    )
+    if fresh:
+        _survey_files(connection, landing, kind, fresh)
+    rows = connection.execute(
+        "FROM raw.landing_files SELECT kind, file, content_hash, first_day, last_day, rows WHERE kind = $kind ORDER BY file",
+        {"kind": kind},
+    ).fetchall()
+    return [
+        SurveyedFile(kind, file, hashed, calendar.clamp(first), calendar.clamp(last), count)
+        for kind, file, hashed, first, last, count in rows
+    ]
+
+
+def _survey_files(connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, files: list[LandingFile]) -> None:
+    listed = pl.DataFrame(
+        {"file": [file.path for file in files], "content_hash": [file.content_hash for file in files]}
+    )
+    connection.register("surveyed_files", listed)
+    register_landing(connection, landing, kind, files)
+    rows = connection.view(f"landing_{kind}")
+    moment = "ts" if "ts" in rows.columns else "CAST(NULL AS VARCHAR) AS ts"
+    connection.register("surveyed_rows", rows.project(f"file, row_number, arrival_day, {moment}"))
+    with reading(landing, files):
+        connection.execute(f"INSERT INTO raw.landing_files BY NAME {query('raw.landing_files')}", {"kind": kind})
+    for name in ("surveyed_rows", "surveyed_files"):
+        connection.unregister(name)
+
+
+def load_items(connection: duckdb.DuckDBPyConnection, landing: Path, calendar: Calendar) -> LoadReport:
+    """Replace ``raw.items`` by the latest row of every item, and the rejected rows of items.
+
+    Raises:
+        LandingError: there are no items files, or one of them cannot be read.
+    """
+    survey(connection, landing, "items", calendar)
+    files = landing_files(landing, "items")
+    if not files:
+        raise LandingError(f"{landing / 'items'} holds no files: put the catalogue there, or run `alignrec ingest`")
+    _check_rows(connection, landing, "items", files, {"first_day": calendar.first_day})
+    connection.execute("DELETE FROM raw.items")
+    connection.execute(f"INSERT INTO raw.items BY NAME {query('raw.items')}")
+    connection.execute("DELETE FROM raw.rejected_rows WHERE kind = 'items'")
+    connection.execute(_insert_rejected("items"))
+    counted = connection.execute("FROM checked_items SELECT count(*), count(reason)").fetchone() or (0, 0)
+    kept = connection.execute("FROM raw.items SELECT count(*)").fetchone() or (0,)
+    return LoadReport(kept[0], counted[1], counted[0] - counted[1] - kept[0])
+
+
+def load_events(
+    connection: duckdb.DuckDBPyConnection, landing: Path, days: list[date], calendar: Calendar, positive: PositiveRule
+) -> dict[date, LoadReport]:
+    """Replace the days in ``raw.events``, and their rejected rows, in one pass over the files that cover them.
+
+    ``survey`` must have run for events, and ``raw.items`` must be filled.
+
+    Raises:
+        LandingError: naming the file that cannot be read.
+    """
+    _set_days(connection, "read_days", days, 0, 0)
+    files = _covering(connection, landing, "events", days, calendar)
+    _check_rows(connection, landing, "events", files, asdict(calendar))
+    _set_days(connection, "wanted_days", days, 0, 0)
+    connection.execute("DELETE FROM raw.events WHERE day IN (FROM wanted_days)")
+    connection.execute(f"INSERT INTO raw.events BY NAME {query('raw.events')}", asdict(positive))
+    _replace_rejected(connection, "events")
+    return _reports(connection, days, "events")
+
+
+def load_feedback(
+    connection: duckdb.DuckDBPyConnection,
+    landing: Path,
+    days: list[date],
+    calendar: Calendar,
+    positive: PositiveRule,
+    attribution_hours: float,
+) -> dict[date, LoadReport]:
+    """Replace the days in ``raw.feedback_logs``: impressions joined with their outcomes within the attribution window.
+
+    ``survey`` must have run for feedback, outcomes and events (the data at hand tell whether a window has closed), and
+    ``raw.items`` must be filled. Rejected rows of both kinds are kept by the day of their own time stamp.
+
+    Raises:
+        LandingError: naming the file that cannot be read.
+    """
+    around = _window_days(attribution_hours)
+    parameters = asdict(calendar)
+    _set_days(connection, "read_days", days, around, around)
+    files = _covering(connection, landing, "feedback", days, calendar, around, around)
+    _check_rows(connection, landing, "feedback", files, parameters | {"window_days": around})
+    _set_days(connection, "read_days", days, 0, around)
+    files = _covering(connection, landing, "outcomes", days, calendar, 0, around)
+    _check_rows(connection, landing, "outcomes", files, parameters)
+    _set_days(connection, "wanted_days", days, 0, 0)
+    connection.execute("DELETE FROM raw.feedback_logs WHERE day IN (FROM wanted_days)")
+    rule = {name: value for name, value in asdict(positive).items() if name != "rating_at_least"}
+    window = {"attribution_us": round(attribution_hours * 3_600_000_000), "data_end": _data_end(connection, calendar)}
+    connection.execute(f"INSERT INTO raw.feedback_logs BY NAME {query('raw.feedback_logs')}", rule | window)
+    for kind in ("feedback", "outcomes"):
+        _replace_rejected(connection, kind)
+    return _reports(connection, days, "feedback", "outcomes")
+
+
+def day_inputs(
+    connection: duckdb.DuckDBPyConnection,
+    kind: str,
+    days: list[date],
+    calendar: Calendar,
+    attribution_hours: float = 0.0,
+) -> dict[date, list[str]]:
+    """What the rows of each day are made from, for fingerprints: ``file hash`` of every landing file that counts.
+
+    For feedback these are the impressions within the attribution window around the day, the outcomes up to its end,
+    and, while the window of the day's last moment is open, the end of the data at hand.
+    """
+    around = _window_days(attribution_hours)
+    inputs = _covering_hashes(connection, kind, days, calendar, around, around)
+    if kind != "feedback":
+        return inputs
+    outcomes = _covering_hashes(connection, "outcomes", days, calendar, 0, around)
+    data_end = _data_end(connection, calendar)
+    for day in days:
+        closes = datetime.combine(day + timedelta(days=1), datetime.min.time()) + timedelta(hours=attribution_hours)
+        is_open = data_end is None or closes > datetime.combine(data_end, datetime.min.time())
+        inputs[day] += outcomes[day] + ([f"data up to {data_end}"] if is_open else [])
+    return inputs
+
+
+def _covering_hashes(
+    connection: duckdb.DuckDBPyConnection, kind: str, days: list[date], calendar: Calendar, before: int, after: int
+) -> dict[date, list[str]]:
+    inputs: dict[date, list[str]] = {day: [] for day in days}
+    for day, file, hashed in _covering_rows(connection, kind, days, calendar, before, after):
+        inputs[day].append(f"{file} {hashed}")
+    return inputs
+
+
+def _covering_rows(
+    connection: duckdb.DuckDBPyConnection, kind: str, days: list[date], calendar: Calendar, before: int, after: int
+) -> list[tuple[date, str, str]]:
+    parameters = asdict(calendar) | {"kind": kind, "days": days, "days_before": before, "days_after": after}
+    return connection.execute(query("landing.covering_files"), parameters).fetchall()
+
+
+def _covering(
+    connection: duckdb.DuckDBPyConnection,
+    landing: Path,
+    kind: str,
+    days: list[date],
+    calendar: Calendar,
+    before: int = 0,
+    after: int = 0,
+) -> list[LandingFile]:
+    """Surveyed files with rows on or around the days."""
+    rows = _covering_rows(connection, kind, days, calendar, before, after)
+    hashes = {file: hashed for _, file, hashed in rows}
+    return [
+        LandingFile(
+            kind, file, None if Path(file).parent.name == kind else _arrival_day((landing / file).parent), hashed
+        )
+        for file, hashed in sorted(hashes.items())
+    ]
+
+
+def _check_rows(
+    connection: duckdb.DuckDBPyConnection,
+    landing: Path,
+    kind: str,
+    files: list[LandingFile],
+    parameters: dict[str, Any],
+) -> None:
+    """Put the typed rows, each with its reason if it breaks the contract, into the temporary table ``checked_<kind>``."""
+    register_landing(connection, landing, kind, files)
+    with reading(landing, files):
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE checked_{kind} AS {query(f'landing.{kind}')}", parameters)
+    connection.unregister(f"landing_{kind}")
+
+
+def _set_days(connection: duckdb.DuckDBPyConnection, name: str, days: list[date], before: int, after: int) -> None:
+    """Put the days, and so many before and after each, into the temporary table ``name``."""
+    widened = sorted({day + timedelta(days=shift) for day in days for shift in range(-before, after + 1)})
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT unnest($days::DATE[]) AS day", {"days": widened})
+
+
+def _insert_rejected(kind: str) -> str:
+    columns = f"'{kind}' AS kind, day, file, row_number, reason, payload"
+    return f"INSERT INTO raw.rejected_rows BY NAME SELECT {columns} FROM checked_{kind} WHERE reason IS NOT NULL"
+
+
+def _replace_rejected(connection: duckdb.DuckDBPyConnection, kind: str) -> None:
+    connection.execute("DELETE FROM raw.rejected_rows WHERE kind = $1 AND day IN (FROM wanted_days)", [kind])
+    connection.execute(f"{_insert_rejected(kind)} AND day IN (FROM wanted_days)")
+
+
+def _reports(
+    connection: duckdb.DuckDBPyConnection, days: list[date], kind: str, *others: str
+) -> dict[date, LoadReport]:
+    """Report of each day; rows and duplicates of ``kind``, rejected rows of the other kinds too."""
+    counts = {day: LoadReport(0, 0, 0) for day in days}
+    for counted in (kind, *others):
+        found = connection.execute(
+            f"FROM checked_{counted} SELECT day, count(*), count(reason), count_if(duplicate) GROUP BY day"
+        ).fetchall()
+        for day, total, rejected, duplicates in found:
+            if day in counts:
+                seen = counts[day]
+                kept = total - rejected - duplicates if counted == kind else 0
+                counts[day] = LoadReport(seen.rows + kept, seen.rejected + rejected, seen.duplicates + duplicates)
+    return counts
+
+
+def _window_days(attribution_hours: float) -> int:
+    """Whole days that an attribution window can reach into."""
+    return math.ceil(attribution_hours / 24)
+
+
+def _data_end(connection: duckdb.DuckDBPyConnection, calendar: Calendar) -> date | None:
+    row = connection.execute(query("landing.data_end"), asdict(calendar)).fetchone()
+    found: date | None = row[0] if row else None
+    return found

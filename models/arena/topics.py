@@ -1,0 +1,44 @@
+"""The interest topics of the simulated platform, as read from topics.toml."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+TOPICS_FILE = Path(__file__).with_name("topics.toml")
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One interest: what its items talk about, and which attributes people know it by (0 to 1)."""
+
+    name: str
+    family: str
+    keywords: tuple[str, ...]
+    attributes: dict[str, float]
+
+
+def load_topics(path: Path = TOPICS_FILE) -> tuple[tuple[Topic, ...], tuple[str, ...]]:
+    """Topics and the names of the attributes.
+
+    Raises:
+        ValueError: a topic names an attribute that the file does not list.
+    """
+    content = tomllib.loads(path.read_text(encoding="utf-8"))
+    attributes = tuple(content["attributes"])
+    topics = tuple(
+        Topic(entry["name"], entry["family"], tuple(entry["keywords"]), entry["attributes"])
+        for entry in content["topics"]
+    )
+    for topic in topics:
+        unknown = sorted(set(topic.attributes) - set(attributes))
+        if unknown:
+            raise ValueError(f"{path}: topic {topic.name!r} has attributes that are not listed: {', '.join(unknown)}")
+    return topics, attributes
+
+
+def attribute_matrix(topics: tuple[Topic, ...], attributes: tuple[str, ...]) -> npt.NDArray[np.float64]:
+    """Weights [topics, attributes]."""
+    return np.array([[topic.attributes.get(name, 0.0) for name in attributes] for topic in topics])

@@ -1,0 +1,139 @@
+-- Rows of the events landing files that belong to a day of read_days: typed, with the reason where a row breaks the
+-- contract, and `duplicate` where it says again what an earlier row said.
+-- Reads landing_events, where every column is text and blank is null, read_days and raw.items.
+-- $first_day, $last_day: the calendar; the last day is null while the log is open.
+WITH timed AS (
+    SELECT
+        *,
+        CASE
+            WHEN TRY_CAST(ts AS TIMESTAMPTZ) BETWEEN TIMESTAMPTZ '0001-01-01' AND TIMESTAMPTZ '9999-12-31'
+                THEN CAST(TRY_CAST(ts AS TIMESTAMPTZ) AS TIMESTAMP)
+        END AS moment
+    FROM landing_events
+),
+
+dated AS (
+    SELECT
+        *,
+        least(
+            greatest(coalesce(CAST(moment AS DATE), arrival_day, CAST($first_day AS DATE)), CAST($first_day AS DATE)),
+            CAST($last_day AS DATE)
+        ) AS day
+    FROM timed
+),
+
+parsed AS (
+    SELECT
+        landed.*,
+        known.item_id IS NOT NULL AS item_known,
+        TRY_CAST(watch_s AS DOUBLE) AS watch_number,
+        TRY_CAST(rating AS DOUBLE) AS rating_number,
+        -- Tools that know no missing booleans write 1.0 and 0.0.
+        TRY_CAST(replace(completed, '.0', '') AS BOOLEAN) AS completed_flag,
+        TRY_CAST(replace(liked, '.0', '') AS BOOLEAN) AS liked_flag,
+        TRY_CAST(replace(shared, '.0', '') AS BOOLEAN) AS shared_flag,
+        TRY_CAST(replace(skipped, '.0', '') AS BOOLEAN) AS skipped_flag,
+        TRY_CAST(replace(positive, '.0', '') AS BOOLEAN) AS positive_flag
+    FROM dated AS landed
+    LEFT JOIN raw.items AS known ON known.item_id = landed.item_id
+    WHERE landed.day IN (SELECT day FROM read_days)
+),
+
+checked AS (
+    SELECT
+        *,
+        CASE WHEN row_number IS NULL THEN 'empty file: it holds no bytes' ELSE nullif(concat_ws(
+            '; ',
+            CASE WHEN user_id IS NULL THEN 'user_id: missing' END,
+            CASE
+                WHEN item_id IS NULL THEN 'item_id: missing'
+                WHEN NOT item_known THEN 'item_id: ''' || left(item_id, 60) || ''' is not among the items'
+            END,
+            CASE
+                WHEN ts IS NULL THEN 'ts: missing'
+                WHEN moment IS NULL THEN 'ts: ''' || left(ts, 60) || ''' is not an ISO 8601 time'
+                WHEN CAST(moment AS DATE) <> day
+                    THEN 'ts: ''' || left(ts, 60) || ''' lies outside the calendar (first_day '
+                        || CAST($first_day AS VARCHAR) || ', last_day ' || coalesce(CAST($last_day AS VARCHAR), 'open') || ')'
+            END,
+            CASE
+                WHEN watch_s IS NULL THEN NULL
+                WHEN watch_number IS NULL OR NOT isfinite(watch_number)
+                    THEN 'watch_s: ''' || left(watch_s, 60) || ''' is not a number'
+                WHEN watch_number < 0 THEN 'watch_s: ' || watch_s || ' is negative'
+            END,
+            CASE
+                WHEN rating IS NULL THEN NULL
+                WHEN rating_number IS NULL OR NOT isfinite(rating_number)
+                    THEN 'rating: ''' || left(rating, 60) || ''' is not a number'
+            END,
+            CASE
+                WHEN completed IS NOT NULL AND completed_flag IS NULL
+                    THEN 'completed: ''' || left(completed, 60) || ''' is not true or false'
+            END,
+            CASE
+                WHEN liked IS NOT NULL AND liked_flag IS NULL
+                    THEN 'liked: ''' || left(liked, 60) || ''' is not true or false'
+            END,
+            CASE
+                WHEN shared IS NOT NULL AND shared_flag IS NULL
+                    THEN 'shared: ''' || left(shared, 60) || ''' is not true or false'
+            END,
+            CASE
+                WHEN skipped IS NOT NULL AND skipped_flag IS NULL
+                    THEN 'skipped: ''' || left(skipped, 60) || ''' is not true or false'
+            END,
+            CASE
+                WHEN positive IS NOT NULL AND positive_flag IS NULL
+                    THEN 'positive: ''' || left(positive, 60) || ''' is not true or false'
+            END
+        ), '') END AS fault
+    FROM parsed
+),
+
+ranked AS (
+    SELECT
+        *,
+        row_number() OVER copies AS copy,
+        first_value(file || ', row ' || row_number) OVER copies AS first_place,
+        row(watch_number, rating_number, completed_flag, liked_flag, shared_flag, skipped_flag, positive_flag) AS content,
+        first_value(
+            row(watch_number, rating_number, completed_flag, liked_flag, shared_flag, skipped_flag, positive_flag)
+        ) OVER copies AS first_content
+    FROM checked
+    WINDOW copies AS (PARTITION BY fault IS NULL, user_id, item_id, moment ORDER BY file, row_number)
+),
+
+judged AS (
+    SELECT
+        *,
+        coalesce(fault, CASE
+            WHEN copy > 1 AND content IS DISTINCT FROM first_content
+                THEN 'user_id, item_id, ts: the same event has other values in ' || first_place
+        END) AS reason
+    FROM ranked
+)
+
+SELECT
+    day,
+    file,
+    row_number,
+    reason,
+    reason IS NULL AND copy > 1 AS duplicate,
+    user_id,
+    item_id,
+    moment AS ts,
+    watch_number AS watch_s,
+    rating_number AS rating,
+    completed_flag AS completed,
+    liked_flag AS liked,
+    shared_flag AS shared,
+    skipped_flag AS skipped,
+    positive_flag AS positive,
+    CASE
+        WHEN reason IS NOT NULL AND row_number IS NOT NULL THEN CAST(to_json(struct_pack(
+            user_id := user_id, item_id := item_id, ts := ts, watch_s := watch_s, rating := rating,
+            completed := completed, liked := liked, shared := shared, skipped := skipped, positive := positive
+        )) AS VARCHAR)
+    END AS payload
+FROM judged

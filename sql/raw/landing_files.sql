@@ -1,0 +1,27 @@
+-- Landing files that have been read, with the days that their rows belong to before they are clamped to the calendar:
+-- a calendar may widen later. A first day of null means that some row has neither a readable ts nor an arrival day.
+-- Reads surveyed_files and surveyed_rows. $kind.
+WITH dated AS (
+    SELECT
+        file,
+        row_number,
+        coalesce(
+            CASE
+                WHEN TRY_CAST(ts AS TIMESTAMPTZ) BETWEEN TIMESTAMPTZ '0001-01-01' AND TIMESTAMPTZ '9999-12-31'
+                    THEN CAST(CAST(TRY_CAST(ts AS TIMESTAMPTZ) AS TIMESTAMP) AS DATE)
+            END,
+            arrival_day
+        ) AS day
+    FROM surveyed_rows
+)
+
+SELECT
+    $kind AS kind,
+    files.file,
+    files.content_hash,
+    CASE WHEN count(*) = count(dated.day) THEN min(dated.day) END AS first_day,
+    max(dated.day) AS last_day,
+    count(dated.row_number) AS rows
+FROM surveyed_files AS files
+LEFT JOIN dated ON dated.file = files.file
+GROUP BY files.file, files.content_hash
