@@ -29,6 +29,7 @@ CLUSTERS_CODE = code_version(
 )
 USER_DAYS_CODE = code_version(table="interests.user_cluster_days")
 FIRST_CODE = code_version(table="interests.first_interactions")
+MAP_FILE = "clusters.png"
 ITEM_TEXT = ["item_id", "title", "tags", "category", "description", "embedding"]
 
 
@@ -66,8 +67,8 @@ def clusters(
             "items": taxonomy.sizes,
         }
     )
-    image = home.home.reports / "clusters.png"
-    draw_cluster_map(taxonomy.centroids, taxonomy.labels, taxonomy.sizes, image)
+    image = home.home.reports / MAP_FILE
+    image.write_bytes((checkpoint.folder / MAP_FILE).read_bytes())
     record = Record(version, rows.height, {"taxonomy": version, "embedding": taxonomy.embedder.method})
     with warehouse.writing() as connection:
         replace_table(connection, "interests.clusters", rows)
@@ -189,6 +190,7 @@ def append_assignments(home: Home, version: str, rows: pl.DataFrame) -> None:
 
 
 def _fit(context: dg.AssetExecutionContext, home: HomeResource, warehouse: Warehouse) -> str:
+    from models.cluster_map import draw_cluster_map
     from models.taxonomy import fit_taxonomy, save_taxonomy
 
     wanted = home.settings.interests
@@ -198,6 +200,8 @@ def _fit(context: dg.AssetExecutionContext, home: HomeResource, warehouse: Wareh
 
     def build(folder: Path) -> dict[str, Any]:
         save_taxonomy(taxonomy, folder / "taxonomy")
+        title = f"{len(taxonomy.labels)} interest clusters of {catalogue.height:,} items"
+        draw_cluster_map(folder / MAP_FILE, taxonomy.centroids, taxonomy.labels, taxonomy.sizes, title)
         return {
             "settings": wanted.model_dump(),
             "figures": {"clusters": len(taxonomy.labels), "items": catalogue.height},

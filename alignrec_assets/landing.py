@@ -120,7 +120,7 @@ def _visible(folder: Path) -> list[Path]:
 
 def _arrival_day(folder: Path) -> date:
     try:
-        return datetime.strptime(folder.name, "day=%Y-%m-%d").date()  # noqa: DTZ007 - a day has no zone
+        return datetime.strptime(folder.name, "day=%Y-%m-%d").date()
     except ValueError:
         raise LandingError(f"{folder} is not a day folder: call it day=YYYY-MM-DD, or move it away") from None
 
@@ -151,30 +151,38 @@ def survey(connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, cale
         {"kind": kind, "stale": sorted(stale)},
     )
     if fresh:
-        _survey_files(connection, landing, kind, fresh)
+        connection.register("fresh_files", file_days(connection, landing, kind, fresh).drop("earliest_day"))
+        connection.execute("INSERT INTO raw.landing_files BY NAME FROM fresh_files")
+        connection.unregister("fresh_files")
     rows = connection.execute(
-        "FROM raw.landing_files SELECT kind, file, content_hash, first_day, last_day, rows WHERE kind = $kind ORDER BY file",
+        "FROM raw.landing_files SELECT file, content_hash, first_day, last_day, rows WHERE kind = $kind ORDER BY file",
         {"kind": kind},
     ).fetchall()
     return [
         SurveyedFile(kind, file, hashed, calendar.clamp(first), calendar.clamp(last), count)
-        for kind, file, hashed, first, last, count in rows
+        for file, hashed, first, last, count in rows
     ]
 
 
-def _survey_files(connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, files: list[LandingFile]) -> None:
-    listed = pl.DataFrame(
-        {"file": [file.path for file in files], "content_hash": [file.content_hash for file in files]}
-    )
-    connection.register("surveyed_files", listed)
+def file_days(
+    connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, files: list[LandingFile]
+) -> pl.DataFrame:
+    """Rows of ``raw.landing_files`` for the files, with ``earliest_day`` beside them: the first day of any readable ts.
+
+    Raises:
+        LandingError: naming the file that cannot be read.
+    """
+    hashes = {"file": [file.path for file in files], "content_hash": [file.content_hash for file in files]}
+    connection.register("surveyed_files", pl.DataFrame(hashes, schema={"file": pl.String, "content_hash": pl.String}))
     register_landing(connection, landing, kind, files)
     rows = connection.view(f"landing_{kind}")
     moment = "ts" if "ts" in rows.columns else "CAST(NULL AS VARCHAR) AS ts"
     connection.register("surveyed_rows", rows.project(f"file, row_number, arrival_day, {moment}"))
     with reading(landing, files):
-        connection.execute(f"INSERT INTO raw.landing_files BY NAME {query('raw.landing_files')}", {"kind": kind})
-    for name in ("surveyed_rows", "surveyed_files"):
+        found = connection.sql(query("raw.landing_files"), params={"kind": kind}).pl()
+    for name in ("surveyed_rows", f"landing_{kind}", "surveyed_files"):
         connection.unregister(name)
+    return found
 
 
 def load_items(connection: duckdb.DuckDBPyConnection, landing: Path, calendar: Calendar) -> LoadReport:
@@ -304,10 +312,9 @@ def _covering(
     """Surveyed files with rows on or around the days."""
     rows = _covering_rows(connection, kind, days, calendar, before, after)
     hashes = {file: hashed for _, file, hashed in rows}
+    folders = {file: (landing / file).parent for file in hashes}
     return [
-        LandingFile(
-            kind, file, None if Path(file).parent.name == kind else _arrival_day((landing / file).parent), hashed
-        )
+        LandingFile(kind, file, None if folders[file].name == kind else _arrival_day(folders[file]), hashed)
         for file, hashed in sorted(hashes.items())
     ]
 
@@ -319,7 +326,7 @@ def _check_rows(
     files: list[LandingFile],
     parameters: dict[str, Any],
 ) -> None:
-    """Put the typed rows, each with its reason if it breaks the contract, into the temporary table ``checked_<kind>``."""
+    """Fill the temporary table ``checked_<kind>`` with typed rows, each with its reason if it breaks the contract."""
     register_landing(connection, landing, kind, files)
     with reading(landing, files):
         connection.execute(f"CREATE OR REPLACE TEMP TABLE checked_{kind} AS {query(f'landing.{kind}')}", parameters)

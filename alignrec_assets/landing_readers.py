@@ -16,6 +16,8 @@ from pathlib import Path
 
 import duckdb
 import polars as pl
+import pyarrow
+import pyarrow.parquet
 from duckdb import ColumnExpression, ConstantExpression, Expression, FunctionExpression
 
 from alignrec_assets.queries import query
@@ -45,21 +47,20 @@ class Contract:
         return self.required + self.optional
 
 
-_FLAGS = ("completed", "liked", "shared", "skipped")
+_OUTCOMES = ("watch_s", "completed", "liked", "shared", "skipped", "positive")
 CONTRACTS = {
     "items": Contract(
         ("item_id",),
         ("title", "description", "tags", "category", "duration_s", "published_at", "updated_at", "embedding"),
         any_of=("title", "tags", "category", "embedding"),
     ),
-    "events": Contract(("user_id", "item_id", "ts"), ("watch_s", "rating", *_FLAGS, "positive")),
+    "events": Contract(("user_id", "item_id", "ts"), ("rating", *_OUTCOMES)),
     # history, cluster_id, table_version and taxonomy_version may be null for random exposures: checked row by row.
     "feedback": Contract(
         ("request_id", "item_id", "user_id", "ts", "policy"),
-        ("history", "cluster_id", "table_version", "taxonomy_version", "position", "propensity", "watch_s")
-        + (*_FLAGS, "positive"),
+        ("history", "cluster_id", "table_version", "taxonomy_version", "position", "propensity", *_OUTCOMES),
     ),
-    "outcomes": Contract(("request_id", "item_id", "ts"), ("watch_s", *_FLAGS, "positive")),
+    "outcomes": Contract(("request_id", "item_id", "ts"), _OUTCOMES),
 }
 """The data contract by kind (design: data contract)."""
 
@@ -132,8 +133,9 @@ def register_landing(
     relation = connection.table(staged)
     if kind == "items":
         relation = relation.select(*map(ColumnExpression, types), _null("FLOAT[]").alias("embedding_list"))
-    for rows in _parquet_rows(connection, landing, kind, parquet):
-        relation = relation.union(rows)
+    with reading(landing, parquet):
+        for rows in _parquet_rows(connection, landing, kind, parquet):
+            relation = relation.union(rows)
     connection.register(name or f"landing_{kind}", relation)
 
 
@@ -142,13 +144,30 @@ def reading(landing: Path, files: list[LandingFile]) -> Iterator[None]:
     """Turn DuckDB's complaint about a file's content into a ``LandingError`` that names the file."""
     try:
         yield
-    except _READING_FAULTS as error:
-        message = str(error)
-        culprits = [str(landing / file.path) for file in files if str(landing / file.path) in message]
-        named = culprits[0] if culprits else f"a file of {landing / files[0].kind}" if files else str(landing)
+    except duckdb.Error as error:
+        # A damaged page may surface as the bare base class; its subclasses beside the faults are errors in our queries.
+        if not isinstance(error, _READING_FAULTS) and type(error) is not duckdb.Error:
+            raise
+        fault = str(error).splitlines()[0]
+        paths = [landing / file.path for file in files]
+        culprit = next((path for path in paths if str(path) in str(error)), None) or _first_damaged(paths)
+        if culprit is None:
+            raise
         raise LandingError(
-            f"{named} cannot be read ({message.splitlines()[0]}): it is damaged or was cut off; send it again, or move it away"
+            f"{culprit} cannot be read: it is damaged or was cut off ({fault}); send it again, or move it away"
         ) from error
+
+
+def _first_damaged(paths: list[Path]) -> Path | None:
+    """The first Parquet file that a second reader cannot read either; DuckDB does not name the file in every error."""
+    for path in paths:
+        if file_format(path) == "parquet":
+            try:
+                for _ in pyarrow.parquet.ParquetFile(path).iter_batches():
+                    pass
+            except (OSError, pyarrow.ArrowException):
+                return path
+    return None
 
 
 def _is_empty(path: Path) -> bool:
@@ -298,8 +317,7 @@ def _parquet_rows(
     source_name = f"sources_{kind}"
     connection.register(source_name, sources)
     paths = [glob.escape(path) for path in sources["path"]]
-    with reading(landing, files):
-        schemas = connection.execute(query("landing.parquet_schemas"), {"files": paths}).fetchall()
+    schemas = connection.execute(query("landing.parquet_schemas"), {"files": paths}).fetchall()
     for (same_schema,) in schemas:
         yield _parquet_group(connection, kind, sorted(same_schema), connection.table(source_name))
 
@@ -344,5 +362,6 @@ def _check_columns(path: Path, kind: str, found: list[str]) -> None:
         )
     if contract.any_of and not set(contract.any_of) & set(found):
         raise LandingError(
-            f"{path} has none of the columns {', '.join(contract.any_of)}: {kind} need at least one; its columns are: {shown}"
+            f"{path} has none of the columns {', '.join(contract.any_of)}, of which {kind} need at least one; "
+            f"its columns are: {shown}. Rename or add one, and send the file again"
         )

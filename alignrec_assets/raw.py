@@ -74,7 +74,7 @@ def events(context: dg.AssetExecutionContext, home: HomeResource) -> None:
 
     def fingerprints(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
         survey(connection, home.home.landing, "events", calendar)
-        files = day_inputs(connection, "events", days)
+        files = day_inputs(connection, "events", days, calendar)
         catalogue = read_records(connection, "raw.items")[""].data_version
         return {
             day: fingerprint([made_by, files[day], catalogue if _had_rejections(connection, "events", day) else None])
@@ -103,20 +103,12 @@ def feedback_logs(context: dg.AssetExecutionContext, home: HomeResource) -> None
     ]
 
     def fingerprints(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
-        for kind in ("feedback", "outcomes"):
+        for kind in ("events", "feedback", "outcomes"):  # events tell how far the data at hand reaches
             survey(connection, home.home.landing, kind, calendar)
-        impressions = day_inputs(connection, "feedback", days)
-        outcomes = day_inputs(connection, "outcomes", days)
+        files = day_inputs(connection, "feedback", days, calendar, hours)
         catalogue = read_records(connection, "raw.items")[""].data_version
         return {
-            day: fingerprint(
-                [
-                    made_by,
-                    impressions[day],
-                    outcomes[day],
-                    catalogue if _had_rejections(connection, "feedback", day) else None,
-                ]
-            )
+            day: fingerprint([made_by, files[day], catalogue if _had_rejections(connection, "feedback", day) else None])
             for day in days
         }
 
@@ -138,12 +130,12 @@ def rejected_rows(context: dg.AssetExecutionContext, home: HomeResource) -> dg.M
         counts = connection.execute(
             "FROM raw.rejected_rows SELECT kind, reason, count(*) AS n GROUP BY ALL ORDER BY n DESC, kind, reason"
         ).fetchall()
-        read = connection.execute("FROM raw.landing_files SELECT coalesce(sum(rows), 0)").fetchone()
+        read = connection.execute("FROM raw.landing_files SELECT coalesce(sum(rows), 0)").fetchall()
         example = connection.execute(
             "FROM raw.rejected_rows SELECT file, row_number, reason ORDER BY file, row_number LIMIT 1"
-        ).fetchone()
+        ).fetchall()
         rejected = sum(count for _, _, count in counts)
-        rows_read = int(read[0]) if read else 0
+        rows_read = int(read[0][0])
         reasons = {f"{kind}: {reason}": count for kind, reason, count in counts[:20]}
         record = Record(fingerprint([counts, rows_read]), rejected, {"rows_read": rows_read, "reasons": reasons})
         write_records(connection, "raw.rejected_rows", {"": record})
@@ -151,7 +143,7 @@ def rejected_rows(context: dg.AssetExecutionContext, home: HomeResource) -> dg.M
     limit = home.settings.landing.rejected_share_limit
     context.log.info(f"{rejected:,} of {rows_read:,} landing rows rejected")
     if share > limit:
-        file, row, reason = example or ("", None, "")
+        file, row, reason = example[0]
         place = f"{file}, row {row}" if row is not None else file
         raise RejectedRowsError(
             f"{rejected:,} of {rows_read:,} landing rows ({share:.1%}) break the contract, more than the "
@@ -169,5 +161,5 @@ def _had_rejections(connection: duckdb.DuckDBPyConnection, kind: str, day: date)
     """A row of an unknown item is read again once the catalogue has changed."""
     found = connection.execute(
         "SELECT 1 FROM raw.rejected_rows WHERE kind = $kind AND day = $day LIMIT 1", {"kind": kind, "day": day}
-    ).fetchone()
-    return found is not None
+    ).fetchall()
+    return bool(found)

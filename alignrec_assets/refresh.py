@@ -6,6 +6,7 @@ connection is open). Each decides by recorded fingerprints, says what it skipped
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -21,6 +22,9 @@ from alignrec_assets.home import Home
 from alignrec_assets.tables import FORMAT_VERSION, TABLES
 from alignrec_assets.warehouse import Record, Warehouse, read_records, replace_days, replace_table, write_records
 from models.files import content_hash, new_folder
+
+# One line for every asset would drown what a command has to say; the version range in pyproject.toml holds them fixed.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 MANIFEST = "manifest.json"
 Facts = dict[str, Any]

@@ -113,10 +113,8 @@ def pointwise_examples(context: dg.AssetExecutionContext, home: HomeResource) ->
     def build() -> tuple[pl.DataFrame, Facts]:
         as_of = latest_day(warehouse, "feedback.transition_scores")
         with warehouse.reading() as connection:
-            scored = connection.sql(
-                "FROM feedback.transition_scores WHERE day = $day AND taxonomy_version = $taxonomy",
-                params={"day": as_of, "taxonomy": taxonomy},
-            ).pl()
+            parameters = {"as_of": as_of, "taxonomy_version": taxonomy}
+            scored = read_frame(connection, query("training.pointwise_examples"), parameters)
         rows = _pointwise_rows(scored, settings)
         counted = dict(rows.group_by("split").agg(pl.col("history").n_unique()).iter_rows())
         facts: Facts = {"as_of": as_of.isoformat(), **{f"{split}_histories": n for split, n in sorted(counted.items())}}
@@ -151,9 +149,7 @@ def _pointwise_rows(scored: pl.DataFrame, settings: Settings) -> pl.DataFrame:
 
     share = settings.alignment.holdout_share / 2
     splits = split_histories(scored["history"].to_list(), share, share, settings.alignment.seed)
-    cells = scored.select(
-        "history", "cluster_id", "impressions", "users", "positives", pl.Series("split", splits, dtype=pl.String)
-    )
+    cells = scored.with_columns(pl.Series("split", splits, dtype=pl.String))
     # The cells passed the filter when they were scored; what changes here is what priors and quantiles are fitted on.
     options = ScoreOptions(
         **score_options(settings.feedback)

@@ -9,7 +9,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -136,13 +136,12 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _check_format(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    known = connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'format'").fetchone()
-    if known is None or known[0] == 0:
+    if not connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'format'").fetchall():
         return
-    row = connection.execute("SELECT format_version FROM registry.format").fetchone()
-    if row is not None and row[0] > FORMAT_VERSION:
+    ((found,),) = connection.execute("SELECT format_version FROM registry.format").fetchall()
+    if found > FORMAT_VERSION:
         raise WarehouseError(
-            f"{path} has format {row[0]}, this alignrec knows formats up to {FORMAT_VERSION}: "
+            f"{path} has format {found}, this alignrec knows formats up to {FORMAT_VERSION}: "
             "upgrade alignrec, or use another home"
         )
 
@@ -225,5 +224,4 @@ def write_records(connection: duckdb.DuckDBPyConnection, asset: str, records: di
 
 def count_rows(connection: duckdb.DuckDBPyConnection, tables: Iterable[str]) -> dict[str, int]:
     """Rows of each table."""
-    counter: Callable[[str], Any] = lambda table: connection.execute(f"FROM {table} SELECT count(*)").fetchone()  # noqa: E731
-    return {table: int(counter(table)[0]) for table in tables}
+    return {table: connection.execute(f"FROM {table} SELECT count(*)").fetchall()[0][0] for table in tables}

@@ -6,42 +6,32 @@ The checkpoint that ranks the validation histories best is the one that is saved
 ``yardsticks``, how rankings are judged in ``metrics``.
 """
 
-import math
+import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from models.alignment_examples import ServedHistory, group_by_history
+from models.candidate_reader import CandidateReader, Clusters
 from models.files import new_folder
 from models.fine_tuning import Optimiser, Schedule
-from models.label_trie import separate_branches
-from models.language_model import (
-    load_scoring_model,
-    load_tokenizer,
-    padding_token,
-    save_checkpoint,
-    select_trainable,
-)
-from models.metrics import RankingEvaluation, evaluate_ranking
-from models.packed_pass import end_states, micro_batches, pack
+from models.language_model import load_scoring_model, load_tokenizer, save_checkpoint, select_trainable
+from models.linear_head import fit_head
+from models.metrics import evaluate_ranking
 from models.progress import Log, Progress, silent
-from models.prompts import History, alignment_prompt, check_histories, label_tokens, prompt_tokens
+from models.prompts import History, check_histories
 from models.yardsticks import TrainingMeans, random_scores
 
 Array = NDArray[np.float64]
-Clusters = Sequence[int]
-
-HISTORIES_PER_PASS = 8  # of scoring: fixed, because micro-batches and their padding move bfloat16 results
-LARGEST_LOGIT = 4.0  # of a soft label in the head's first fit: scores of 0 and 1 have no finite logit
-SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -56,8 +46,7 @@ class AlignmentOptions:
         evaluate_every: steps between two looks at the validation histories.
         warmup_share: share of the steps in which the learning rate rises.
         weight_decay: as in AdamW.
-        head_histories: training histories that the head is fitted to before the first step, see :func:`fit_head`.
-        head_penalty: L2 penalty of that fit.
+        head_histories: training histories that the head is fitted to before the first step, at most see ``linear_head``.
         seed: of the order of histories and of the clusters within a prompt.
     """
 
@@ -68,28 +57,8 @@ class AlignmentOptions:
     evaluate_every: int = 10
     warmup_share: float = 0.1
     weight_decay: float = 0.01
-    head_histories: int = 64
-    head_penalty: float = 0.01
+    head_histories: int = 256
     seed: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class ServedHistory:
-    """One history and the clusters served to its users.
-
-    Attributes:
-        history: the K cluster ids, sorted.
-        clusters: [m] ids of the served clusters.
-        scores: [m] soft labels L in [0, 1].
-        weights: [m] evidence of each, above 0.
-        rates: [m] raw rates, the truth of held-out histories.
-    """
-
-    history: list[int]
-    clusters: list[int]
-    scores: Array
-    weights: Array
-    rates: Array
 
 
 @dataclass(frozen=True)
@@ -130,144 +99,107 @@ class AlignmentReport:
     seconds: float
 
 
-class CandidateReader:
-    """Reads candidate labels after the labels of a history, and gives one logit per candidate."""
-
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]) -> None:
-        self.model = model
-        self.tokenizer = tokenizer
-        self.labels = labels
-        self.tokens = label_tokens(tokenizer, labels)
-        self.head = model.get_parameter("score.weight")
-
-    def states(self, histories: Sequence[History], candidates: Sequence[Clusters]) -> Tensor:
-        """Last hidden state at the end of every candidate's label.
-
-        Args:
-            histories: cluster ids in the order to be shown.
-            candidates: cluster ids, at least one for each history.
-
-        Returns:
-            [candidates in all, hidden], float32, histories in order.
-        """
-        prompts = [
-            prompt_tokens(self.tokenizer, alignment_prompt([self.labels[cluster] for cluster in history]))
-            for history in histories
-        ]
-        trees = [separate_branches([self.tokens[cluster] for cluster in clusters]) for clusters in candidates]
-        return end_states(self.model, pack(prompts, trees, padding_token(self.tokenizer))).float()
-
-    def logits(self, histories: Sequence[History], candidates: Sequence[Clusters]) -> Tensor:
-        """Logit of every candidate, [candidates in all]; float32, for bfloat16 would tie neighbours in a ranking."""
-        return self.states(histories, candidates) @ self.head.float().squeeze(0)
-
-    @torch.inference_mode()
-    def all_logits(
-        self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent
-    ) -> list[Array]:
-        """Logits of every history's candidates, in micro-batches by index. A history without candidates is skipped."""
-        result = [np.zeros(0) for _ in histories]
-        progress = Progress(len(histories), "histories", log)
-        for batch in micro_batches(len(histories), HISTORIES_PER_PASS):
-            filled = [index for index in batch if candidates[index]]
-            if filled:
-                logits = self.logits([histories[i] for i in filled], [candidates[i] for i in filled])
-                sizes = [len(candidates[index]) for index in filled]
-                parts = np.split(logits.cpu().numpy().astype(np.float64), np.cumsum(sizes)[:-1])
-                for index, part in zip(filled, parts, strict=True):
-                    result[index] = part
-            progress.advance(len(batch))
-        return result
-
-
 def soft_label_loss(logits: Tensor, scores: Tensor, weights: Tensor) -> Tensor:
     """Weighted mean of the binary cross-entropy -(L log p + (1 - L) log(1 - p)) with p = sigmoid(logit)."""
     losses = binary_cross_entropy_with_logits(logits, scores, reduction="none")
     return (losses * weights).sum() / weights.sum()
 
 
-def group_by_history(examples: pl.DataFrame, clusters: int) -> dict[str, list[ServedHistory]]:
-    """Gather the examples of each history, by split; histories sorted, so that the order of rows does not matter.
-
-    Raises:
-        ValueError: naming the first example that no training can use.
-    """
-    _check_examples(examples, clusters)
-    grouped = (
-        examples.sort("history", "cluster_id")
-        .group_by("split", "history", maintain_order=True)
-        .agg("cluster_id", "score", "weight", "raw_rate")
-    )
-    served: dict[str, list[ServedHistory]] = {split: [] for split in SPLITS}
-    for split, history, candidates, scores, weights, rates in grouped.iter_rows():
-        served[split].append(
-            ServedHistory(history, candidates, np.array(scores), np.array(weights, dtype=float), np.array(rates))
-        )
-    if not served["train"]:
-        raise ValueError("there are no training examples: collect feedback first, or lower the filters of the scores")
-    return served
-
-
-def _check_examples(examples: pl.DataFrame, clusters: int) -> None:
-    check_histories(examples["history"].to_list(), clusters)
-    pair = ("history", "cluster_id")
-    splits = pl.col("split").n_unique().over("history")
-    faults = {
-        f"has a split other than {', '.join(SPLITS)}": ~pl.col("split").is_in(SPLITS),
-        "has a history that stands in two splits": splits > 1,
-        "occurs twice": pl.struct(pair).is_duplicated(),
-        "offers a cluster that does not exist": ~pl.col("cluster_id").is_between(0, clusters - 1),
-        "offers a cluster of its own history": pl.col("history").list.contains(pl.col("cluster_id")),
-        "has a score outside 0 to 1": ~pl.col("score").is_between(0, 1),
-        "has a weight that is not above 0": ~(pl.col("weight").is_finite() & (pl.col("weight") > 0)),
-        "has a raw rate outside 0 to 1": ~pl.col("raw_rate").is_between(0, 1),
-    }
-    for fault, condition in faults.items():
-        rows = examples.filter(condition.fill_null(value=True)).select(pair)
-        if rows.height:
-            history, cluster = rows.row(0)
-            raise ValueError(f"the example of history {history} and cluster {cluster} {fault}")
-
-
-def fit_head(reader: CandidateReader, served: Sequence[ServedHistory], penalty: float, log: Log = silent) -> None:
-    """Start the head from a weighted ridge regression of logit(L) on the pretrained body's states, in place.
-
-    A random head first pulls the body towards itself and spoils its features; a fitted one does not (Kumar et al., 2022,
-    "Fine-Tuning can Distort Pretrained Features"). It saved about half of the steps here. The minimised sum is
-    mean(w (x.v - logit L)^2) + penalty |v|^2, with logits cut at 4 and weights of mean 1.
-    """
-    states: list[Array] = []
-    progress = Progress(len(served), "histories read for the head", log)
-    with torch.inference_mode():
-        for batch in micro_batches(len(served), HISTORIES_PER_PASS):
-            rows = [served[index] for index in batch]
-            read = reader.states([row.history for row in rows], [row.clusters for row in rows])
-            states.append(read.cpu().numpy().astype(np.float64))
-            progress.advance(len(batch))
-    x = np.concatenate(states)
-    scores = np.concatenate([row.scores for row in served])
-    weights = np.concatenate([row.weights for row in served])
-    with np.errstate(divide="ignore"):
-        target = np.clip(np.log(scores) - np.log1p(-scores), -LARGEST_LOGIT, LARGEST_LOGIT)
-    weighted = x * (weights / weights.sum())[:, None]
-    solution = np.linalg.solve(weighted.T @ x + penalty * np.eye(x.shape[1]), weighted.T @ target)
-    with torch.no_grad():
-        reader.head.copy_(torch.from_numpy(solution)[None, :])
-
-
-def _training_batches(histories: int, size: int, generator: np.random.Generator) -> Iterator[list[int]]:
-    """Indices of endless batches: every history once in a seeded order, then again in another."""
+def training_batches(histories: int, options: AlignmentOptions) -> Iterator[list[int]]:
+    """Indices of the batches: every history once in a seeded order, then again in another, until the steps are done."""
+    generator = np.random.default_rng(options.seed)
     queue: list[int] = []
-    while True:
-        while len(queue) < size:
+    for _ in range(options.steps):
+        while len(queue) < options.histories_per_batch:
             queue.extend(generator.permutation(histories).tolist())
-        batch, queue = queue[:size], queue[size:]
-        yield batch
+        yield queue[: options.histories_per_batch]
+        queue = queue[options.histories_per_batch :]
 
 
-def _validate(
+class AlignmentTraining:
+    """The model under training, what it reads, and the best weights so far."""
+
+    def __init__(self, base: Path, labels: Sequence[str], options: AlignmentOptions, k: int) -> None:
+        self.tokenizer = load_tokenizer(base)
+        self.model = load_scoring_model(base, options.seed)
+        self.options = options
+        self.k = k
+        select_trainable(self.model, options.tune, options.seed)
+        self.reader = CandidateReader(self.model, self.tokenizer, labels)
+        self.curve: list[CurvePoint] = []
+        self.selected: CurvePoint | None = None
+        self.best_weights: dict[str, Tensor] = {}
+
+    def fit(self, training: Sequence[ServedHistory], validation: Sequence[ServedHistory], log: Log) -> None:
+        """Fit the head, take the steps, and end with the weights of the best look at the validation histories."""
+        options = self.options
+        order = np.random.default_rng((options.seed, 1)).permutation(len(training))[: options.head_histories]
+        penalty = fit_head(self.reader, [training[index] for index in sorted(order)], log)
+        log(f"the head starts from a ridge regression on {len(order)} histories, penalty {penalty:g}")
+        self.look(validation, 0, None, log)
+        schedule = Schedule(options.learning_rate, options.steps, options.warmup_share, options.weight_decay)
+        optimiser = Optimiser(self.model.parameters(), schedule)
+        shuffler = np.random.default_rng((options.seed, 2))
+        progress = Progress(options.steps, "steps", log)
+        recent: list[float] = []
+        with torch.random.fork_rng():
+            torch.manual_seed(options.seed)  # of dropout, where the model has any
+            for step, batch in enumerate(training_batches(len(training), options), start=1):
+                self.model.train()
+                loss = self.loss([training[index] for index in batch], shuffler)
+                optimiser.step(loss)
+                self.model.eval()
+                recent.append(loss.item())
+                progress.advance(note=f"loss {recent[-1]:.3f}")
+                if step % options.evaluate_every == 0 or step == options.steps:
+                    self.look(validation, step, float(np.mean(recent)), log)
+                    recent.clear()
+        self.model.load_state_dict(self.best_weights, strict=False)
+
+    def loss(self, served: Sequence[ServedHistory], shuffler: np.random.Generator) -> Tensor:
+        """Loss over all served clusters of some histories, whose clusters are shown in a random order."""
+        histories = [shuffler.permutation(row.history).tolist() for row in served]
+        logits = self.reader.logits(histories, [row.clusters for row in served])
+        scores = torch.from_numpy(np.concatenate([row.scores for row in served])).to(logits)
+        weights = torch.from_numpy(np.concatenate([row.weights for row in served])).to(logits)
+        return soft_label_loss(logits, scores, weights)
+
+    def look(self, validation: Sequence[ServedHistory], step: int, training_loss: float | None, log: Log) -> None:
+        """Add a point to the curve, and keep the weights if it is the best so far."""
+        point = validation_point(self.reader, validation, self.k, step, training_loss)
+        self.curve.append(point)
+        log(f"step {step}: {describe(point)}")
+        if self.selected is None or merit(point) > merit(self.selected):
+            self.selected = point
+            self.best_weights = {
+                name: weight.detach().clone() for name, weight in self.model.named_parameters() if weight.requires_grad
+            }
+
+
+def merit(point: CurvePoint) -> tuple[float, float, float]:
+    """What makes a checkpoint better: F1@k, then NDCG@k; else the validation loss; else the later step."""
+    if point.f1_at_k is not None:
+        return point.f1_at_k, point.ndcg_at_k or 0.0, 0.0
+    if point.validation_loss is not None:
+        return 0.0, 0.0, -point.validation_loss
+    return 0.0, 0.0, float(point.step)
+
+
+def describe(point: CurvePoint) -> str:
+    """The figures of a point that exist, in words for the log."""
+    figures = {
+        "training loss": point.training_loss,
+        "validation loss": point.validation_loss,
+        "F1": point.f1_at_k,
+        "NDCG": point.ndcg_at_k,
+    }
+    return ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if value is not None) or "no figures"
+
+
+def validation_point(
     reader: CandidateReader, served: Sequence[ServedHistory], k: int, step: int, training_loss: float | None
 ) -> CurvePoint:
+    """Loss and ranking of the validation histories as they stand."""
     if not served:
         return CurvePoint(step, training_loss, None, None, None)
     logits = reader.all_logits([row.history for row in served], [row.clusters for row in served])
@@ -278,3 +210,130 @@ def _validate(
     )
     ranking = evaluate_ranking(logits, [row.rates for row in served], k)
     return CurvePoint(step, training_loss, float(loss), ranking.f1_at_k, ranking.ndcg_at_k)
+
+
+def ranking_figures(
+    reader: CandidateReader, test: Sequence[ServedHistory], means: TrainingMeans, k: int, log: Log
+) -> tuple[dict[str, float | None], int, str | None]:
+    """Rank the test histories by the model and by each yardstick: figures, qualifying histories, reason if none."""
+    histories, candidates = [row.history for row in test], [row.clusters for row in test]
+    predictions = {
+        "": reader.all_logits(histories, candidates, log),
+        "_random": random_scores(candidates),
+        "_prior": means.prior_scores(candidates),
+        "_training_means": means.scores(histories, candidates),
+    }
+    figures: dict[str, float | None] = {}
+    for name, scores in predictions.items():
+        ranking = evaluate_ranking(scores, [row.rates for row in test], k)
+        figures[f"f1_at_k{name}"] = ranking.f1_at_k
+        figures[f"ndcg_at_k{name}"] = ranking.ndcg_at_k
+    return figures, ranking.histories, ranking.reason
+
+
+def train_alignment_model(
+    base: Path,
+    output: Path,
+    labels: Sequence[str],
+    examples: pl.DataFrame,
+    options: AlignmentOptions,
+    k: int,
+    log: Log = silent,
+) -> AlignmentReport:
+    """Train the alignment model, and save the checkpoint that ranks the validation histories best.
+
+    Args:
+        base: folder or hub id of the pretrained model.
+        output: folder to be written, whole or not at all: a standard sequence classifier with one label.
+        labels: the label of cluster i at index i.
+        examples: one row per (history, cluster served) with ``history`` (sorted cluster ids), ``cluster_id``,
+            ``score`` (soft label L in [0, 1]), ``weight`` (evidence, above 0), ``raw_rate``, ``impressions``, and
+            ``split`` (``train``, ``validation`` or ``test``; all rows of a history in one).
+        options: how to train.
+        k: clusters served per history, the cut of the metrics.
+        log: receives progress lines.
+
+    Raises:
+        ValueError: there are no training examples, or labels, examples or options are unusable.
+    """
+    started = time.monotonic()
+    served = group_by_history(examples, len(labels))
+    training = AlignmentTraining(base, labels, options, k)
+    training.fit(served["train"], served["validation"], log)
+    with new_folder(output) as folder:
+        save_checkpoint(training.model, training.tokenizer, folder)
+    log("ranking the test histories")
+    means = TrainingMeans(examples.filter(pl.col("split") == "train"))
+    figures, held_out, reason = ranking_figures(training.reader, served["test"], means, k, log)
+    selected = training.selected or training.curve[-1]
+    selected_by, notes = selection_rule(selected, len(served["validation"]), k)
+    if reason:
+        notes.append(f"no figures on test histories: {reason}")
+    return AlignmentReport(
+        curve=tuple(training.curve),
+        figures=figures,
+        held_out_histories=held_out,
+        selected_step=selected.step,
+        selected_by=selected_by,
+        notes=tuple(notes),
+        seconds=time.monotonic() - started,
+    )
+
+
+def selection_rule(selected: CurvePoint, validation_histories: int, k: int) -> tuple[str, list[str]]:
+    """Name the rule that chose the checkpoint, and why it was not F1@k."""
+    if selected.f1_at_k is not None:
+        return "f1_at_k", []
+    if selected.validation_loss is not None:
+        why = f"none of {validation_histories} validation histories has {2 * k} supported clusters"
+        return "validation_loss", [f"{why}: the checkpoint of lowest validation loss was selected"]
+    return "last_step", ["there are no validation histories: the last step was selected"]
+
+
+def score_candidates(
+    folder: Path,
+    labels: Sequence[str],
+    histories: Sequence[History],
+    candidates: Sequence[Clusters],
+    log: Log = silent,
+) -> list[Array]:
+    """Score candidates by a trained alignment model.
+
+    Args:
+        folder: what :func:`train_alignment_model` wrote.
+        labels: the label of cluster i at index i.
+        histories: cluster ids, read as a set.
+        candidates: cluster ids of each history; may be empty.
+        log: receives progress lines.
+
+    Returns:
+        The predicted score L in (0, 1) of each candidate of each history. Results move in the last digits of bfloat16
+        with the micro-batch a history falls in: cut shards at multiples of
+        ``candidate_reader.HISTORIES_PER_PASS`` histories.
+
+    Raises:
+        ValueError: the folder holds no alignment model, or a history or candidate is no cluster.
+    """
+    check_histories(histories, len(labels))
+    for history, clusters in zip(histories, candidates, strict=True):
+        unknown = [cluster for cluster in clusters if not 0 <= cluster < len(labels)]
+        if unknown:
+            raise ValueError(
+                f"history {list(history)}: candidate {unknown[0]} is no cluster, of which there are {len(labels)}"
+            )
+    check_alignment_model(folder)
+    reader = CandidateReader(load_scoring_model(folder), load_tokenizer(folder), labels)
+    logits = reader.all_logits([sorted(history) for history in histories], candidates, log)
+    return [expit(values) for values in logits]
+
+
+def check_alignment_model(folder: Path) -> None:
+    """Refuse a folder without a trained head: loading would give it a random one.
+
+    Raises:
+        ValueError: naming the folder.
+    """
+    config = folder / "config.json"
+    architectures = json.loads(config.read_text(encoding="utf-8")).get("architectures") if config.is_file() else None
+    if not any(name.endswith("ForSequenceClassification") for name in architectures or []):
+        raise ValueError(f"{folder} holds no alignment model: train one first")

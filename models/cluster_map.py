@@ -92,16 +92,13 @@ def _colours(centroids: FloatArray) -> Points:
 
 def _write_labels(axes: Axes, points: Points, labels: Sequence[str], areas: Points) -> None:
     """Write the labels of the largest clusters, each at the free place nearest to its disc."""
-    canvas = axes.figure.canvas
-    assert isinstance(canvas, FigureCanvasAgg), "drawn without a window"
-    renderer = canvas.get_renderer()
-    taken: list[Bbox] = []
+    places = axes.transData.transform(points)
+    radii = np.sqrt(areas / np.pi) * DOTS_PER_INCH / 72
+    taken = [Bbox([place - radius, place + radius]) for place, radius in zip(places, radii, strict=True)]
     for cluster in np.argsort(-areas, kind="stable")[:MOST_LABELS]:
         text = axes.text(0, 0, _wrapped(labels[cluster]), fontsize=7.5, color="#222222", ha="center", va="center")
-        box = text.get_window_extent(renderer)
-        centre = axes.transData.transform(points[cluster])
-        radius = np.sqrt(areas[cluster] / np.pi) * DOTS_PER_INCH / 72
-        place = _free_place(centre, radius, box.width, box.height, taken, axes.bbox)
+        box = text.get_window_extent()
+        place = _free_place(places[cluster], radii[cluster], box.width, box.height, taken, axes.bbox)
         taken.append(Bbox.from_bounds(place[0] - box.width / 2, place[1] - box.height / 2, box.width, box.height))
         text.set_position(tuple(axes.transData.inverted().transform(place)))
 

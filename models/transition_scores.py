@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import betaln, expit, logit
 from scipy.stats import beta as beta_distribution
 
@@ -138,9 +138,9 @@ def fit_beta_prior(positives: ArrayLike, impressions: ArrayLike) -> BetaPrior:
     def loss(parameters: Array) -> float:
         return -log_likelihood(y, n, expit(parameters[0]), float(np.exp(parameters[1])))
 
-    start = np.array([logit(pooled), math.log(ASSUMED_CONCENTRATION)])
+    start = np.array([logit(pooled), math.log(fit_concentration(y, n, pooled))])
     bounds = [(-15.0, 15.0), (math.log(LEAST_CONCENTRATION), math.log(MOST_CONCENTRATION))]
-    best = minimize(loss, start, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12})
+    best = minimize(loss, start, method="Nelder-Mead", bounds=bounds, options={"xatol": 1e-6, "fatol": 1e-9})
     return BetaPrior(float(expit(best.x[0])), float(np.exp(best.x[1])))
 
 
@@ -149,14 +149,15 @@ def fit_concentration(positives: ArrayLike, impressions: ArrayLike, means: Array
     y, n = np.asarray(positives, dtype=np.float64), np.asarray(impressions, dtype=np.float64)
     if len(n) < 2 or y.sum() == 0 or y.sum() == n.sum():
         return ASSUMED_CONCENTRATION
-    best = minimize(
-        lambda parameters: -log_likelihood(y, n, means, float(np.exp(parameters[0]))),
-        np.array([math.log(ASSUMED_CONCENTRATION)]),
-        method="L-BFGS-B",
-        bounds=[(math.log(LEAST_CONCENTRATION), math.log(MOST_CONCENTRATION))],
-        options={"ftol": 1e-12},
-    )
-    return float(np.exp(best.x[0]))
+
+    def loss(log_concentration: float) -> float:
+        return -log_likelihood(y, n, means, math.exp(log_concentration))
+
+    # The likelihood is flat towards strong priors: a gradient step from far away lands there and stays. So scan first.
+    grid = np.linspace(math.log(LEAST_CONCENTRATION), math.log(MOST_CONCENTRATION), 40)
+    best = int(np.argmin([loss(value) for value in grid]))
+    around = (grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)])
+    return math.exp(minimize_scalar(loss, bounds=around, method="bounded", options={"xatol": 1e-6}).x)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ LEFT_EARLY_WEIGHT = 0.3  # a play that did not please counts this much for the f
 STARTED_ANYWAY = 0.4  # exploration impressions that do not please but are started; the rest is silence
 
 TRUTH_SCHEMA = pl.Schema(
-    {"history": pl.List(pl.Int32), "cluster_id": pl.Int32, "users": pl.Int64, "positive_rate": pl.Float64}
+    {"history": pl.List(pl.Int32()), "cluster_id": pl.Int32(), "users": pl.Int64(), "positive_rate": pl.Float64()}
 )
 
 

@@ -14,29 +14,29 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 UTC = pl.Datetime("us", "UTC")
 _RESPONSE_SCHEMA = {
-    "watch_s": pl.Float64,
-    "completed": pl.Boolean,
-    "liked": pl.Boolean,
-    "shared": pl.Boolean,
-    "skipped": pl.Boolean,
+    "watch_s": pl.Float64(),
+    "completed": pl.Boolean(),
+    "liked": pl.Boolean(),
+    "shared": pl.Boolean(),
+    "skipped": pl.Boolean(),
 }
-EVENT_SCHEMA = pl.Schema({"user_id": pl.String, "item_id": pl.String, "ts": UTC, **_RESPONSE_SCHEMA})
+EVENT_SCHEMA = pl.Schema({"user_id": pl.String(), "item_id": pl.String(), "ts": UTC, **_RESPONSE_SCHEMA})
 FEEDBACK_SCHEMA = pl.Schema(
     {
-        "request_id": pl.String,
-        "item_id": pl.String,
-        "user_id": pl.String,
+        "request_id": pl.String(),
+        "item_id": pl.String(),
+        "user_id": pl.String(),
         "ts": UTC,
-        "history": pl.List(pl.Int32),
-        "cluster_id": pl.Int32,
-        "policy": pl.String,
-        "table_version": pl.String,
-        "taxonomy_version": pl.String,
-        "position": pl.Int32,
-        "propensity": pl.Float64,
+        "history": pl.List(pl.Int32()),
+        "cluster_id": pl.Int32(),
+        "policy": pl.String(),
+        "table_version": pl.String(),
+        "taxonomy_version": pl.String(),
+        "position": pl.Int32(),
+        "propensity": pl.Float64(),
     }
 )
-OUTCOME_SCHEMA = pl.Schema({"request_id": pl.String, "item_id": pl.String, "ts": UTC, **_RESPONSE_SCHEMA})
+OUTCOME_SCHEMA = pl.Schema({"request_id": pl.String(), "item_id": pl.String(), "ts": UTC, **_RESPONSE_SCHEMA})
 
 
 class ExplorationPolicy(Protocol):

@@ -32,9 +32,18 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """A model this small gains nothing from a second thread, and loses much where the cores are busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def tiny_model_folder(tmp_path_factory):
-    """A saved, random, four-layer Llama in float32 with its tokenizer: about 50,000 weights. Read it, never write to it."""
+    """A saved, random, four-layer Llama in float32 with its tokenizer: about 50,000 weights. Only to be read."""
     folder = tmp_path_factory.mktemp("tiny_model")
     tokenizer = tiny_tokenizer()
     config = LlamaConfig(

@@ -37,7 +37,7 @@ def test_a_folder_that_is_no_model_leaves_the_older_one(tmp_path, tiny_model_fol
 
 def test_a_missing_package_names_the_mend(tmp_path, monkeypatch):
     monkeypatch.setattr("models.base_model.EMBEDDED_PACKAGE", "no_such_package")
-    with pytest.raises(FileNotFoundError, match="no_such_package.*run `make setup`"):
+    with pytest.raises(FileNotFoundError, match=r"no_such_package.*run `make setup`"):
         materialize_base_model(tmp_path / "base")
     assert not (tmp_path / "base").exists()
 

@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
@@ -61,6 +61,7 @@ def test_novelty_probability_is_the_normalised_mass():
 laws = st.lists(st.lists(st.floats(0.001, 1), min_size=6, max_size=6), min_size=1, max_size=6)
 
 
+@settings(deadline=None)
 @given(laws, st.integers(0, 3), st.randoms(use_true_random=False))
 def test_pools_depend_neither_on_shards_nor_on_order(rows, seed, random):
     histories = [[10 + index, 20 + index] for index in range(len(rows))]
@@ -82,11 +83,8 @@ def test_seeds_differ():
 def test_known_stream():
     """A value computed once: the streams of published tables must not move with a new version of the code."""
     pool = draw_pools(LAW[None, :], [[0, 6]], draws=15, distinct=3, seed=1)
-    assert pool["cluster_id"].to_list() == KNOWN_CLUSTERS
-    assert pool["draws"].to_list() == KNOWN_DRAWS
-
-
-KNOWN_CLUSTERS, KNOWN_DRAWS = [], []
+    assert pool["cluster_id"].to_list() == [4, 2, 1, 3, 5]
+    assert pool["draws"].to_list() == [2, 7, 3, 2, 1]
 
 
 @pytest.mark.parametrize("row", [[0.0, 0.0], [0.5, float("nan")], [-0.1, 1.1]])
@@ -97,7 +95,9 @@ def test_a_row_that_is_no_distribution_is_refused(row):
 
 def scored(*rows):
     return pl.DataFrame(
-        [(*row[:3], 1, 0.1, row[3]) for row in rows], schema={**POOL_SCHEMA, "alignment_score": pl.Float64}, orient="row"
+        [(*row[:3], 1, 0.1, row[3]) for row in rows],
+        schema={**POOL_SCHEMA, "alignment_score": pl.Float64},
+        orient="row",
     )
 
 
@@ -117,6 +117,7 @@ def test_selection_by_hand():
     assert alone["rank"].to_list() == [1, 2, 1, 2]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4]), min_size=1, max_size=12), st.integers(1, 6))
 def test_nothing_left_out_beats_what_is_kept(scores, k):
     pools = scored(*(([1, 2], order + 1, order + 10, score) for order, score in enumerate(scores)))

@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.yardsticks import TrainingMeans, random_scores
@@ -67,6 +67,7 @@ histories = st.frozensets(st.integers(0, 5), min_size=3, max_size=3).map(sorted)
 rows = st.tuples(histories, st.integers(6, 8), st.integers(1, 50), st.floats(0, 1))
 
 
+@settings(deadline=None)
 @given(st.lists(rows, max_size=15), histories, st.integers(6, 9))
 def test_equals_the_definition(training, history, cluster):
     expected, pool = None, training

@@ -1,0 +1,266 @@
+"""The queries on interests, transitions and feedback against a plain-Python reading of the definitions."""
+
+from collections import defaultdict
+from datetime import date, datetime, timedelta
+
+import duckdb
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alignrec_assets.tables import TABLES
+from alignrec_assets.warehouse import append_rows, create_tables, replace_days
+
+START = datetime(2026, 1, 5)
+DAYS = [date(2026, 1, 5) + timedelta(days=number) for number in range(3)]
+CLUSTERS = {f"item{number}": number % 5 for number in range(10)}
+TAXONOMY = "taxonomy-a"
+PARAMETERS = {"taxonomy_version": TAXONOMY, "history_clusters": 2, "attribution_minutes": 60}
+
+events_strategy = st.lists(
+    st.tuples(
+        st.sampled_from(["ada", "bob"]),
+        st.sampled_from(sorted(CLUSTERS)),
+        st.integers(0, 3 * 24 * 4 - 1),  # quarter hours
+        st.booleans(),
+    ),
+    max_size=40,
+    unique_by=lambda event: event[:3],
+)
+
+
+def fill(connection, table, rows):
+    """Insert dicts; columns that are not named are null."""
+    columns = {column.name: column.type for column in TABLES[table].columns}
+    connection.execute(f"DELETE FROM {table}")
+    for row in rows:
+        whole = {name: row.get(name) for name in columns}
+        names = ", ".join(columns)
+        marks = ", ".join(f"${name}" for name in columns)
+        connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", whole)
+
+
+@pytest.fixture(scope="module")
+def connection():
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    create_tables(connection)
+    fill(
+        connection,
+        "interests.item_clusters",
+        [{"taxonomy_version": TAXONOMY, "item_id": item, "cluster_id": cluster} for item, cluster in CLUSTERS.items()],
+    )
+    yield connection
+    connection.close()
+
+
+def moment(quarter):
+    return START + timedelta(minutes=15 * quarter)
+
+
+def load(connection, events, impressions=()):
+    fill(
+        connection,
+        "raw.events",
+        [
+            {"day": moment(at).date(), "user_id": user, "item_id": item, "ts": moment(at), "positive": positive}
+            for user, item, at, positive in events
+        ],
+    )
+    fill(connection, "raw.feedback_logs", list(impressions))
+    replace_days(connection, "interests.user_cluster_days", DAYS)
+    replace_days(connection, "interests.first_interactions", DAYS, PARAMETERS)
+    replace_days(connection, "training.novel_transitions", DAYS)
+
+
+def history_before(events, user, at, k=2):
+    """S by the definition: the K clusters of the latest positive events before a moment, ties to the lower id."""
+    latest = {}
+    for who, item, when, positive in events:
+        if who == user and positive and when < at:
+            cluster = CLUSTERS[item]
+            latest[cluster] = max(latest.get(cluster, when), when)
+    ranked = sorted(latest, key=lambda cluster: (-latest[cluster], cluster))
+    return sorted(ranked[:k]) if len(ranked) >= k else None
+
+
+def first_interactions(events):
+    """(user, cluster, history, item, moment, positive) of every first interaction that has a history."""
+    firsts = {}
+    for user, item, at, positive in sorted(events, key=lambda event: (event[2], event[1])):
+        firsts.setdefault((user, CLUSTERS[item]), (item, at, positive))
+    found = set()
+    for (user, cluster), (item, at, positive) in firsts.items():
+        history = history_before(events, user, at)
+        if history:
+            found.add((user, cluster, tuple(history), item, moment(at), positive))
+    return found
+
+
+def read(connection, table, columns):
+    rows = connection.execute(f"SELECT {columns} FROM {table}").fetchall()
+    return [tuple(tuple(value) if isinstance(value, list) else value for value in row) for row in rows]
+
+
+@settings(max_examples=60, deadline=None)
+@given(events=events_strategy)
+def test_first_interactions_follow_the_definition(connection, events):
+    load(connection, events)
+    found = read(
+        connection, "interests.first_interactions", "user_id, cluster_id, history, item_id, ts, positive"
+    )
+    assert len(found) == len(set(found))
+    assert set(found) == first_interactions(events)
+    transitions = read(connection, "training.novel_transitions", "user_id, cluster_id, history, ts")
+    assert set(transitions) == {(u, c, h, ts) for u, c, h, _, ts, positive in first_interactions(events) if positive}
+
+
+@settings(max_examples=25, deadline=None)
+@given(events=events_strategy)
+def test_days_one_by_one_equal_the_range(connection, events):
+    load(connection, events)
+    at_once = set(read(connection, "interests.first_interactions", "user_id, cluster_id, history, ts, positive"))
+    for day in DAYS:
+        replace_days(connection, "interests.user_cluster_days", [day])
+        replace_days(connection, "interests.first_interactions", [day], PARAMETERS)
+    one_by_one = read(connection, "interests.first_interactions", "user_id, cluster_id, history, ts, positive")
+    assert set(one_by_one) == at_once
+    assert len(one_by_one) == len(at_once)
+
+
+@settings(max_examples=25, deadline=None)
+@given(events=events_strategy)
+def test_user_cluster_days_hold_the_days_own_extremes(connection, events):
+    load(connection, events)
+    expected = defaultdict(list)
+    for user, item, at, positive in events:
+        expected[(moment(at).date(), user, CLUSTERS[item])].append((moment(at), positive))
+    found = read(
+        connection,
+        "interests.user_cluster_days",
+        "day, user_id, cluster_id, first_ts, last_ts, first_positive_ts, last_positive_ts",
+    )
+    assert len(found) == len(expected)
+    for day, user, cluster, first, last, first_positive, last_positive in found:
+        moments = [at for at, _ in expected[(day, user, cluster)]]
+        positives = [at for at, positive in expected[(day, user, cluster)] if positive]
+        assert (first, last) == (min(moments), max(moments))
+        assert (first_positive, last_positive) == (min(positives, default=None), max(positives, default=None))
+
+
+def impression(user, item, at, **columns):
+    return {
+        "day": moment(at).date(),
+        "request_id": f"{user}-{item}-{at}",
+        "user_id": user,
+        "item_id": item,
+        "ts": moment(at),
+        "policy": "table",
+        "positive": False,
+        "liked": False,
+        "final": True,
+        **columns,
+    }
+
+
+def test_plays_that_exploration_led_to_teach_nothing(connection):
+    events = [("ada", "item0", 0, True), ("ada", "item1", 1, True), ("ada", "item2", 8, True), ("ada", "item3", 20, True)]
+    load(connection, events, [impression("ada", "item2", 6, positive=True)])
+    explored = dict(read(connection, "interests.first_interactions", "cluster_id, explored"))
+    assert explored == {2: True, 3: False}
+    # Cluster 2 counts in the history of what comes next, but is no transition itself.
+    assert read(connection, "training.novel_transitions", "cluster_id, history") == [(3, (1, 2))]
+
+
+def users_table(connection, source, replay_share=0.5):
+    parameters = {
+        "taxonomy_version": TAXONOMY,
+        "history_clusters": 2,
+        "source": source,
+        "replay_share": replay_share,
+    }
+    replace_days(connection, "feedback.transition_users", DAYS, parameters)
+    replace_days(connection, "feedback.transition_counts", DAYS)
+    return read(
+        connection, "feedback.transition_users", "day, history, cluster_id, user_id, impressions, positives, likes"
+    )
+
+
+def test_logged_feedback_is_counted_by_user_and_random_alone_by_setting(connection):
+    standing = {"taxonomy_version": TAXONOMY, "history": [0, 1]}
+    logs = [
+        impression("ada", "item2", 1, cluster_id=2, positive=True, liked=True, **standing),
+        impression("ada", "item7", 2, cluster_id=2, **standing),
+        impression("bob", "item3", 3, cluster_id=3, policy="random", **standing),
+        # Serving an own cluster is no exploration.
+        impression("bob", "item1", 4, cluster_id=1, **standing),
+    ]
+    load(connection, [], logs)
+    assert set(users_table(connection, "logged")) == {
+        (DAYS[0], (0, 1), 2, "ada", 2, 1, 1),
+        (DAYS[0], (0, 1), 3, "bob", 1, 0, 0),
+    }
+    counts = read(connection, "feedback.transition_counts", "history, cluster_id, impressions, users, positives")
+    assert set(counts) == {((0, 1), 2, 2, 1, 1), ((0, 1), 3, 1, 1, 0)}
+    assert users_table(connection, "random") == [(DAYS[0], (0, 1), 3, "bob", 1, 0, 0)]
+
+
+def test_impressions_of_another_taxonomy_are_derived_again(connection):
+    events = [("ada", "item0", 0, True), ("ada", "item4", 1, True), ("bob", "item0", 0, True)]
+    later = 24 * 4 + 1
+    logs = [
+        impression("ada", "item7", later, cluster_id=9, taxonomy_version="older", history=[7, 8], positive=True),
+        impression("ada", "item3", later, positive=True),  # never had a taxonomy: random exposures of a bare platform
+        impression("bob", "item3", later, positive=True),  # bob has one positive cluster: no S, cannot be carried over
+    ]
+    load(connection, events, logs)
+    assert set(users_table(connection, "logged")) == {
+        (DAYS[1], (0, 4), 2, "ada", 1, 1, 0),
+        (DAYS[1], (0, 4), 3, "ada", 1, 1, 0),
+    }
+
+
+@settings(max_examples=25, deadline=None)
+@given(events=events_strategy)
+def test_replay_never_uses_an_event_that_teaches_the_novelty_model(connection, events):
+    from alignrec_assets.queries import query
+
+    load(connection, events)
+    replayed = users_table(connection, "replay", replay_share=0.6)
+    parameters = {"as_of": DAYS[-1], "taxonomy_version": TAXONOMY, "replay_share": 0.6}
+    taught = connection.execute(query("training.novelty_examples"), parameters).fetchall()
+    replay_users, taught_users = {row[3] for row in replayed}, {row[1] for row in taught}
+    assert not replay_users & taught_users
+    positives = [row for row in first_interactions(events) if row[5]]
+    assert sum(row[5] for row in replayed) + len(taught) == len(positives)
+    assert sum(row[4] for row in replayed) == sum(1 for row in first_interactions(events) if row[0] in replay_users)
+
+
+def test_scores_count_distinct_users_over_the_window(connection):
+    from alignrec_assets.queries import query
+
+    row = {"taxonomy_version": TAXONOMY, "history": [0, 1], "cluster_id": 2, "user_id": "ada", "likes": 0, "shares": 0}
+    fill(
+        connection,
+        "feedback.transition_users",
+        [
+            {**row, "day": DAYS[0], "impressions": 3, "positives": 1, "completions": 0, "skips": 0},
+            {**row, "day": DAYS[1], "impressions": 2, "positives": 2, "completions": 0, "skips": 0},
+            {**row, "day": DAYS[2], "impressions": 9, "positives": 9, "completions": 0, "skips": 0},
+        ],
+    )
+    parameters = {"as_of": DAYS[1], "window_days": 2, "signal": "positive", "taxonomy_version": TAXONOMY}
+    cells = connection.execute(query("feedback.transition_scores"), parameters).fetchall()
+    assert cells == [([0, 1], 2, 5, 1, 3)]
+    parameters["window_days"] = 1
+    assert connection.execute(query("feedback.transition_scores"), parameters).fetchall() == [([0, 1], 2, 2, 1, 2)]
+
+
+def test_rows_are_inserted_by_name_and_nothing_else(connection):
+    rows = pl.DataFrame({"cluster_id": [1], "item_id": ["x"], "similarity": [0.5], "taxonomy_version": ["t"]})
+    append_rows(connection, "interests.item_clusters", rows)
+    assert connection.execute("FROM interests.item_clusters WHERE item_id = 'x'").fetchall() == [("t", "x", 1, 0.5)]
+    connection.execute("DELETE FROM interests.item_clusters WHERE item_id = 'x'")
+    with pytest.raises(ValueError, match=r"interests\.item_clusters has columns"):
+        append_rows(connection, "interests.item_clusters", rows.drop("similarity"))
