@@ -1,7 +1,6 @@
 """The demo: a simulated platform for two weeks, or a public data set, carried along the whole line, and a report."""
 
 import time
-from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,9 @@ from alignrec_assets.demo_report import write_report
 from alignrec_assets.home import Home
 from alignrec_assets.instance import prepare_instance
 from alignrec_assets.settings import update_settings_file
+from models.progress import Log
 from models.transition_table import current_version
 
-Print = Callable[[str], None]
 FIRST_DAY = date(2026, 1, 5)
 WEEK = 7
 # The first table knows nothing of what users like. Half of its traffic goes to the whole label distribution, five times
@@ -28,7 +27,7 @@ class DemoError(ValueError):
     """The demo cannot run on this home or data; the message names the mend."""
 
 
-def run_demo(home: Home, source: str, data: Path | None, write: Print) -> None:
+def run_demo(home: Home, source: str, data: Path | None, write: Log) -> None:
     """Run the demo of a source and write ``reports/demo.json``.
 
     Raises:
@@ -36,16 +35,17 @@ def run_demo(home: Home, source: str, data: Path | None, write: Print) -> None:
     """
     started = time.monotonic()
     prepare_instance(home)
+    before, truth = None, None
     if source == "simulated":
-        before = _run_simulated(home, write)
+        before, truth = _run_simulated(home, write)
     elif data is None:
         raise DemoError(f"name the folder of the {source} data set: make demo SOURCE={source} DATA=path/to/{source}")
     else:
-        before = _run_public(home, source, data, write)
-    write_report(home, source, before, time.monotonic() - started, write)
+        _run_public(home, source, data, write)
+    write_report(home, source, before, truth, time.monotonic() - started, write)
 
 
-def _run_public(home: Home, source: str, data: Path, write: Print) -> str | None:
+def _run_public(home: Home, source: str, data: Path, write: Log) -> None:
     from alignrec_assets.ingestion import ingest_source
 
     write(f"ingest {source}")
@@ -53,11 +53,10 @@ def _run_public(home: Home, source: str, data: Path, write: Print) -> str | None
         update_settings_file(home, REPLAY_SETTINGS)
     ingest_source(home, source, data, None, write)
     _run_line(home, None, write)
-    return None
 
 
-def _run_simulated(home: Home, write: Print) -> str | None:
-    """Two weeks of the platform around the line; returns the version of the first table."""
+def _run_simulated(home: Home, write: Log) -> tuple[str, Path]:
+    """Two weeks of the platform around the line; returns the version of the first table, and the file of the truth."""
     from models.arena.platform import PlatformOptions
 
     options = PlatformOptions(first_day=FIRST_DAY, seed=1)
@@ -79,15 +78,15 @@ def _run_simulated(home: Home, write: Print) -> str | None:
         write(f"simulated platform, week 2: the exploration shelf asks table {version}")
         simulation.write_explored_days(version, COLD_START_SLICE, _indented(write))
     _run_line(home, None, write)
-    return str(simulation.progress["table_version"])
+    return str(simulation.progress["table_version"]), simulation.truth
 
 
-def _run_line(home: Home, last: date | None, write: Print) -> None:
+def _run_line(home: Home, last: date | None, write: Log) -> None:
     # Imported here: the calendar that the partitions are made of is written by now.
     from alignrec_assets.running import run_line
 
     run_line(home, None, last, write)
 
 
-def _indented(write: Print) -> Print:
+def _indented(write: Log) -> Log:
     return lambda line: write(f"  {line}")

@@ -1,8 +1,8 @@
 """What the demo reports: sizes, metrics beside the yardsticks, planned transitions in words, and where to look next."""
 
 import resource
-from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -12,9 +12,9 @@ from alignrec_assets.refresh import current_checkpoint, required_checkpoint
 from alignrec_assets.settings import load_settings
 from alignrec_assets.warehouse import Warehouse, count_rows, read_records, table_frame
 from models.files import write_json
+from models.progress import Log
 from models.transition_table import TransitionTable
 
-Print = Callable[[str], None]
 Facts = dict[str, Any]
 TABLES = (
     "raw.items",
@@ -40,13 +40,16 @@ REPLAY_WARNING = (
 )
 
 
-def write_report(home: Home, source: str, first_version: str | None, seconds: float, write: Print) -> None:
+def write_report(
+    home: Home, source: str, first_version: str | None, truth: Path | None, seconds: float, write: Log
+) -> None:
     """Write ``reports/demo.json`` and print it for a person.
 
     Args:
         home: the home after the run.
         source: simulated, or a public format.
         first_version: the version to compare with; without one, novelty alone on the same pools.
+        truth: true positive rates of the simulated platform; none for real data, where nobody knows them.
         seconds: of the whole command.
         write: receives the lines.
     """
@@ -72,6 +75,8 @@ def write_report(home: Home, source: str, first_version: str | None, seconds: fl
         "histories": table.rows["history"].n_unique(),
     }
     before = TransitionTable.open(home.published, first_version) if first_version else _novelty_alone(table, candidates)
+    if truth is not None:
+        figures |= _true_rates(truth, before, table)
     settings = load_settings(home)
     examples = _examples(before, table)
     write_json(
@@ -110,6 +115,31 @@ def _novelty_alone(table: TransitionTable, candidates: pl.DataFrame) -> Transiti
     return TransitionTable("novelty alone", table.manifest, rows, table.clusters)
 
 
+def _true_rates(truth: Path, before: TransitionTable, after: TransitionTable) -> Facts:
+    """Mean true positive rate of what each table plans, over the simulated users who hold each history."""
+    rates = pl.read_parquet(truth).filter(~pl.col("history").list.contains(pl.col("cluster_id")))
+    weighted = (pl.col("positive_rate") * pl.col("users")).sum() / pl.col("users").sum()
+
+    def mean(cells: pl.DataFrame) -> float:
+        return float(cells.select(weighted).item())
+
+    joined = {
+        name: rates.join(table.rows, on=["history", "cluster_id"], how="semi")
+        for name, table in (("before", before), ("after", after))
+    }
+    return {
+        "true_rate_before": mean(joined["before"]),
+        "true_rate_after": mean(joined["after"]),
+        "true_rate_random": mean(rates),
+        "true_rate_oracle": mean(_best(rates, int(after.rows["rank"].max()))),  # type: ignore[arg-type]
+    }
+
+
+def _best(rates: pl.DataFrame, k: int) -> pl.DataFrame:
+    place = pl.col("positive_rate").rank("ordinal", descending=True).over("history")
+    return rates.filter(place <= k)
+
+
 def _examples(before: TransitionTable, after: TransitionTable) -> list[Facts]:
     """Histories spread over the table, with what was planned before and after."""
     histories = after.rows["history"].unique(maintain_order=True)
@@ -142,6 +172,15 @@ def _metric_lines(figures: Facts, k: int, notes: list[str]) -> list[str]:
     for name, yardstick in zip(NAMES, YARDSTICKS, strict=True):
         first, second = (_number(figures[f"{measure}{yardstick}"]) for measure in MEASURES)
         lines.append(f"  {name:<24}{first:>8}{second:>10}")
+    if "true_rate_after" in figures:
+        lines.extend(
+            [
+                "",
+                "TRUE POSITIVE RATE of what the tables plan (known for a simulated platform alone)",
+                f"  before {figures['true_rate_before']:.3f}, after {figures['true_rate_after']:.3f}; "
+                f"any cluster {figures['true_rate_random']:.3f}, the best k {figures['true_rate_oracle']:.3f}",
+            ]
+        )
     share = figures["surviving_cell_share"]
     kept = "no pair was served" if share is None else f"{share:.1%} of the served pairs had enough feedback to count"
     return [*lines, f"  {kept}", *(f"  {note}" for note in notes)]

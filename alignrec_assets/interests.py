@@ -45,8 +45,6 @@ def clusters(
     context: dg.AssetExecutionContext, config: ClusterConfig, home: HomeResource
 ) -> dg.MaterializeResult[None]:
     """Keeps the taxonomy that stands; fits one where there is none, or where the launch asks for a new one."""
-    from models.cluster_map import draw_cluster_map
-
     from models.taxonomy import load_taxonomy
 
     warehouse = home.warehouse(context.log.info)

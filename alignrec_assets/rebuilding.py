@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from alignrec_assets.home import Home
-from alignrec_assets.running import Print, run_line
+from alignrec_assets.running import run_line
+from models.progress import Log
 
 
-def rebuild_warehouse(home: Home, write: Print) -> None:
+def rebuild_warehouse(home: Home, write: Log) -> None:
     """Move the warehouse aside and run the line; checkpoints and versions that stand are loaded, not made again.
 
     The old file is deleted when the new one is whole, and put back when something fails. After a kill the old one still

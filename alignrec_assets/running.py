@@ -1,8 +1,8 @@
 """Running the line from the command line: the three selections in order, each step with its time."""
 
 import logging
+import re
 import time
-from collections.abc import Callable
 from datetime import date
 
 import dagster as dg
@@ -13,8 +13,8 @@ from alignrec_assets.instance import fail_dead_runs, prepare_instance
 from alignrec_assets.partitions import DAYS
 from alignrec_assets.selections import SELECTIONS
 from alignrec_assets.step_log import STEP_LOGGER
+from models.progress import Log
 
-Print = Callable[[str], None]
 STEP_WIDTH = 30
 
 
@@ -22,7 +22,7 @@ class RunFailedError(RuntimeError):
     """A step failed; the message is the step's own."""
 
 
-def run_line(home: Home, first: date | None, last: date | None, write: Print, recluster: bool = False) -> None:
+def run_line(home: Home, first: date | None, last: date | None, write: Log, recluster: bool = False) -> None:
     """Run days, learning and publication on the home's instance.
 
     Args:
@@ -46,7 +46,7 @@ def run_line(home: Home, first: date | None, last: date | None, write: Print, re
 
 
 def run_selection(
-    instance: dg.DagsterInstance, name: str, days: tuple[str, str] | None, write: Print, *, recluster: bool = False
+    instance: dg.DagsterInstance, name: str, days: tuple[str, str] | None, write: Log, *, recluster: bool = False
 ) -> None:
     """Run one selection in this process, exactly the assets of ``dagster asset materialize --select``.
 
@@ -95,7 +95,7 @@ def day_range(first: date | None, last: date | None) -> tuple[str, str]:
 class StepReporter(logging.Handler):
     """Turns Dagster's log into one line per step with its outcome and time, and lines of progress between."""
 
-    def __init__(self, write: Print) -> None:
+    def __init__(self, write: Log) -> None:
         super().__init__(logging.DEBUG)  # step starts and ends are debug records
         self.write = write
         self.started: dict[str, float] = {}
@@ -135,5 +135,6 @@ class StepReporter(logging.Handler):
         while getattr(error, "cause", None) is not None:
             error = error.cause  # type: ignore[attr-defined]
         self.failed_step = step.replace("__", "/")
-        lines = str(getattr(error, "message", error)).strip().splitlines()
-        self.failure = " ".join(lines)
+        message = str(getattr(error, "message", error)).strip()
+        # Dagster puts the class with its module before the message.
+        self.failure = " ".join(re.sub(r"^[\w.]*Error: ", "", message).splitlines())

@@ -207,7 +207,7 @@ def load_settings(home: Home) -> Settings:
     Raises:
         SettingsError: naming each wrong setting and what would do.
     """
-    in_file = _read_toml(home.settings)
+    in_file = settings_in_file(home)
     _refuse_unknown_variables()
     profile = os.environ.get(f"{ENV_PREFIX}PROFILE", in_file.get("profile", "demo"))
 
@@ -234,7 +234,7 @@ def load_settings(home: Home) -> Settings:
 def describe_settings(home: Home) -> list[tuple[str, Any, str]]:
     """(name, value, origin) of every setting; the origin is default, profile, ``settings.toml`` or the variable."""
     settings = load_settings(home)
-    in_file = _read_toml(home.settings)
+    in_file = settings_in_file(home)
     in_profile = PROFILES[settings.profile]
     rows: list[tuple[str, Any, str]] = []
     for section, value in settings:
@@ -243,6 +243,21 @@ def describe_settings(home: Home) -> list[tuple[str, Any, str]]:
             name = f"{section}.{key}" if key else section
             rows.append((name, entry, _origin(name, in_file, in_profile, settings.profile)))
     return rows
+
+
+def settings_in_file(home: Home) -> dict[str, Any]:
+    """What the home's ``settings.toml`` says, unchecked; empty where there is none.
+
+    Raises:
+        SettingsError: it is not valid TOML.
+    """
+    path = home.settings
+    if not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}. Mend that line, or move the file away.") from error
 
 
 def update_settings_file(home: Home, values: dict[str, dict[str, Any]]) -> None:
@@ -256,15 +271,6 @@ def update_settings_file(home: Home, values: dict[str, dict[str, Any]]) -> None:
             table[key] = value
     with replacing(home.settings) as partial:
         partial.write_text(tomlkit.dumps(document), encoding="utf-8")
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not valid TOML: {error}. Mend that line, or move the file away.") from error
 
 
 def _variable(name: str) -> str:

@@ -61,9 +61,14 @@ class Simulation:
         return dict(json.loads(self.marker.read_text(encoding="utf-8")))
 
     @property
+    def truth(self) -> Path:
+        """True positive rates of every history and cluster at the end: for reports alone, no asset reads them."""
+        return self.home.reports / "simulation_truth.parquet"
+
+    @property
     def finished(self) -> bool:
         """Whether every day is in the landing zone."""
-        return int(self.progress["days_written"]) >= self.days
+        return int(self.progress["days_written"]) >= self.days and self.truth.exists()
 
     @property
     def quiet_finished(self) -> bool:
@@ -90,7 +95,9 @@ class Simulation:
         platform = Platform(self.options)
         for number in range(self.quiet_days):
             platform.simulate_day(self.options.first_day + timedelta(days=number))
-        self._write_days(platform, self.quiet_days, self.days, self._policy(table_version, slice_share), log)
+        policy = self._policy(table_version, slice_share)
+        self._write_days(platform, self.quiet_days, self.days, policy, log)
+        _write(platform.true_positive_rates(policy.item_clusters, policy.K), self.truth)
 
     def _write_days(self, platform: "Platform", first: int, end: int, policy: TablePolicy | None, log: Log) -> None:
         progress = Progress(end - first, "days", log)

@@ -46,7 +46,7 @@ class AlignmentOptions:
         evaluate_every: steps between two looks at the validation histories.
         warmup_share: share of the steps in which the learning rate rises.
         weight_decay: as in AdamW.
-        head_histories: training histories that the head is fitted to before the first step, at most see ``linear_head``.
+        head_histories: training histories that the head is fitted to before the first step, see ``linear_head``.
         seed: of the order of histories and of the clusters within a prompt.
     """
 

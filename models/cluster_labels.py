@@ -23,7 +23,10 @@ USUAL_KEYWORDS = 3
 MOST_KEYWORDS = 4
 KEPT_SHARE = 0.25  # a third keyword must weigh this share of the first; a second one is always kept
 LONGEST_PHRASE = 3  # words in a tag that stays one keyword; longer tags are read word by word
-UNDERREPRESENTED = 0.05  # times the weight of a term rarer here than elsewhere: true of some items, not of the cluster
+# Terms rarer here than in the mean cluster, or in fewer items than this share, are true of some items, not of the
+# cluster: their weight is multiplied by UNTYPICAL.
+TYPICAL_SHARE = 0.01
+UNTYPICAL = 0.05
 ITEMS_READ = 2_000  # per cluster: more do not move the keywords
 
 _WORD = re.compile(r"\w+(?:[-'’]\w+)*")
@@ -73,28 +76,23 @@ def keyword_weights(items: pl.DataFrame, cluster_ids: IntArray, clusters: int) -
 
     After Grootendorst (2022), BERTopic, equation 2, with one change: term frequency is the share of the cluster's items
     that use the term, so that neither large clusters nor long descriptions drown the rest. The weight is
-    ``field weight * share(t, c) * log(1 + 1 / mean over clusters of share(t, .))``; terms rarer in the cluster than in
-    the mean cluster count for next to nothing.
+    ``field weight * share(t, c) * log(1 + 1 / mean over clusters of share(t, .))``; terms that are not typical of the
+    cluster count for next to nothing.
     """
     term_shares = [_term_shares(items[rows]) for rows in _rows_by_cluster(cluster_ids, clusters)]
     mean_share: defaultdict[str, float] = defaultdict(float)
     for shares in term_shares:
         for term, (share, _) in shares.items():
             mean_share[term] += share / clusters
-    return [
-        _heaviest_first(
-            {
-                term: by_field
-                * math.log1p(1 / mean_share[term])
-                * (1 if share >= mean_share[term] else UNDERREPRESENTED)
-                for term, (share, by_field) in shares.items()
-            }
-        )
-        for shares in term_shares
-    ]
+    return [_cluster_weights(shares, mean_share) for shares in term_shares]
 
 
-def _heaviest_first(weights: dict[str, float]) -> dict[str, float]:
+def _cluster_weights(shares: dict[str, tuple[float, float]], mean_share: dict[str, float]) -> dict[str, float]:
+    """Weights of one cluster's terms from their shares, plain and by field; heaviest first."""
+    weights = {}
+    for term, (share, by_field) in shares.items():
+        typical = share >= max(TYPICAL_SHARE, mean_share[term])
+        weights[term] = by_field * math.log1p(1 / mean_share[term]) * (1 if typical else UNTYPICAL)
     # Rounded, so that the order in which shares were summed decides no tie; the alphabet does.
     return dict(sorted(weights.items(), key=lambda pair: (-round(pair[1], 9), pair[0])))
 

@@ -21,7 +21,7 @@ FORMATS: dict[str, Callable[[Path, Path, Path | None, Log], Ingested]] = {
 
 
 def convert(
-    format: str,  # noqa: A002 - the word of the command line
+    format: str,
     source: Path,
     landing: Path,
     *,

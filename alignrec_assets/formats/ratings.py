@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from alignrec_assets.formats.reading import moment, require_content, scan_csv
 from alignrec_assets.formats.writing import Ingested, write_landing
 from alignrec_assets.landing import PositiveRule
 from alignrec_assets.landing_readers import LandingError
@@ -14,10 +15,26 @@ from models.progress import Log
 _TITLE_YEAR = re.compile(r"^(?P<title>.*\S)\s*\((?P<year>\d{4})(?:\s*[-–]\s*(?:\d{4})?)?\s*\)$")
 _NO_GENRES = "(no genres listed)"
 _MOVIELENS_100K_GENRES = (
-    "unknown|Action|Adventure|Animation|Children's|Comedy|Crime|Documentary|Drama|Fantasy|Film-Noir|Horror|Musical|"
-    "Mystery|Romance|Sci-Fi|Thriller|War|Western"
-).split("|")
-_ITEMS = {"item_id": pl.String, "title": pl.String, "tags": pl.List(pl.String), "published_at": pl.Datetime("us")}
+    *(
+        "unknown",
+        "Action",
+        "Adventure",
+        "Animation",
+        "Children's",
+        "Comedy",
+        "Crime",
+        "Documentary",
+        "Drama",
+        "Fantasy",
+    ),
+    *("Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"),
+)
+_ITEMS: dict[str, pl.DataType] = {
+    "item_id": pl.String(),
+    "title": pl.String(),
+    "tags": pl.List(pl.String),
+    "published_at": pl.Datetime("us"),
+}
 
 
 def convert_movietweetings(source: Path, landing: Path, tag_names: Path | None, log: Log) -> Ingested:  # noqa: ARG001
@@ -40,7 +57,10 @@ def convert_movielens(source: Path, landing: Path, tag_names: Path | None, log: 
     if (source / "ratings.csv").exists():
         frames = {"items": _csv_items(source, notes), "events": _csv_events(source / "ratings.csv")}
     elif (source / "ratings.dat").exists():
-        frames = {"items": _double_colon_items(source / "movies.dat"), "events": _dat_events(source / "ratings.dat", "::")}
+        frames = {
+            "items": _double_colon_items(source / "movies.dat"),
+            "events": _dat_events(source / "ratings.dat", "::"),
+        }
     elif (source / "u.data").exists():
         frames = {"items": _pipe_items(source / "u.item"), "events": _dat_events(source / "u.data", "\t")}
     else:
@@ -95,7 +115,9 @@ def _fields(path: Path, separator: str, at_least: int) -> list[list[str]]:
         raise LandingError(f"{path} is empty: fetch it again")
     for number, row in enumerate(rows, start=1):
         if len(row) < at_least:
-            raise LandingError(f"{path}, line {number}: fewer than {at_least} fields between {separator!r}: mend the line")
+            raise LandingError(
+                f"{path}, line {number}: fewer than {at_least} fields between {separator!r}: mend the line"
+            )
     return rows
 
 
@@ -107,7 +129,9 @@ def _double_colon_items(path: Path) -> pl.LazyFrame:
 def _pipe_items(path: Path) -> pl.LazyFrame:
     """MovieLens 100k: ``id|title (year)|release date|video date|address|`` and a 0 or 1 for each genre."""
     rows = _fields(path, "|", 5 + len(_MOVIELENS_100K_GENRES))
-    flagged = [[genre for genre, flag in zip(_MOVIELENS_100K_GENRES, row[5:], strict=False) if flag == "1"] for row in rows]
+    flagged = [
+        [genre for genre, flag in zip(_MOVIELENS_100K_GENRES, row[5:], strict=False) if flag == "1"] for row in rows
+    ]
     return _items_frame([_item(row[0], row[1], genres) for row, genres in zip(rows, flagged, strict=True)])
 
 
@@ -131,47 +155,18 @@ def _dat_events(path: Path, separator: str) -> pl.LazyFrame:
 
 
 def _events(rows: pl.LazyFrame, user: str, item: str, rating: str, seconds: str) -> pl.LazyFrame:
-    moment = pl.col(seconds).str.strip_chars().cast(pl.Int64, strict=False) * 1_000_000
     return rows.select(
         pl.col(user).str.strip_chars().alias("user_id"),
         pl.col(item).str.strip_chars().alias("item_id"),
-        moment.cast(pl.Datetime("us")).alias("ts"),
+        moment(seconds, per_second=1).alias("ts"),
         pl.col(rating).cast(pl.Float64, strict=False).alias("rating"),
     )
 
 
-def require_content(path: Path) -> None:
-    """Refuse a file that is missing or empty.
-
-    Raises:
-        LandingError: naming it.
-    """
-    if not path.is_file():
-        raise LandingError(f"{path} is missing: the folder of the data set should hold it")
-    if path.stat().st_size == 0:
-        raise LandingError(f"{path} is empty: fetch it again")
-
-
-def scan_csv(path: Path, required: list[str]) -> pl.LazyFrame:
-    """A CSV file with a header, every column as text.
-
-    Raises:
-        LandingError: naming the file that is missing, or its columns that are.
-    """
-    require_content(path)
-    rows = pl.scan_csv(path, infer_schema=False, truncate_ragged_lines=True, glob=False)
-    try:
-        found = rows.collect_schema().names()
-    except pl.exceptions.PolarsError as error:
-        raise LandingError(f"{path} is no CSV file: its first line cannot be read") from error
-    missing = [name for name in required if name not in found]
-    if missing:
-        raise LandingError(f"{path} lacks the column {', '.join(missing)}; its columns are: {', '.join(found[:20])}")
-    return rows
-
-
 def _csv_events(path: Path) -> pl.LazyFrame:
-    return _events(scan_csv(path, ["userId", "movieId", "rating", "timestamp"]), "userId", "movieId", "rating", "timestamp")
+    return _events(
+        scan_csv(path, ["userId", "movieId", "rating", "timestamp"]), "userId", "movieId", "rating", "timestamp"
+    )
 
 
 def _csv_items(source: Path, notes: list[str]) -> pl.LazyFrame:

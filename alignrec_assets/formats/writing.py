@@ -81,6 +81,8 @@ def write_landing(
             days += found
             log(f"writing {rows[kind]:,} rows of {kind}")
             _write_sorted(staged, kind, staging / "landing" / kind)
+        if not rows["items"]:
+            raise LandingError(f"{source} holds no items: fetch it again")
         if not rows["events"]:
             raise LandingError(f"{source} holds no event with a readable user, item and time: is it of this format?")
         _move(staging / "landing", landing)
@@ -108,7 +110,10 @@ def _count(staged: Path, kind: str) -> tuple[int, int, list[date]]:
 
 
 def _write_sorted(staged: Path, kind: str, folder: Path) -> None:
-    """Sort by key and write; one thread, for with more the order in which files are begun is a matter of luck."""
+    """Write sorted rows, which keeps one file open at a time.
+
+    One thread, for with more the bytes are a matter of luck: two threads wrote 5 million rows differently each time.
+    """
     folder.mkdir(parents=True)
     with duckdb.connect(config={"threads": 1, "temp_directory": str(staged.with_suffix(".spill"))}) as connection:
         rows = connection.read_parquet(glob.escape(str(staged)))

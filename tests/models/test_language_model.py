@@ -117,7 +117,7 @@ def test_a_hub_id_out_of_reach_is_named():
 
 
 def test_float32_masters_keep_updates_that_bfloat16_weights_would_lose():
-    """Ten steps of 0.001 on a weight of 1: each is below half of bfloat16's spacing there (1/128), their sum is above."""
+    """Ten steps of 0.001 down from 1, where the spacing of bfloat16 is 1/256: each alone would round back to 1."""
     weight = torch.nn.Parameter(torch.ones(1, dtype=torch.bfloat16))
     optimiser = Optimiser([weight], Schedule(0.001, steps=1000, warmup_share=0.001, weight_decay=0.0))
     for _ in range(10):

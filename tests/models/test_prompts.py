@@ -36,7 +36,7 @@ def test_a_prompt_opens_with_special_tokens_and_a_label_has_none(tokenizer):
 
 
 def test_a_closing_token_that_the_tokenizer_adds_is_dropped(tokenizer):
-    closing = tokenizer("jazz").input_ids + [tokenizer.eos_token_id]
+    closing = [*tokenizer("jazz").input_ids, tokenizer.eos_token_id]
 
     class ClosingTokenizer:
         eos_token_id = tokenizer.eos_token_id

@@ -107,9 +107,7 @@ def read(connection, table, columns):
 @given(events=events_strategy)
 def test_first_interactions_follow_the_definition(connection, events):
     load(connection, events)
-    found = read(
-        connection, "interests.first_interactions", "user_id, cluster_id, history, item_id, ts, positive"
-    )
+    found = read(connection, "interests.first_interactions", "user_id, cluster_id, history, item_id, ts, positive")
     assert len(found) == len(set(found))
     assert set(found) == first_interactions(events)
     transitions = read(connection, "training.novel_transitions", "user_id, cluster_id, history, ts")
@@ -165,7 +163,12 @@ def impression(user, item, at, **columns):
 
 
 def test_plays_that_exploration_led_to_teach_nothing(connection):
-    events = [("ada", "item0", 0, True), ("ada", "item1", 1, True), ("ada", "item2", 8, True), ("ada", "item3", 20, True)]
+    events = [
+        ("ada", "item0", 0, True),
+        ("ada", "item1", 1, True),
+        ("ada", "item2", 8, True),
+        ("ada", "item3", 20, True),
+    ]
     load(connection, events, [impression("ada", "item2", 6, positive=True)])
     explored = dict(read(connection, "interests.first_interactions", "cluster_id, explored"))
     assert explored == {2: True, 3: False}

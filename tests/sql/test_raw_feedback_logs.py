@@ -31,7 +31,9 @@ def outcome(ts="2026-01-02 10:00:30", request="r1", **known):
     return OUTCOME.format(**(NOTHING | {"ts": ts, "request": request} | known))
 
 
-def joined(impressions, outcomes, columns="watch_s, liked, completed, positive", hours=24, data_end=date(2026, 1, 9), **rule):
+def joined(
+    impressions, outcomes, columns="watch_s, liked, completed, positive", hours=24, data_end=date(2026, 1, 9), **rule
+):
     parameters = {"watch_share": 0.5, "liked": True, "completed": True, "when_unknown": False} | rule
     parameters |= {"attribution_us": round(hours * 3.6e9), "data_end": data_end}
     with duckdb.connect() as connection:

@@ -1,0 +1,76 @@
+from datetime import date
+
+import pytest
+
+from alignrec_assets.home import Home
+from alignrec_assets.settings import SettingsError, describe_settings, load_settings, update_settings_file
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    for name in ("ALIGNREC_HOME", "ALIGNREC_CANDIDATES__K", "ALIGNREC_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    home = Home(tmp_path)
+    home.create()
+    return home
+
+
+def origins(home):
+    return {name: (value, origin) for name, value, origin in describe_settings(home)}
+
+
+def test_every_value_tells_where_it_comes_from(home, monkeypatch):
+    home.settings.write_text('profile = "study"\n[candidates]\nk = 4\nseed = 9\n')
+    monkeypatch.setenv("ALIGNREC_CANDIDATES__K", "5")
+    found = origins(home)
+    assert found["candidates.k"] == (5, "environment ALIGNREC_CANDIDATES__K")
+    assert found["candidates.seed"] == (9, "settings.toml")
+    assert found["interests.clusters"] == (64, "profile study")
+    assert found["candidates.temperature"][1] == "default"
+    assert found["profile"] == ("study", "settings.toml")
+
+
+def test_a_file_value_wins_over_the_profile_and_leaves_its_neighbours(home):
+    home.settings.write_text('profile = "reference"\n[candidates]\ntemperature = 2.0\n')
+    settings = load_settings(home)
+    assert settings.candidates.temperature == 2.0
+    assert settings.candidates.k == 5
+    assert settings.interests.clusters == 761
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[candidates]\nk = 0\n", r"candidates\.k.*greater than or equal to 1.*it is 0"),
+        ("[candidates]\nkk = 3\n", r"candidates\.kk"),
+        ("[nonsense]\nk = 3\n", "nonsense"),
+        ("[novelty]\nmaximum_examples = 8000\n", r"novelty\.maximum_examples.*less than 8000"),
+        ('[novelty]\ntune = "some"\n', r"novelty\.tune"),
+        ('[feedback]\nsource = "guess"\n', r"feedback\.source"),
+        ("[interests]\nclusters = 4\n", r"interests\.clusters = 4 is too few"),
+        ("[calendar]\nfirst_day = 2026-01-05\nlast_day = 2026-01-01\n", "lies before"),
+        ("k = = 3\n", r"settings\.toml is not valid TOML"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_place_and_the_mend(home, text, message):
+    home.settings.write_text(text)
+    with pytest.raises(SettingsError, match=message) as caught:
+        load_settings(home)
+    assert str(home.settings) in str(caught.value)
+
+
+def test_a_misspelt_variable_is_no_default(home, monkeypatch):
+    monkeypatch.setenv("ALIGNREC_CANDIDATE__K", "5")
+    with pytest.raises(SettingsError, match="ALIGNREC_CANDIDATE__K"):
+        load_settings(home)
+
+
+def test_updating_keeps_comments_and_other_values(home):
+    home.settings.write_text("# mine\n[candidates]\nk = 4 # four\n")
+    update_settings_file(home, {"calendar": {"first_day": date(2026, 1, 5)}, "candidates": {"seed": 2}})
+    text = home.settings.read_text()
+    assert "# mine" in text
+    assert "k = 4 # four" in text
+    settings = load_settings(home)
+    assert (settings.candidates.k, settings.candidates.seed) == (4, 2)
+    assert settings.calendar.first_day == date(2026, 1, 5)
