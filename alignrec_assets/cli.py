@@ -22,6 +22,8 @@ app = typer.Typer(
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
+TRACEBACK_VARIABLE = "TRACEBACK"
+
 HomeOption = Annotated[
     Path | None,
     typer.Option("--home", help=f"Home of the data source; by default ${HOME_VARIABLE}, else .alignrec/simulated."),
@@ -31,16 +33,28 @@ DayOption = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="
 
 def main() -> None:
     """Entry point: what a user can mend is said in one message, without a traceback."""
+    code = _exit_code()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # At a normal exit after a run with sentence-transformers, duckdb's binding prints 40 lines about objects that the
+    # interpreter no longer frees. Everything of ours is closed by now.
+    os._exit(code)
+
+
+def _exit_code() -> int:
     try:
         app()
-    except (ValueError, RuntimeError, FileNotFoundError, PermissionError, ModuleNotFoundError) as error:
-        if os.environ.get("ALIGNREC_TRACEBACK"):
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else 0
+    except (ValueError, RuntimeError, OSError, ModuleNotFoundError) as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
             raise
         errors.print(f"[bold red]error[/] {_escape(str(error))}")
-        sys.exit(1)
+        return 1
     except KeyboardInterrupt:
         errors.print("interrupted: what was finished stays, the same command goes on from there")
-        sys.exit(130)
+        return 130
+    return 0
 
 
 @app.command()

@@ -295,7 +295,10 @@ def test_kuairand_without_random_exposures_says_so(kuairand, tmp_path):
 def test_landing_files_are_copied_and_their_days_found(tmp_path):
     source = text(tmp_path / "source", items__csv="item_id,title\na,Owls\n")
     text(source / "events" / "day=2026-01-03", x__csv="user_id,item_id,ts\nu,a,2026-01-02T00:00:00Z\n")
-    text(source, events_2__jsonl='{"user_id": "u", "item_id": "a", "ts": "2026-01-05"}\n{"user_id": "v", "item_id": "a"}\n')
+    text(
+        source,
+        events_2__jsonl='{"user_id": "u", "item_id": "a", "ts": "2026-01-05"}\n{"user_id": "v", "item_id": "a"}\n',
+    )
     text(source, feedback__csv="request_id,item_id,user_id,ts,policy\n", notes__txt="not for you")
     landing = tmp_path / "landing"
     found = convert("landing", source, landing)

@@ -107,7 +107,11 @@ IMPRESSION = {
 
 
 def test_a_row_belongs_to_the_day_of_its_time_stamp_not_of_its_folder(landing, connection):
-    late = [EVENT, EVENT | {"user_id": "v", "ts": "2026-01-03T00:30:00+02:00"}, EVENT | {"user_id": "w", "ts": "2026-01-04"}]
+    late = [
+        EVENT,
+        EVENT | {"user_id": "v", "ts": "2026-01-03T00:30:00+02:00"},
+        EVENT | {"user_id": "w", "ts": "2026-01-04"},
+    ]
     write(landing / "events" / "day=2026-01-04" / "x.csv", late)
     events, _ = load(connection, landing)
     assert rows(connection, "raw.events", "day, user_id, ts") == [
@@ -115,7 +119,12 @@ def test_a_row_belongs_to_the_day_of_its_time_stamp_not_of_its_folder(landing, c
         (D2, "v", datetime(2026, 1, 2, 22, 30)),
         (D4, "w", datetime(2026, 1, 4)),
     ]
-    assert events == {D1: LoadReport(0, 0, 0), D2: LoadReport(2, 0, 0), D3: LoadReport(0, 0, 0), D4: LoadReport(1, 0, 0)}
+    assert events == {
+        D1: LoadReport(0, 0, 0),
+        D2: LoadReport(2, 0, 0),
+        D3: LoadReport(0, 0, 0),
+        D4: LoadReport(1, 0, 0),
+    }
 
 
 def test_csv_json_and_parquet_give_equal_tables(tmp_path):
@@ -140,7 +149,8 @@ def test_csv_json_and_parquet_give_equal_tables(tmp_path):
             path = write(folder / kind / f"part.{suffix}", content)
             if suffix == "parquet" and kind == "events":  # a true time stamp with a zone, and numbers of another width
                 frame = pl.read_parquet(path).with_columns(
-                    pl.Series("ts", [utc, datetime(2026, 1, 3, 11, tzinfo=UTC), utc]), pl.col("watch_s").cast(pl.Float32)
+                    pl.Series("ts", [utc, datetime(2026, 1, 3, 11, tzinfo=UTC), utc]),
+                    pl.col("watch_s").cast(pl.Float32),
                 )
                 frame.write_parquet(path)
         with connect() as connection:
@@ -249,6 +259,18 @@ def test_a_copy_of_a_file_merges_and_a_conflicting_row_is_rejected(landing, conn
     assert reasons(connection) == ["user_id, item_id, ts: the same event has other values in events/1.jsonl, row 1"]
 
 
+def test_a_bad_row_does_not_stand_in_the_way_of_a_good_one(landing, connection):
+    write(landing / "events" / "x.jsonl", [EVENT | {"watch_s": -1}, EVENT | {"watch_s": 1}])
+    write(landing / "feedback" / "x.jsonl", [IMPRESSION | {"propensity": 7}, IMPRESSION | {"propensity": 0.5}])
+    load(connection, landing)
+    assert rows(connection, "raw.events", "watch_s") == [(1.0,)]
+    assert rows(connection, "raw.feedback_logs", "propensity") == [(0.5,)]
+    assert reasons(connection) == [
+        "propensity: '7' is not a probability above 0 and up to 1",
+        "watch_s: -1 is negative",
+    ]
+
+
 def test_a_removed_file_vanishes_and_a_changed_one_is_read_again(landing, connection):
     path = write(landing / "events" / "x.jsonl", [EVENT])
     write(landing / "events" / "y.jsonl", [EVENT | {"user_id": "v"}])
@@ -301,8 +323,8 @@ def test_inputs_of_a_feedback_day_change_until_its_window_has_closed(landing, co
         for kind in ("feedback", "outcomes"):
             survey(connection, landing, kind, CALENDAR)
         inputs.append(day_inputs(connection, "feedback", [D1], CALENDAR, attribution_hours=24)[D1])
-    assert inputs[0] != inputs[1]
-    assert inputs[1] == inputs[2] == inputs[3]
+    assert len({tuple(entries) for entries in inputs[:3]}) == 3
+    assert inputs[2] == inputs[3]  # the window of the first closes where the third begins
     assert [entry.split()[0] for entry in inputs[3]] == ["feedback/x.jsonl", "outcomes/1.jsonl", "outcomes/2.jsonl"]
 
 
@@ -310,7 +332,14 @@ def test_inputs_of_a_feedback_day_change_until_its_window_has_closed(landing, co
 
 
 def test_random_exposures_may_lack_history_cluster_taxonomy_and_table(landing, connection):
-    bare = {"item_id": "a", "user_id": "u", "ts": "2026-01-02", "policy": "random", "propensity": 0.01, "positive": True}
+    bare = {
+        "item_id": "a",
+        "user_id": "u",
+        "ts": "2026-01-02",
+        "policy": "random",
+        "propensity": 0.01,
+        "positive": True,
+    }
     write(landing / "feedback" / "x.jsonl", [bare | {"request_id": "r"}, bare | {"request_id": "s", "policy": "table"}])
     load(connection, landing)
     found = rows(connection, "raw.feedback_logs", "request_id, history, cluster_id, taxonomy_version, positive")
@@ -320,6 +349,16 @@ def test_random_exposures_may_lack_history_cluster_taxonomy_and_table(landing, c
     ]
 
 
+def test_an_outcome_of_the_next_day_counts_when_only_the_day_of_the_impression_is_loaded(landing, connection):
+    write(landing / "feedback" / "x.jsonl", [IMPRESSION])
+    outcome = {"request_id": "r", "item_id": "a", "ts": "2026-01-03T09:00:00Z", "liked": True}
+    write(landing / "outcomes" / "day=2026-01-04" / "x.jsonl", [outcome])
+    load(connection, landing, days=[D2])
+    assert rows(connection, "raw.feedback_logs", "liked, positive") == [(True, True)]
+    load(connection, landing, days=[D2], hours=22)
+    assert rows(connection, "raw.feedback_logs", "liked, positive") == [(None, False)]
+
+
 def test_history_is_stored_sorted(landing, connection):
     write(landing / "feedback" / "x.jsonl", [IMPRESSION | {"history": [7, 3]}])
     load(connection, landing)
@@ -327,7 +366,9 @@ def test_history_is_stored_sorted(landing, connection):
 
 
 def test_the_first_row_of_a_request_stays_whatever_range_is_loaded(landing, connection):
-    write(landing / "feedback" / "1.jsonl", [IMPRESSION | {"ts": "2026-01-02T23:59:00Z"}, IMPRESSION | {"item_id": "b"}])
+    write(
+        landing / "feedback" / "1.jsonl", [IMPRESSION | {"ts": "2026-01-02T23:59:00Z"}, IMPRESSION | {"item_id": "b"}]
+    )
     write(landing / "feedback" / "2.jsonl", [IMPRESSION | {"ts": "2026-01-03T00:01:00Z"}])
     write(landing / "feedback" / "3.parquet", [IMPRESSION | {"ts": "2026-01-02T23:59:00Z"}])
     _, feedback = load(connection, landing)
@@ -338,6 +379,25 @@ def test_the_first_row_of_a_request_stays_whatever_range_is_loaded(landing, conn
     for day in (D3, D2):
         load(connection, landing, days=[day])
     assert tables(connection) == whole
+
+
+@pytest.mark.parametrize(
+    ("last_event", "last_day", "final"),
+    [
+        ("2026-01-03", None, False),  # the third of January may go on
+        ("2026-01-04", None, True),
+        ("2026-01-03", D4, False),
+        ("2026-01-03", D3, True),  # a closed log is whole
+        ("2026-01-02", D2, False),  # but its last day's outcomes are cut off
+    ],
+)
+def test_an_impression_is_final_once_its_window_has_closed_within_the_data(
+    landing, connection, last_event, last_day, final
+):
+    write(landing / "feedback" / "x.jsonl", [IMPRESSION])
+    write(landing / "events" / "x.jsonl", [EVENT | {"ts": last_event}])
+    load(connection, landing, calendar=Calendar(D1, last_day))
+    assert rows(connection, "raw.feedback_logs", "final") == [(final,)]
 
 
 # Bad rows ------------------------------------------------------------------------------------------------------------
@@ -678,7 +738,9 @@ def reference_events(files: dict[str, list[dict]]):
 
 
 @settings(max_examples=25, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(files=FILES, suffix=st.sampled_from(["csv", "jsonl"]), ranges=st.sampled_from([[4], [1, 1, 1, 1], [2, 2], [3, 1]]))
+@given(
+    files=FILES, suffix=st.sampled_from(["csv", "jsonl"]), ranges=st.sampled_from([[4], [1, 1, 1, 1], [2, 2], [3, 1]])
+)
 def test_events_equal_a_plain_reading_of_the_contract(tmp_path_factory, files, suffix, ranges):
     landing = tmp_path_factory.mktemp("landing")
     write(landing / "items" / "items.jsonl", ITEMS)
@@ -694,7 +756,9 @@ def test_events_equal_a_plain_reading_of_the_contract(tmp_path_factory, files, s
             taken, days = days[:length], days[length:]
             reports |= load_events(connection, landing, taken, CALENDAR, RULE)
         found = rows(connection, "raw.events", "day, user_id, item_id, ts, watch_s, rating, positive")
-        rejected = Counter(dict(connection.execute("FROM raw.rejected_rows SELECT day, count(*) GROUP BY day").fetchall()))
+        rejected = Counter(
+            dict(connection.execute("FROM raw.rejected_rows SELECT day, count(*) GROUP BY day").fetchall())
+        )
     expected, expected_rejected = reference_events(files)
     assert found == expected
     assert rejected == expected_rejected
