@@ -14,11 +14,11 @@ from alignrec_assets.raw import feedback_logs, rejected_rows
 from alignrec_assets.refresh import Facts, daily_asset, refresh_days, refresh_query_days
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import FeedbackSettings, Settings
-from alignrec_assets.warehouse import append_rows, read_frame
+from alignrec_assets.warehouse import append_rows, read_frame, replace_days
 
-USERS_CODE = code_version(table="feedback.transition_users")
-COUNTS_CODE = code_version(table="feedback.transition_counts")
-SCORES_CODE = code_version("models/transition_scores.py", table="feedback.transition_scores")
+USERS_CODE = code_version(queries=["feedback.transition_users"])
+COUNTS_CODE = code_version(queries=["feedback.transition_counts"])
+SCORES_CODE = code_version("models/transition_scores.py", queries=["feedback.transition_scores"])
 
 
 @dg.asset(
@@ -45,8 +45,20 @@ def transition_users(context: dg.AssetExecutionContext, home: HomeResource) -> N
         "source": settings.feedback.source,
         "replay_share": settings.feedback.replay_share,
     }
-    refresh_query_days(
-        context, home.warehouse(context.log.info), "feedback.transition_users", inputs, parameters, USERS_CODE
+    made_by = {"code": USERS_CODE, "layout": table_layout("feedback.transition_users"), "parameters": parameters}
+
+    def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
+        rows = replace_days(connection, "feedback.transition_users", days, parameters)
+        source = {"source": settings.feedback.source}
+        left_out = dict(connection.execute(query("feedback.left_out_impressions"), source).fetchall())
+        return {day: (count, {"left_out_impressions": int(left_out[day])}) for day, count in rows.items()}
+
+    refresh_days(
+        context,
+        home.warehouse(context.log.info),
+        "feedback.transition_users",
+        lambda connection, days: day_fingerprints(connection, days, inputs, made_by),
+        build,
     )
 
 

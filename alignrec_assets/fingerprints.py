@@ -4,6 +4,7 @@ An asset whose recorded fingerprint equals the one computed now is not computed 
 table's own fingerprint is what its readers see, so a change upstream reaches everything downstream, and only that.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -40,10 +41,9 @@ class Input:
         return read <= reader
 
 
-def code_version(*modules: str, table: str | None = None) -> str:
-    """Hash of source files such as ``models/novelty.py`` and of the query of ``table``, if it has one."""
-    files = content_hash(*(PACKAGES / module for module in modules))
-    return fingerprint([files, query(table) if table else None])
+def code_version(*modules: str, queries: Sequence[str] = ()) -> str:
+    """Hash of source files such as ``models/novelty.py`` and of queries such as ``raw.events``."""
+    return fingerprint([content_hash(*(PACKAGES / module for module in modules)), [query(name) for name in queries]])
 
 
 def day_fingerprints(

@@ -27,8 +27,8 @@ from models.files import fingerprint, replacing
 CLUSTERS_CODE = code_version(
     "models/item_embeddings.py", "models/clusters.py", "models/cluster_labels.py", "models/taxonomy.py"
 )
-USER_DAYS_CODE = code_version(table="interests.user_cluster_days")
-FIRST_CODE = code_version(table="interests.first_interactions")
+USER_DAYS_CODE = code_version(queries=["interests.user_cluster_days"])
+FIRST_CODE = code_version(queries=["interests.first_interactions"])
 MAP_FILE = "clusters.png"
 ITEM_TEXT = ["item_id", "title", "tags", "category", "description", "embedding"]
 

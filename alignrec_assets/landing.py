@@ -179,7 +179,7 @@ def file_days(
     moment = "ts" if "ts" in rows.columns else "CAST(NULL AS VARCHAR) AS ts"
     connection.register("surveyed_rows", rows.project(f"file, row_number, arrival_day, {moment}"))
     with reading(landing, files):
-        found = connection.sql(query("raw.landing_files"), params={"kind": kind}).pl()
+        found: pl.DataFrame = connection.sql(query("raw.landing_files"), params={"kind": kind}).pl()
     for name in ("surveyed_rows", f"landing_{kind}", "surveyed_files"):
         connection.unregister(name)
     return found

@@ -98,10 +98,8 @@ def file_format(path: Path) -> str | None:
     return _SUFFIXES.get(suffixes[-1]) if suffixes else None
 
 
-def register_landing(
-    connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, files: list[LandingFile], name: str | None = None
-) -> None:
-    """Make the rows of the files available to queries as ``landing_<kind>`` (or ``name``).
+def register_landing(connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, files: list[LandingFile]) -> None:
+    """Make the rows of the files available to queries as the temporary view ``landing_<kind>``.
 
     Its columns are file, row_number (from 1; null stands for an empty file), arrival_day and every column of the
     contract as text, with lists as JSON. Items have ``embedding_list`` beside ``embedding``, filled from Parquet, so
@@ -136,7 +134,7 @@ def register_landing(
     with reading(landing, parquet):
         for rows in _parquet_rows(connection, landing, kind, parquet):
             relation = relation.union(rows)
-    connection.register(name or f"landing_{kind}", relation)
+    connection.register(f"landing_{kind}", relation)
 
 
 @contextmanager

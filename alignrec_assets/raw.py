@@ -20,15 +20,20 @@ from alignrec_assets.landing import (
     survey,
 )
 from alignrec_assets.partitions import DAYS
+from alignrec_assets.queries import query
 from alignrec_assets.refresh import Facts, daily_asset, refresh_days, table_asset, table_result
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import Settings
-from alignrec_assets.warehouse import Record, read_records, write_records
+from alignrec_assets.warehouse import Record, read_records, set_wanted_days, write_records
 from models.files import fingerprint
 
-ITEMS_CODE = code_version("alignrec_assets/landing.py", table="raw.items")
-EVENTS_CODE = code_version("alignrec_assets/landing.py", table="raw.events")
-FEEDBACK_CODE = code_version("alignrec_assets/landing.py", table="raw.feedback_logs")
+READERS = ("alignrec_assets/landing.py", "alignrec_assets/landing_readers.py")
+READING = ["landing.csv_lines", "landing.json_lines", "landing.parquet_schemas", "landing.covering_files"]
+ITEMS_CODE = code_version(*READERS, queries=[*READING, "landing.items", "raw.items"])
+EVENTS_CODE = code_version(*READERS, queries=[*READING, "landing.events", "raw.events"])
+FEEDBACK_CODE = code_version(
+    *READERS, queries=[*READING, "landing.feedback", "landing.outcomes", "landing.data_end", "raw.feedback_logs"]
+)
 REJECTED_CODE = code_version("alignrec_assets/raw.py")
 
 
@@ -75,11 +80,8 @@ def events(context: dg.AssetExecutionContext, home: HomeResource) -> None:
     def fingerprints(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
         survey(connection, home.home.landing, "events", calendar)
         files = day_inputs(connection, "events", days, calendar)
-        catalogue = read_records(connection, "raw.items")[""].data_version
-        return {
-            day: fingerprint([made_by, files[day], catalogue if _had_rejections(connection, "events", day) else None])
-            for day in days
-        }
+        catalogue = _catalogue_seen(connection, "events", days)
+        return {day: fingerprint([made_by, files[day], catalogue[day]]) for day in days}
 
     def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
         reports = load_events(connection, home.home.landing, days, calendar, positive_rule(settings))
@@ -106,11 +108,8 @@ def feedback_logs(context: dg.AssetExecutionContext, home: HomeResource) -> None
         for kind in ("events", "feedback", "outcomes"):  # events tell how far the data at hand reaches
             survey(connection, home.home.landing, kind, calendar)
         files = day_inputs(connection, "feedback", days, calendar, hours)
-        catalogue = read_records(connection, "raw.items")[""].data_version
-        return {
-            day: fingerprint([made_by, files[day], catalogue if _had_rejections(connection, "feedback", day) else None])
-            for day in days
-        }
+        catalogue = _catalogue_seen(connection, "feedback", days)
+        return {day: fingerprint([made_by, files[day], catalogue[day]]) for day in days}
 
     def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
         reports = load_feedback(connection, home.home.landing, days, calendar, positive_rule(settings), hours)
@@ -157,9 +156,16 @@ def _facts(report: LoadReport) -> dict[str, Any]:
     return {"rejected": report.rejected, "duplicates": report.duplicates}
 
 
-def _had_rejections(connection: duckdb.DuckDBPyConnection, kind: str, day: date) -> bool:
-    """A row of an unknown item is read again once the catalogue has changed."""
-    found = connection.execute(
-        "SELECT 1 FROM raw.rejected_rows WHERE kind = $kind AND day = $day LIMIT 1", {"kind": kind, "day": day}
+def _catalogue_seen(connection: duckdb.DuckDBPyConnection, kind: str, days: list[date]) -> dict[date, list[str | None]]:
+    """What each day depends on in the catalogue: the items it names, and all of it where rows were rejected.
+
+    A catalogue grows every day; a day that knows all its items must not be read again for that.
+    """
+    set_wanted_days(connection, days)
+    seen = dict(connection.execute(query("raw.seen_items"), {"kind": kind}).fetchall())
+    rejected = connection.execute(
+        "SELECT DISTINCT day FROM raw.rejected_rows WHERE list_contains($kinds, kind)",
+        {"kinds": [kind, "outcomes"] if kind == "feedback" else [kind]},
     ).fetchall()
-    return bool(found)
+    whole = read_records(connection, "raw.items")[""].data_version
+    return {day: [str(seen.get(day)), whole if (day,) in rejected else None] for day in days}

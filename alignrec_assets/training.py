@@ -15,9 +15,9 @@ from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import Settings
 from alignrec_assets.warehouse import Warehouse, read_frame, read_records
 
-TRANSITIONS_CODE = code_version(table="training.novel_transitions")
-NOVELTY_CODE = code_version("models/examples.py", table="training.novelty_examples")
-POINTWISE_CODE = code_version("models/transition_scores.py", table="training.pointwise_examples")
+TRANSITIONS_CODE = code_version(queries=["training.novel_transitions"])
+NOVELTY_CODE = code_version("models/examples.py", queries=["training.novelty_examples"])
+POINTWISE_CODE = code_version("models/transition_scores.py", queries=["training.pointwise_examples"])
 
 
 @dg.asset(

@@ -176,6 +176,13 @@ def append_rows(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.Data
     return rows.height
 
 
+def set_wanted_days(connection: duckdb.DuckDBPyConnection, days: list[date]) -> None:
+    """Put the days into the temporary table ``wanted_days``, which the queries of daily tables read."""
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE wanted_days AS SELECT unnest($days::DATE[]) AS day", {"days": days}
+    )
+
+
 def replace_days(
     connection: duckdb.DuckDBPyConnection, table: str, days: list[date], parameters: dict[str, Any] | None = None
 ) -> dict[date, int]:

@@ -1,11 +1,19 @@
 -- feedback.transition_users: impressions and outcomes of one day by history S, served cluster, and user.
 -- $source: 'logged' (every impression), 'random' (policy 'random' alone) or 'replay' (first interactions of $replay_share
--- of the users). Impressions logged under another taxonomy, or under none, are carried over: the cluster follows from the
--- item, S from the user's days before.
+-- of the users). Impressions logged under another taxonomy or under none, or that name clusters which do not exist, are
+-- carried over: the cluster follows from the item, S from the user's days before. Where that is not possible they are left
+-- out, and feedback.left_out_impressions counts them.
 WITH impressions AS (
     SELECT
         logs.*,
-        coalesce(logs.taxonomy_version = $taxonomy_version AND len(logs.history) = $history_clusters, FALSE) AS standing
+        coalesce(
+            logs.taxonomy_version = $taxonomy_version
+            AND len(logs.history) = $history_clusters
+            AND list_has_all(
+                (SELECT list(clusters.cluster_id) FROM interests.clusters AS clusters), list_append(logs.history, logs.cluster_id)
+            ),
+            FALSE
+        ) AS standing
     FROM raw.feedback_logs AS logs
     WHERE logs.day IN (SELECT wanted_days.day FROM wanted_days)
         AND ($source = 'logged' OR ($source = 'random' AND logs.policy = 'random'))

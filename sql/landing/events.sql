@@ -120,7 +120,7 @@ typed AS (
 ranked AS (
     SELECT
         *,
-        row_number() OVER copies AS copy,
+        row_number() OVER copies AS place,
         first_value(file) OVER copies AS first_file,
         first_value(row_number) OVER copies AS first_row,
         row(watch_s, rating, completed, liked, shared, skipped, positive) AS content,
@@ -133,7 +133,7 @@ judged AS (
     SELECT
         *,
         coalesce(fault, CASE
-            WHEN copy > 1 AND content IS DISTINCT FROM first_content
+            WHEN place > 1 AND content IS DISTINCT FROM first_content
                 THEN 'user_id, item_id, ts: the same event has other values in ' || first_file || ', row ' || first_row
         END) AS reason
     FROM ranked
@@ -144,7 +144,7 @@ SELECT
     file,
     row_number,
     reason,
-    reason IS NULL AND copy > 1 AS duplicate,
+    reason IS NULL AND place > 1 AS duplicate,
     user_id,
     item_id,
     ts,

@@ -197,30 +197,33 @@ def test_hidden_and_unfinished_files_are_passed_over(landing):
     assert [file.path for file in landing_files(landing, "items")] == ["items/items.jsonl"]
 
 
-@pytest.mark.parametrize(
-    ("signals", "item", "expected"),
-    [
-        ({"liked": True}, "a", True),
-        ({"completed": True}, "a", True),
-        ({"rating": 4.0}, "a", True),
-        ({"rating": 3.9}, "a", False),
-        ({"watch_s": 50.0}, "a", True),
-        ({"watch_s": 49.9}, "a", False),
-        ({"watch_s": 50.0}, "b", False),  # a duration of 0 is unknown
-        ({"watch_s": 50.0}, "c", False),  # no duration at all
-        ({"skipped": True}, "a", False),
-        ({"shared": True}, "a", False),
-        ({}, "a", None),  # no signal: what the rule says
-        ({"liked": True, "positive": False}, "a", False),  # given beats derived
-        ({"skipped": True, "positive": True}, "a", True),
-    ],
-)
+SIGNALS: list[tuple[dict, str, bool | None]] = [
+    ({"liked": True}, "a", True),
+    ({"completed": True}, "a", True),
+    ({"rating": 4.0}, "a", True),
+    ({"rating": 3.9}, "a", False),
+    ({"watch_s": 50.0}, "a", True),
+    ({"watch_s": 49.9}, "a", False),
+    ({"watch_s": 50.0}, "b", False),  # a duration of 0 is unknown
+    ({"watch_s": 50.0}, "c", False),  # no duration at all
+    ({"skipped": True}, "a", False),
+    ({"shared": True}, "a", False),
+    ({}, "a", None),  # no signal: what the rule says
+    ({"liked": True, "positive": False}, "a", False),  # given beats derived
+    ({"skipped": True, "positive": True}, "a", True),
+]
+
+
 @pytest.mark.parametrize("when_unknown", [True, False])
-def test_positive_is_derived_where_absent(landing, connection, signals, item, expected, when_unknown):
-    write(landing / "events" / "x.jsonl", [EVENT | {"item_id": item} | signals])
-    rule = PositiveRule(0.5, 4.0, liked=True, completed=True, when_unknown=when_unknown)
-    load(connection, landing, rule=rule)
-    assert rows(connection, "raw.events", "positive") == [(when_unknown if expected is None else expected,)]
+def test_positive_is_derived_where_absent(landing, connection, when_unknown):
+    events = [
+        EVENT | {"user_id": f"{place:02}", "item_id": item} | signals
+        for place, (signals, item, _) in enumerate(SIGNALS)
+    ]
+    write(landing / "events" / "x.jsonl", events)
+    load(connection, landing, rule=PositiveRule(0.5, 4.0, liked=True, completed=True, when_unknown=when_unknown))
+    expected = [when_unknown if positive is None else positive for _, _, positive in SIGNALS]
+    assert [positive for _, positive in rows(connection, "raw.events", "user_id, positive")] == expected
 
 
 def test_a_rule_without_thresholds_leaves_signals_out(landing, connection):
@@ -555,7 +558,7 @@ def test_a_missing_required_column_names_file_column_and_mend(landing, connectio
 
 def test_items_need_a_column_that_says_what_they_are(landing, connection):
     write(landing / "items" / "x.csv", [{"item_id": "z", "description": "only this"}])
-    with pytest.raises(LandingError, match="x.csv has none of the columns title, tags, category, embedding"):
+    with pytest.raises(LandingError, match=r"x\.csv has none of the columns title, tags, category, embedding"):
         load_items(connection, landing, CALENDAR)
 
 

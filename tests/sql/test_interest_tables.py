@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alignrec_assets.queries import query
 from alignrec_assets.tables import TABLES
 from alignrec_assets.warehouse import append_rows, create_tables, replace_days
 
@@ -50,6 +51,11 @@ def connection():
         connection,
         "interests.item_clusters",
         [{"taxonomy_version": TAXONOMY, "item_id": item, "cluster_id": cluster} for item, cluster in CLUSTERS.items()],
+    )
+    fill(
+        connection,
+        "interests.clusters",
+        [{"taxonomy_version": TAXONOMY, "cluster_id": cluster, "label": f"label {cluster}"} for cluster in range(5)],
     )
     yield connection
     connection.close()
@@ -214,6 +220,8 @@ def test_impressions_of_another_taxonomy_are_derived_again(connection):
     later = 24 * 4 + 1
     logs = [
         impression("ada", "item7", later, cluster_id=9, taxonomy_version="older", history=[7, 8], positive=True),
+        # An unknown cluster in a log is no reason to lose what the user did.
+        impression("ada", "item6", later, cluster_id=1, taxonomy_version=TAXONOMY, history=[0, 99]),
         impression("ada", "item3", later, positive=True),  # never had a taxonomy: random exposures of a bare platform
         impression("bob", "item3", later, positive=True),  # bob has one positive cluster: no S, cannot be carried over
     ]
@@ -221,14 +229,15 @@ def test_impressions_of_another_taxonomy_are_derived_again(connection):
     assert set(users_table(connection, "logged")) == {
         (DAYS[1], (0, 4), 2, "ada", 1, 1, 0),
         (DAYS[1], (0, 4), 3, "ada", 1, 1, 0),
+        (DAYS[1], (0, 4), 1, "ada", 1, 0, 0),
     }
+    left_out = dict(connection.execute(query("feedback.left_out_impressions"), {"source": "logged"}).fetchall())
+    assert left_out == {DAYS[0]: 0, DAYS[1]: 1, DAYS[2]: 0}
 
 
 @settings(max_examples=25, deadline=None)
 @given(events=events_strategy)
 def test_replay_never_uses_an_event_that_teaches_the_novelty_model(connection, events):
-    from alignrec_assets.queries import query
-
     load(connection, events)
     replayed = users_table(connection, "replay", replay_share=0.6)
     parameters = {"as_of": DAYS[-1], "taxonomy_version": TAXONOMY, "replay_share": 0.6}
@@ -241,8 +250,6 @@ def test_replay_never_uses_an_event_that_teaches_the_novelty_model(connection, e
 
 
 def test_scores_count_distinct_users_over_the_window(connection):
-    from alignrec_assets.queries import query
-
     row = {"taxonomy_version": TAXONOMY, "history": [0, 1], "cluster_id": 2, "user_id": "ada", "likes": 0, "shares": 0}
     fill(
         connection,

@@ -7,18 +7,18 @@ import pytest
 
 from alignrec_assets.queries import query
 
-DAY = date(2026, 1, 2)
 IMPRESSION = """
-    DATE '2026-01-02' AS day, 'f' AS file, {row}::BIGINT AS row_number, NULL::VARCHAR AS reason, {duplicate} AS duplicate,
-    'r{row}' AS request_id, 'a' AS item_id, 'u' AS user_id, TIMESTAMP '2026-01-02 10:00:00' AS ts, [1, 2] AS history,
-    3 AS cluster_id, 'table' AS policy, 'v' AS table_version, 't' AS taxonomy_version, 0 AS position, 0.5 AS propensity,
-    {watch}::DOUBLE AS watch_s, NULL::BOOLEAN AS completed, {liked}::BOOLEAN AS liked, NULL::BOOLEAN AS shared,
-    NULL::BOOLEAN AS skipped, {positive}::BOOLEAN AS positive
+    DATE '2026-01-02' AS day, 'f' AS file, {row}::BIGINT AS row_number, NULL::VARCHAR AS reason,
+    {duplicate} AS duplicate, 'r{row}' AS request_id, 'a' AS item_id, 'u' AS user_id,
+    TIMESTAMP '2026-01-02 10:00:00' AS ts, [1, 2] AS history, 3 AS cluster_id, 'table' AS policy,
+    'v' AS table_version, 't' AS taxonomy_version, 0 AS position, 0.5 AS propensity,
+    {watch}::DOUBLE AS watch_s, NULL::BOOLEAN AS completed, {liked}::BOOLEAN AS liked,
+    NULL::BOOLEAN AS shared, NULL::BOOLEAN AS skipped, {positive}::BOOLEAN AS positive
 """
 OUTCOME = """
-    '{request}' AS request_id, 'a' AS item_id, TIMESTAMP '{ts}' AS ts, {reason}::VARCHAR AS reason, {watch}::DOUBLE AS watch_s,
-    {completed}::BOOLEAN AS completed, {liked}::BOOLEAN AS liked, NULL::BOOLEAN AS shared, NULL::BOOLEAN AS skipped,
-    {positive}::BOOLEAN AS positive
+    '{request}' AS request_id, 'a' AS item_id, TIMESTAMP '{ts}' AS ts, {reason}::VARCHAR AS reason,
+    {watch}::DOUBLE AS watch_s, {completed}::BOOLEAN AS completed, {liked}::BOOLEAN AS liked,
+    NULL::BOOLEAN AS shared, NULL::BOOLEAN AS skipped, {positive}::BOOLEAN AS positive
 """
 NOTHING = {"watch": "NULL", "liked": "NULL", "completed": "NULL", "positive": "NULL", "reason": "NULL"}
 

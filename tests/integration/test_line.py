@@ -1,0 +1,229 @@
+"""The whole line on a real home, through the commands that a user types."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from datetime import timedelta
+
+import polars as pl
+import pytest
+from support.line import FIRST_DAY, LAST_DAY, command
+
+from alignrec_assets.home import Home
+from alignrec_assets.tables import TABLES
+from alignrec_assets.warehouse import Warehouse, count_rows, table_frame
+from models.transition_table import TransitionTable
+
+MODULE = ("-m", "alignrec_assets.definitions")
+BOOKKEEPING = {"registry.fingerprints", "registry.checkpoints", "publication.versions"}  # carry the moment of making
+
+
+def contents(home):
+    """Every table's rows as comparable text, in no order."""
+    with Warehouse(home).reading() as connection:
+        frames = {name: table_frame(connection, name) for name in TABLES if name not in BOOKKEEPING}
+    return {name: sorted(map(repr, frame.rows())) for name, frame in frames.items()}
+
+
+@pytest.fixture
+def copied_home(line_home, tmp_path):
+    shutil.copytree(line_home.path, tmp_path / "home", symlinks=True)
+    return Home(tmp_path / "home")
+
+
+def test_the_first_table_is_planned_by_novelty_alone_and_the_second_is_aligned(line_home):
+    first, second = (line_home.reports.joinpath(f"{name}.txt").read_text() for name in ("first", "second"))
+    assert "planned by novelty alone" in first
+    assert "ranked by novelty" in first
+    assert "ranked by alignment" in second
+    table = TransitionTable.open(line_home.published)
+    assert table.manifest["ranking"] == "alignment"
+    before = TransitionTable.open(line_home.published, table.manifest["replaces"])
+    assert before.manifest["ranking"] == "novelty"
+    assert before.rows["alignment_score"].null_count() == before.rows.height
+
+
+def test_every_combination_gets_k_distinct_novel_clusters_ranked_by_score(line_home):
+    table = TransitionTable.open(line_home.published)
+    assert table.rows["history"].n_unique() == 8 * 7 // 2
+    for _, rows in table.rows.group_by("history"):
+        history, clusters = rows["history"][0].to_list(), rows.sort("rank")["cluster_id"].to_list()
+        assert len(set(clusters)) == 3
+        assert not set(clusters) & set(history)
+        scores = rows.sort("rank")["alignment_score"].to_list()
+        assert scores == sorted(scores, reverse=True)
+        assert rows["propensity"].to_list() == pytest.approx([1 / 3] * 3)
+
+
+def test_winners_are_the_best_of_their_pool(line_home):
+    with Warehouse(line_home).reading() as connection:
+        scored = table_frame(connection, "candidates.scored")
+        published = table_frame(connection, "publication.transition_table")
+    won = {}
+    for row in published.sort("rank").iter_rows(named=True):
+        won.setdefault(tuple(row["history"]), []).append(row["cluster_id"])
+    pools = {}
+    for row in scored.iter_rows(named=True):
+        pools.setdefault(tuple(row["history"]), []).append(row)
+    assert set(won) == set(pools)
+    for history, pool in pools.items():
+        ranked = sorted(pool, key=lambda row: (-row["alignment_score"], row["draw_order"]))
+        assert won[history] == [row["cluster_id"] for row in ranked[:3]]
+
+
+def test_a_second_run_skips_everything_and_changes_nothing(copied_home):
+    before = contents(copied_home)
+    version = TransitionTable.open(copied_home.published).version
+    output = command(copied_home.path, "alignrec", "run").stdout
+    assert contents(copied_home) == before
+    assert TransitionTable.open(copied_home.published).version == version
+    assert output.count("skipped") >= 14
+    assert "examples/s" not in output
+
+
+def test_one_day_and_one_asset_by_plain_dagster_give_the_same_tables(copied_home):
+    before = contents(copied_home)
+    with Warehouse(copied_home).writing() as connection:
+        for table in ("interests.first_interactions", "feedback.transition_scores", "training.novelty_examples"):
+            connection.execute(f"DELETE FROM {table}")
+            connection.execute("DELETE FROM registry.fingerprints WHERE asset = $asset", {"asset": table})
+    last = str(LAST_DAY)
+    days = "interests/first_interactions,feedback/transition_scores"
+    keys = ",".join(f'key:"{key}"' for key in days.split(","))
+    one = ("dagster", "asset", "materialize", *MODULE, "--select", keys, "--partition", last)
+    command(copied_home.path, *one)
+    rest = f"{FIRST_DAY}...{LAST_DAY - timedelta(days=1)}"
+    command(copied_home.path, "dagster", "asset", "materialize", *MODULE, "--select", keys, "--partition-range", rest)
+    command(copied_home.path, "dagster", "asset", "materialize", *MODULE, "--select", 'key:"training/novelty_examples"')
+    assert contents(copied_home) == before
+
+
+def test_the_three_selections_by_plain_dagster_equal_alignrec_run(line_home, copied_home):
+    copied_home.warehouse.unlink()
+    days = f"{FIRST_DAY}...{LAST_DAY}"
+    for selection, extra in (("days", ("--partition-range", days)), ("learning", ()), ("publication", ())):
+        arguments = ("dagster", "asset", "materialize", *MODULE, "--select", f"tag:selection={selection}", *extra)
+        command(copied_home.path, *arguments)
+    assert contents(copied_home) == contents(line_home)
+
+
+def test_rebuild_recreates_the_warehouse(copied_home):
+    before = contents(copied_home)
+    copied_home.warehouse.write_bytes(b"not a database at all")
+    command(copied_home.path, "alignrec", "rebuild")
+    assert contents(copied_home) == before
+    assert {path.name for path in copied_home.path.glob("warehouse*")} == {"warehouse.duckdb", "warehouse.lock"}
+
+
+def test_lookup_answers_from_published_files_alone(line_home, copied_home):
+    labels = list(TransitionTable.open(line_home.published).labels.values())
+    for path in copied_home.path.iterdir():
+        if path.name not in ("published", "format.json"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    by_label = command(copied_home.path, "alignrec", "lookup", labels[0], labels[3]).stdout
+    assert by_label == command(copied_home.path, "alignrec", "lookup", "3", "0").stdout.replace(
+        f"{labels[3]} + {labels[0]}", f"{labels[0]} + {labels[3]}"
+    )
+    planned = TransitionTable.open(line_home.published).lookup([0, 3])
+    assert all(row.label in by_label for row in planned)
+
+
+def test_lookup_needs_no_lock_no_torch_and_no_second(line_home):
+    script = """
+import sys
+sys.argv = ["alignrec", "lookup", "0", "1"]
+from alignrec_assets import cli
+import os
+os._exit = lambda code: None
+cli.main()
+heavy = {"torch", "dagster", "duckdb", "transformers", "sklearn"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    environment = os.environ | {"ALIGNREC_HOME": str(line_home.path)}
+    with Warehouse(line_home).writing():
+        subprocess.run([sys.executable, "-c", script], env=environment, check=True, capture_output=True)
+        seconds = []
+        for _ in range(3):
+            started = time.perf_counter()
+            command(line_home.path, "alignrec", "lookup", "0", "1")
+            seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 1.0
+
+
+def test_reports_and_pictures_are_there(line_home):
+    for name in ("novelty", "alignment"):
+        report = json.loads((line_home.reports / f"{name}.json").read_text())
+        assert {"name", "figures", "settings", "seed", "command", "made_at"} <= set(report)
+    alignment = json.loads((line_home.reports / "alignment.json").read_text())["figures"]
+    for measure in ("f1_at_k", "ndcg_at_k"):
+        for yardstick in ("", "_random", "_prior", "_training_means"):
+            assert f"{measure}{yardstick}" in alignment
+    for name in ("clusters", "novelty", "alignment"):
+        assert (line_home.reports / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_materialisation_tells_rows_and_every_asset_its_schema(line_home):
+    script = """
+import json, dagster as dg
+from alignrec_assets.definitions import defs
+graph = defs.resolve_asset_graph()
+with dg.DagsterInstance.get() as instance:
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        event = instance.get_latest_materialization_event(key)
+        metadata = event.asset_materialization.metadata
+        print(json.dumps({
+            "key": key.to_user_string(), "group": node.group_name, "description": node.description,
+            "kinds": sorted(node.kinds), "schema": "dagster/column_schema" in node.metadata,
+            "counted": any("row_count" in name for name in metadata),
+            "parents": len(node.parent_keys)}))
+"""
+    environment = os.environ | {
+        "ALIGNREC_HOME": str(line_home.path),
+        "DAGSTER_HOME": str(line_home.dagster),
+    }
+    done = subprocess.run([sys.executable, "-c", script], env=environment, check=True, capture_output=True, text=True)
+    assets = {row["key"]: row for row in map(json.loads, done.stdout.splitlines())}
+    written = {name.replace(".", "/") for name in TABLES} - {"raw/landing_files", "registry/fingerprints"}
+    assert set(assets) == written | {"base_model", "novelty_model", "alignment_model"}
+    for key, row in assets.items():
+        assert row["group"] != "default"
+        assert len(row["description"]) > 20, key
+        assert row["kinds"]
+        assert row["parents"] or key in ("raw/items", "base_model")
+        if "/" in key:
+            assert row["schema"], key
+            assert row["counted"], key
+
+
+def test_definitions_load_light_and_validate(line_home):
+    script = """
+import sys, time
+started = time.perf_counter()
+import alignrec_assets.definitions
+seconds = time.perf_counter() - started
+heavy = {"torch", "transformers", "sklearn", "sentence_transformers", "matplotlib"} & set(sys.modules)
+assert not heavy, heavy
+print(seconds)
+"""
+    environment = os.environ | {"ALIGNREC_HOME": str(line_home.path)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, check=True, capture_output=True, text=True)
+    assert float(done.stdout) < 15  # 1 to 2 s alone on two cores; the limit of 3 s is for an idle machine
+    command(line_home.path, "dagster", "definitions", "validate", *MODULE)
+
+
+def test_nothing_is_lost_when_a_late_event_arrives(copied_home):
+    with Warehouse(copied_home).reading() as connection:
+        before = count_rows(connection, ["raw.events"])["raw.events"]
+    folder = copied_home.landing / "events" / f"day={LAST_DAY}"
+    late = pl.read_parquet(folder / "part-0.parquet").head(1)
+    moment = pl.lit(f"{FIRST_DAY}T23:59:59Z").str.to_datetime(time_zone="UTC").cast(late["ts"].dtype)
+    late.with_columns(moment.alias("ts")).write_parquet(folder / "late.parquet")
+    command(copied_home.path, "alignrec", "run", "--first", FIRST_DAY, "--last", FIRST_DAY)
+    with Warehouse(copied_home).reading() as connection:
+        events = table_frame(connection, "raw.events")
+    assert events.height == before + 1
+    assert events.filter(pl.col("ts").dt.time() == pl.time(23, 59, 59))["day"].to_list() == [FIRST_DAY]

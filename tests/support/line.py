@@ -1,0 +1,109 @@
+"""A small real home: a simulated platform, and the commands that a user would type.
+
+Commands run in processes of their own, as they would: the calendar of a home is read when the code location loads.
+"""
+
+import os
+import subprocess
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+
+from alignrec_assets.settings import update_settings_file
+
+FIRST_DAY = date(2026, 1, 5)
+DAYS = 4
+LAST_DAY = FIRST_DAY + timedelta(days=DAYS - 1)
+BIN = Path(sys.executable).parent
+SMALL = {
+    "interests": {"clusters": 8, "embedding": "tfidf"},
+    "novelty": {"maximum_examples": 300, "learning_rate": 0.01, "epochs": 12},
+    "alignment": {"steps": 6, "evaluate_every": 3, "minimum_histories": 5},
+    "feedback": {"minimum_impressions": 2, "minimum_users": 1},
+    "publication": {"format_validity_limit": 0.0},  # a tiny random model never learns to spell well
+}
+
+
+def command(home, *arguments, check=True, **variables):
+    """Run ``alignrec`` or ``dagster`` on a home; returns the finished process with its output as text."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("ALIGNREC_", "DAGSTER_"))}
+    environment = clean | {
+        "ALIGNREC_HOME": str(home),
+        "DAGSTER_HOME": str(Path(home) / "dagster"),
+        "HF_HUB_OFFLINE": "1",
+        "COLUMNS": "200",
+        **variables,
+    }
+    done = subprocess.run(
+        [str(BIN / arguments[0]), *map(str, arguments[1:])],
+        env=environment,
+        cwd=home if Path(home).is_dir() else None,
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+    if check and done.returncode != 0:
+        raise AssertionError(f"{' '.join(map(str, arguments))} failed:\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+def simulate(home, base_model, days=DAYS, users=150, items=200):
+    """Fill a home's landing zone with days of the simulated platform and a random exploration shelf."""
+    from models.arena.platform import Platform, PlatformOptions
+
+    home.create()
+    last = FIRST_DAY + timedelta(days=days - 1)
+    update_settings_file(
+        home,
+        {
+            "calendar": {"first_day": FIRST_DAY, "last_day": last},
+            "base_model": {"source": str(base_model)},
+            **SMALL,
+        },
+    )
+    platform = Platform(PlatformOptions(first_day=FIRST_DAY, users=users, items=items, seed=2))
+    (home.landing / "items").mkdir(parents=True, exist_ok=True)
+    platform.items().write_parquet(home.landing / "items" / "part-0.parquet")
+    for number in range(days):
+        day = FIRST_DAY + timedelta(days=number)
+        folder = home.landing / "events" / f"day={day}"
+        folder.mkdir(parents=True, exist_ok=True)
+        platform.simulate_day(day).events.write_parquet(folder / "part-0.parquet")
+
+
+def write_random_feedback(home, impressions=6000, seed=5):
+    """Random exposures of the last two days, answered by a taste that only feedback can teach."""
+    import numpy as np
+    import polars as pl
+
+    from alignrec_assets.warehouse import Warehouse, table_frame
+
+    with Warehouse(home).reading() as connection:
+        items = table_frame(connection, "interests.item_clusters")
+    rng = np.random.default_rng(seed)
+    histories = [sorted(rng.choice(8, 2, replace=False).tolist()) for _ in range(impressions)]
+    chosen = items[rng.integers(items.height, size=impressions)]
+    clusters = chosen["cluster_id"].to_numpy()
+    rates = 0.1 + 0.8 * (clusters % 3 == 0)
+    days = rng.integers(DAYS - 2, DAYS, size=impressions)
+    frame = pl.DataFrame(
+        {
+            "request_id": [f"r{number}" for number in range(impressions)],
+            "item_id": chosen["item_id"],
+            "user_id": [f"x{number % 500}" for number in range(impressions)],
+            "ts": [f"{FIRST_DAY + timedelta(days=int(day))}T12:00:00Z" for day in days],
+            "history": histories,
+            "cluster_id": clusters,
+            "policy": "random",
+            "table_version": None,
+            "taxonomy_version": items["taxonomy_version"][0],
+            "propensity": 1 / 8,
+            "positive": rng.random(impressions) < rates,
+        },
+        schema_overrides={"history": pl.List(pl.Int32), "table_version": pl.String},
+    )
+    for number in (DAYS - 2, DAYS - 1):
+        folder = home.landing / "feedback" / f"day={FIRST_DAY + timedelta(days=number)}"
+        folder.mkdir(parents=True, exist_ok=True)
+        frame.filter(pl.Series(days == number)).write_parquet(folder / "part-0.parquet")
