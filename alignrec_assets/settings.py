@@ -97,9 +97,9 @@ class NoveltySettings(Section):
     """A label gets at most this many times the even share of the examples."""
     holdout_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of users held out."""
-    tune: Tune = "full"
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-4
-    batch_size: Annotated[int, Field(ge=1)] = 32
+    tune: Tune = "top:8"
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 5e-4
+    batch_size: Annotated[int, Field(ge=1)] = 16
     epochs: Annotated[int, Field(ge=1)] = 1
     seed: int = 1
 
@@ -128,11 +128,11 @@ class AlignmentSettings(Section):
     """Share of histories held out, half to select the checkpoint and half to report it."""
     minimum_histories: Annotated[int, Field(ge=2)] = 30
     """With fewer scored histories no model is trained, and the table is planned by novelty alone."""
-    tune: Tune = "full"
+    tune: Tune = "top:10"
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-4
     histories_per_batch: Annotated[int, Field(ge=1)] = 8
-    steps: Annotated[int, Field(ge=1)] = 60
-    evaluate_every: Annotated[int, Field(ge=1)] = 10
+    steps: Annotated[int, Field(ge=1)] = 32
+    evaluate_every: Annotated[int, Field(ge=1)] = 8
     seed: int = 1
 
 

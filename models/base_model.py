@@ -3,6 +3,8 @@
 By default it comes out of a Python package that is installed with the project, so that no model hub is needed.
 """
 
+import io
+from contextlib import redirect_stderr
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -38,7 +40,7 @@ def materialize_base_model(folder: Path, source: str | None = None, log: Log = s
     tokenizer, model = (load_tokenizer(source), load_causal_model(source)) if source else _load_embedded()
     with new_folder(folder) as partial:
         save_checkpoint(model, tokenizer, partial)
-    log(f"saved {model.num_parameters():,} parameters to {folder}")
+    log(f"saved {model.num_parameters():,} parameters")
     return {
         "source": name,
         "weights_hash": content_hash(*sorted(folder.glob("*.safetensors"))),
@@ -60,7 +62,8 @@ def _load_embedded() -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
             "or name another model folder or hub id as the base model"
         )
     folder, name = files[0].parent, files[0].name
-    with quiet_transformers():
+    # The dequantiser draws a bar of its own, which no setting of transformers turns off.
+    with quiet_transformers(), redirect_stderr(io.StringIO()):
         tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(
             folder,

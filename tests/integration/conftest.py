@@ -8,7 +8,7 @@ from alignrec_assets.home import Home
 
 @pytest.fixture(scope="session")
 def line_home(tmp_path_factory, tiny_model_folder):
-    """A home on which the whole line has run twice: novelty alone first, then with random feedback. Do not change it."""
+    """A home on which the line has run twice: by novelty alone, then with random feedback. Do not change it."""
     home = Home(tmp_path_factory.mktemp("line"))
     simulate(home, tiny_model_folder)
     first = command(home.path, "alignrec", "run")
