@@ -8,7 +8,14 @@ import dagster as dg
 import numpy as np
 import polars as pl
 
-from alignrec_assets.checkpoints import LANGUAGE_MODEL, MODEL_FOLDER, alignment_model, cluster_labels, novelty_model
+from alignrec_assets.checkpoints import (
+    LANGUAGE_MODEL,
+    MODEL_FOLDER,
+    SCORING,
+    alignment_model,
+    cluster_labels,
+    novelty_model,
+)
 from alignrec_assets.fingerprints import code_version, whole_fingerprint
 from alignrec_assets.interests import clusters
 from alignrec_assets.refresh import (
@@ -24,7 +31,7 @@ from alignrec_assets.resources import HomeResource
 from alignrec_assets.warehouse import Record, Warehouse, replace_table, table_frame, write_records
 
 POOLS_CODE = code_version(*LANGUAGE_MODEL, "models/label_distribution.py", "models/novelty.py", "models/best_of_n.py")
-SCORED_CODE = code_version(*LANGUAGE_MODEL, "models/alignment.py")
+SCORED_CODE = code_version(*LANGUAGE_MODEL, *SCORING)
 POOLS_FILE = "pools.parquet"
 DISTRIBUTION_FILE = "label_distribution.parquet"
 SCORES_FILE = "scored.parquet"

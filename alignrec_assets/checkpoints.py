@@ -29,7 +29,15 @@ LANGUAGE_MODEL = ("models/prompts.py", "models/label_trie.py", "models/packed_pa
 TRAINING = (*LANGUAGE_MODEL, "models/fine_tuning.py")
 BASE_CODE = code_version("models/base_model.py", "models/language_model.py")
 NOVELTY_CODE = code_version(*TRAINING, "models/label_distribution.py", "models/novelty.py")
-ALIGNMENT_CODE = code_version(*TRAINING, "models/metrics.py", "models/yardsticks.py", "models/alignment.py")
+SCORING = ("models/candidate_reader.py", "models/alignment.py")
+ALIGNMENT_CODE = code_version(
+    *TRAINING,
+    *SCORING,
+    "models/alignment_examples.py",
+    "models/linear_head.py",
+    "models/metrics.py",
+    "models/yardsticks.py",
+)
 REGISTRY_CODE = code_version("alignrec_assets/checkpoints.py")
 MODEL_FOLDER = "model"
 CHECKPOINT_ASSETS = ("taxonomy", "base_model", "novelty_model", "alignment_model")

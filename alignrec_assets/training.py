@@ -156,6 +156,6 @@ def _pointwise_rows(scored: pl.DataFrame, settings: Settings) -> pl.DataFrame:
         | {"minimum_impressions": 1, "minimum_users": 1, "minimum_share_of_mean": 0.0}
     )
     rows = score(cells, options).scores
-    return rows.select(
-        "history", "cluster_id", "score", pl.lit(1.0).alias("weight"), "raw_rate", "impressions", "split"
-    )
+    # Between one vote a cell and one vote an impression: a rate's standard error falls with the root of the impressions.
+    weight = pl.col("impressions").cast(pl.Float64).sqrt().alias("weight")
+    return rows.select("history", "cluster_id", "score", weight, "raw_rate", "impressions", "split")
