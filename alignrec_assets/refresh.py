@@ -17,7 +17,7 @@ import dagster as dg
 import duckdb
 import polars as pl
 
-from alignrec_assets.fingerprints import Input, day_fingerprints, table_layout, whole_fingerprint
+from alignrec_assets.fingerprints import Input, day_fingerprints, table_layout
 from alignrec_assets.home import Home
 from alignrec_assets.tables import FORMAT_VERSION, TABLES
 from alignrec_assets.warehouse import Record, Warehouse, read_records, replace_days, replace_table, write_records
@@ -130,13 +130,15 @@ def refresh_table(
     context: dg.AssetExecutionContext,
     warehouse: Warehouse,
     table: str,
-    inputs: list[str],
+    inputs: list[Input],
+    as_of: date,
     made_by: Facts,
     build: Callable[[], tuple[pl.DataFrame, Facts]],
 ) -> dg.MaterializeResult[None]:
-    """Refresh a whole table that Python computes; ``build`` returns its rows and facts, with no connection open."""
+    """Refresh a whole table that Python computes as of a day; ``build`` returns its rows and facts, unconnected."""
+    made_by = {**made_by, "as_of": as_of, "layout": table_layout(table)}
     with warehouse.writing() as connection:
-        wanted = whole_fingerprint(connection, inputs, {**made_by, "layout": table_layout(table)})
+        wanted = day_fingerprints(connection, [as_of], inputs, made_by)[as_of]
         record = read_records(connection, table).get("")
     if record is not None and record.fingerprint == wanted:
         context.log.info("skipped: inputs, settings and code are unchanged")

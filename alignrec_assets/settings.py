@@ -97,6 +97,8 @@ class NoveltySettings(Section):
     """A label gets at most this many times the even share of the examples."""
     holdout_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of users held out."""
+    refresh_days: Annotated[int, Field(ge=1)] = 28
+    """The model learns from the first week (or from what there is of it), and anew every so many days."""
     tune: Tune = "top:8"
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 5e-4
     batch_size: Annotated[int, Field(ge=1)] = 16

@@ -1,6 +1,6 @@
 """Training sets: novel transitions by day, and the examples that the two language models learn from."""
 
-from datetime import date
+from datetime import date, timedelta
 
 import dagster as dg
 import polars as pl
@@ -17,6 +17,7 @@ from alignrec_assets.warehouse import Warehouse, read_frame, read_records
 
 TRANSITIONS_CODE = code_version(queries=["training.novel_transitions"])
 NOVELTY_CODE = code_version("models/examples.py", queries=["training.novelty_examples"])
+FIRST_REFRESH_DAYS = 7
 POINTWISE_CODE = code_version("models/transition_scores.py", queries=["training.pointwise_examples"])
 
 
@@ -49,6 +50,8 @@ def novelty_examples(context: dg.AssetExecutionContext, home: HomeResource) -> d
     taxonomy = required_taxonomy(home.home)
     options = settings.novelty
     replay_share = settings.feedback.replay_share if settings.feedback.source == "replay" else 0.0
+    latest = latest_day(warehouse, "training.novel_transitions")
+    as_of = refresh_day(settings.calendar.first_day, latest, options.refresh_days)
     made_by = {
         "code": NOVELTY_CODE,
         "choice": [options.maximum_examples, options.examples_per_label_limit, options.holdout_share, options.seed],
@@ -58,7 +61,6 @@ def novelty_examples(context: dg.AssetExecutionContext, home: HomeResource) -> d
     def build() -> tuple[pl.DataFrame, Facts]:
         from models.examples import choose_novelty_examples
 
-        as_of = latest_day(warehouse, "training.novel_transitions")
         parameters = {"as_of": as_of, "taxonomy_version": taxonomy, "replay_share": replay_share}
         with warehouse.reading() as connection:
             transitions = read_frame(connection, query("training.novelty_examples"), parameters)
@@ -84,7 +86,8 @@ def novelty_examples(context: dg.AssetExecutionContext, home: HomeResource) -> d
         context,
         warehouse,
         "training.novelty_examples",
-        ["training.novel_transitions", "interests.clusters"],
+        [Input("training.novel_transitions", "past"), Input("interests.clusters")],
+        as_of,
         made_by,
         build,
     )
@@ -104,6 +107,7 @@ def pointwise_examples(context: dg.AssetExecutionContext, home: HomeResource) ->
     settings = home.settings
     warehouse = home.warehouse(context.log.info)
     taxonomy = required_taxonomy(home.home)
+    as_of = latest_day(warehouse, "feedback.transition_scores")
     made_by = {
         "code": POINTWISE_CODE,
         "feedback": settings.feedback.model_dump(),
@@ -111,7 +115,6 @@ def pointwise_examples(context: dg.AssetExecutionContext, home: HomeResource) ->
     }
 
     def build() -> tuple[pl.DataFrame, Facts]:
-        as_of = latest_day(warehouse, "feedback.transition_scores")
         with warehouse.reading() as connection:
             parameters = {"as_of": as_of, "taxonomy_version": taxonomy}
             scored = read_frame(connection, query("training.pointwise_examples"), parameters)
@@ -124,10 +127,22 @@ def pointwise_examples(context: dg.AssetExecutionContext, home: HomeResource) ->
         context,
         warehouse,
         "training.pointwise_examples",
-        ["feedback.transition_scores", "interests.clusters"],
+        [Input("feedback.transition_scores", "day"), Input("interests.clusters")],
+        as_of,
         made_by,
         build,
     )
+
+
+def refresh_day(first: date, latest: date, every: int) -> date:
+    """The day up to which the novelty model learns: the end of the first week, and then every so many days.
+
+    It follows from the calendar alone, so that the same log gives the same model however its days were run.
+    """
+    end_of_first_week = first + timedelta(days=FIRST_REFRESH_DAYS - 1)
+    if latest <= end_of_first_week:
+        return latest
+    return latest - timedelta(days=(latest - end_of_first_week).days % every)
 
 
 def latest_day(warehouse: Warehouse, table: str) -> date:
@@ -156,6 +171,6 @@ def _pointwise_rows(scored: pl.DataFrame, settings: Settings) -> pl.DataFrame:
         | {"minimum_impressions": 1, "minimum_users": 1, "minimum_share_of_mean": 0.0}
     )
     rows = score(cells, options).scores
-    # Between one vote a cell and one vote an impression: a rate's standard error falls with the root of the impressions.
+    # A rate's standard error falls with the root of the impressions: between one vote a cell and one an impression.
     weight = pl.col("impressions").cast(pl.Float64).sqrt().alias("weight")
     return rows.select("history", "cluster_id", "score", weight, "raw_rate", "impressions", "split")

@@ -93,8 +93,8 @@ def next_token_logits(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
         [batch, 1 + nodes, vocabulary]: column 0 follows the prompt, column 1 + i follows node i. Past the end of a
         row's own tree stands noise.
     """
-    # Named one by one, so that they are copied together: where the head is frozen, torch would multiply a mere slice row
-    # by row, each with a copy of the whole head (measured: the pass took twice as long).
+    # Named one by one, so that they are copied together: where the head is frozen, torch would multiply a mere slice
+    # row by row, each with a copy of the whole head (measured: the pass took twice as long).
     columns = torch.arange(batch.prompt_width - 1, batch.input_ids.shape[1], device=model.device)
     logits: Tensor = model(**_inputs(model, batch), logits_to_keep=columns).logits
     return logits

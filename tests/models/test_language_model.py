@@ -37,9 +37,9 @@ def train_and_save(folder, tiny_model_folder, tune, load=load_causal_model):
     return {name for name in before if not torch.equal(before[name], after[name])}, set(before)
 
 
-def test_top_changes_the_last_layers_and_nothing_else(tmp_path, tiny_model_folder):
+def test_top_changes_the_last_layers_and_the_vocabulary_head_and_nothing_else(tmp_path, tiny_model_folder):
     changed, names = train_and_save(tmp_path / "model", tiny_model_folder, "top:2")
-    assert changed == {name for name in names if name.startswith(("model.layers.2.", "model.layers.3."))}
+    assert changed == {name for name in names if name.startswith(("model.layers.2.", "model.layers.3.", "lm_head."))}
 
 
 def test_full_changes_every_layer_and_the_embeddings(tmp_path, tiny_model_folder):
