@@ -52,10 +52,10 @@ class NoveltyOptions:
         seed: of the order of transitions, the order within prompts, adapters and dropout, and the held-out sample.
     """
 
-    tune: str = "full"
-    learning_rate: float = 2e-4
+    tune: str = "top:8"
+    learning_rate: float = 1e-3
     batch_size: int = 32
-    epochs: int = 1
+    epochs: int = 2
     warmup_share: float = 0.1
     weight_decay: float = 0.01
     evaluate_every: int = 20
