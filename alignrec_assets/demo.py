@@ -59,7 +59,7 @@ def _run_simulated(home: Home, write: Log) -> tuple[str, Path]:
     """Two weeks of the platform around the line; returns the version of the first table, and the file of the truth."""
     from models.arena.platform import PlatformOptions
 
-    options = PlatformOptions(first_day=FIRST_DAY, seed=1)
+    options = PlatformOptions(first_day=FIRST_DAY, items=2_000, seed=1)
     last = FIRST_DAY + timedelta(days=2 * WEEK - 1)
     if not home.settings.exists():
         update_settings_file(home, {"calendar": {"first_day": FIRST_DAY, "last_day": last}})

@@ -92,7 +92,7 @@ class BaseModelSettings(Section):
 class NoveltySettings(Section):
     """Light fine-tuning of the novelty model."""
 
-    maximum_examples: Annotated[int, Field(ge=1, lt=8000)] = 2000
+    maximum_examples: Annotated[int, Field(ge=1, lt=8000)] = 4500
     examples_per_label_limit: Annotated[float, Field(ge=1)] = 3.0
     """A label gets at most this many times the even share of the examples."""
     holdout_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
@@ -100,9 +100,9 @@ class NoveltySettings(Section):
     refresh_days: Annotated[int, Field(ge=1)] = 28
     """The model learns from the first week (or from what there is of it), and anew every so many days."""
     tune: Tune = "top:8"
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 5e-4
-    batch_size: Annotated[int, Field(ge=1)] = 16
-    epochs: Annotated[int, Field(ge=1)] = 1
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    epochs: Annotated[int, Field(ge=1)] = 2
     seed: int = 1
 
 
