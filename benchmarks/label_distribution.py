@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/label_distribution.py
 
-Same embedded model, same prompts and labels, same threads, same process. The peer is transformers as one would use it: for
-each history a batch of prompt + label, one row per label. Prints one JSON object as its last line.
+Same embedded model, same prompts and labels, same threads, same process. The peer is transformers as one would use it:
+for each history a batch of prompt + label, one row per label. Prints one JSON object as its last line.
 """
 
 import json

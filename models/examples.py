@@ -1,7 +1,7 @@
 """Which novel transitions the novelty model learns from, and which are held out.
 
-Rows are chosen and split by a seeded hash of what identifies them, never by their place in a frame, so the same log gives
-the same sets in whatever order it is read.
+Rows are chosen and split by a seeded hash of what identifies them, never by their place in a frame, so the same log
+gives the same sets in whatever order it is read.
 """
 
 import hashlib

@@ -1,6 +1,7 @@
 """Progress of long loops, as plain log lines with rate and time left.
 
-Lines, not bars: a bar writes thousands of updates into a step's log, and in a long training the Dagster UI froze on one.
+Lines, not bars: a bar writes thousands of updates into a step's log, and in a long training the Dagster UI froze
+on one.
 """
 
 import time

@@ -181,7 +181,8 @@ def verify(folder: Path) -> dict[str, Any]:
         raise TransitionTableError(f"{path} is damaged ({error}): roll back to another version") from error
     if manifest.get("format_version", 0) > FORMAT_VERSION:
         raise TransitionTableError(
-            f"{path} has format {manifest['format_version']}, this alignrec knows formats up to {FORMAT_VERSION}: upgrade it"
+            f"{path} has format {manifest['format_version']}, this alignrec knows formats up to {FORMAT_VERSION}: "
+            "upgrade it"
         )
     for name, expected in manifest["files"].items():
         file = folder / name
