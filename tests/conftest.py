@@ -1,6 +1,7 @@
 """A tiny language model with a tokenizer of its own, built offline, for every test that needs one."""
 
 import os
+import sys
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -9,6 +10,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+OUTCOME = pytest.StashKey[int]()
 CORPUS = [
     "Interests: wildlife nature documentary; cooking recipes\nNext: football goals",
     "Interests: jazz piano; space astronomy planets\nOffer: chess openings strategy",
@@ -65,3 +67,16 @@ def tiny_model_folder(tmp_path_factory):
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """Remember the outcome for the very end."""
+    session.config.stash[OUTCOME] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    """Leave at once, as the command line does: at a normal exit duckdb's binding prints 40 lines about live objects."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(config.stash.get(OUTCOME, 1))
