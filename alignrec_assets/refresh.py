@@ -21,7 +21,7 @@ from alignrec_assets.fingerprints import Input, day_fingerprints, table_layout
 from alignrec_assets.home import Home
 from alignrec_assets.tables import FORMAT_VERSION, TABLES
 from alignrec_assets.warehouse import Record, Warehouse, read_records, replace_days, replace_table, write_records
-from models.files import content_hash, new_folder
+from models.files import content_hash, fingerprint, new_folder
 
 # One line for every asset would drown what a command has to say; the version range in pyproject.toml holds them fixed.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
@@ -144,6 +144,9 @@ def refresh_table(
         context.log.info("skipped: inputs, settings and code are unchanged")
         return table_result(record)
     rows, facts = build()
+    # Readers see the content: a late outcome may give a day another fingerprint and the same examples, and a model that
+    # takes minutes is not trained again for that.
+    facts["data_version"] = fingerprint(rows.write_json())
     with warehouse.writing() as connection:
         replace_table(connection, table, rows)
         record = Record(wanted, rows.height, facts)
