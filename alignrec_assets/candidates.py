@@ -60,6 +60,7 @@ def pools(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Materiali
 
     checkpoint = refresh_checkpoint(context, home.home, "pools", version, build)
     rows = pl.read_parquet(checkpoint.folder / POOLS_FILE)
+    context.log.info(f"{checkpoint.figures['distinct_per_history']:.1f} distinct clusters in a pool")
     record = Record(version, rows.height, {**checkpoint.figures, "folder": _relative(home, checkpoint.folder)})
     with warehouse.writing() as connection:
         replace_table(connection, "candidates.pools", rows)

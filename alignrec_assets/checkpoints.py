@@ -131,6 +131,11 @@ def novelty_model(context: dg.AssetExecutionContext, home: HomeResource) -> dg.M
 
     checkpoint = refresh_checkpoint(context, home.home, "novelty_model", version, build)
     record_checkpoint(warehouse, "novelty_model", checkpoint)
+    figures = checkpoint.figures
+    context.log.info(
+        f"{checkpoint.version}: held-out loss {figures['holdout_loss_tuned']:.2f} nats, recall@3 "
+        f"{figures['recall_at_3']:.2f}, format validity {figures['format_validity_tuned']:.3f}"
+    )
     return checkpoint_result(checkpoint, curve=publish_report(home, checkpoint, "novelty"))
 
 
@@ -206,6 +211,11 @@ def alignment_model(context: dg.AssetExecutionContext, home: HomeResource) -> dg
 
     checkpoint = refresh_checkpoint(context, home.home, "alignment_model", version, build)
     record_checkpoint(warehouse, "alignment_model", checkpoint)
+    figures = checkpoint.figures
+    context.log.info(
+        f"{checkpoint.version}: F1@k {figures['f1_at_k']}, NDCG@k {figures['ndcg_at_k']} on "
+        f"{figures['held_out_histories']} test histories"
+    )
     return checkpoint_result(checkpoint, curves=publish_report(home, checkpoint, "alignment"))
 
 
