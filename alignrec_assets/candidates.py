@@ -21,7 +21,6 @@ from alignrec_assets.interests import clusters
 from alignrec_assets.refresh import (
     Facts,
     current_checkpoint,
-    record_checkpoint,
     refresh_checkpoint,
     required_checkpoint,
     table_asset,
@@ -107,7 +106,6 @@ def scored(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Material
             return {"alignment_model": alignment.version}
 
         checkpoint = refresh_checkpoint(context, home.home, "scored", version, build)
-        record_checkpoint(warehouse, "candidates.scored", checkpoint)
         rows = pl.read_parquet(checkpoint.folder / SCORES_FILE)
         record = Record(version, rows.height, {"folder": _relative(home, checkpoint.folder)})
     with warehouse.writing() as connection:

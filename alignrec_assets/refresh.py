@@ -5,7 +5,6 @@ connection is open). Each decides by recorded fingerprints, says what it skipped
 """
 
 import json
-import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -239,14 +238,6 @@ def required_checkpoint(warehouse: Warehouse, asset: str) -> Checkpoint:
     if found is None:
         raise StaleCheckpointError(f"asset {asset} has no checkpoint yet: materialize it first")
     return found
-
-
-def remove_old_versions(home: Home, model: str, keep: int) -> None:
-    """Delete all but the latest ``keep`` checkpoints of a model; only for those that are cheap to make again."""
-    folders = [folder for folder in (home.checkpoints / model).glob("*") if (folder / MANIFEST).exists()]
-    by_age = sorted(folders, key=lambda folder: json.loads((folder / MANIFEST).read_text())["made_at"])
-    for folder in by_age[:-keep]:
-        shutil.rmtree(folder)
 
 
 def _content(folder: Path) -> list[Path]:
