@@ -101,7 +101,7 @@ class NoveltySettings(Section):
     """The model learns from the first week (or from what there is of it), and anew every so many days."""
     tune: Tune = "top:8"
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
-    batch_size: Annotated[int, Field(ge=1)] = 32
+    batch_size: Annotated[int, Field(ge=1)] = 64
     epochs: Annotated[int, Field(ge=1)] = 2
     seed: int = 1
 

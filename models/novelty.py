@@ -32,7 +32,7 @@ from models.progress import Log, Progress, silent
 from models.prompts import History, check_histories, label_tokens, novelty_prompt, prompt_tokens, terminator
 
 RECALL_CUTS = (1, 3, 5, 10)
-MAX_TARGETS_PER_PROMPT = 8  # keeps one popular history from filling a batch alone
+MAX_TARGETS_PER_PROMPT = 24  # keeps one popular history from filling a batch alone
 EVALUATION_GROUPS = 16  # packed sequences per pass when held-out losses are measured
 
 
@@ -54,11 +54,11 @@ class NoveltyOptions:
 
     tune: str = "top:8"
     learning_rate: float = 1e-3
-    batch_size: int = 32
+    batch_size: int = 64
     epochs: int = 2
     warmup_share: float = 0.1
     weight_decay: float = 0.01
-    evaluate_every: int = 20
+    evaluate_every: int = 30
     holdout_histories: int = 64
     seed: int = 0
 

@@ -38,7 +38,7 @@ def draw_novelty_curve(report: NoveltyReport, path: Path) -> None:
 
 def draw_alignment_curves(report: AlignmentReport, k: int, path: Path) -> None:
     """Draw F1@k and NDCG@k on the validation histories by step, with the yardsticks of the test histories, as a PNG."""
-    figure, panels = plt.subplots(1, 3, figsize=(15, 4.5), layout="constrained")
+    figure, panels = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
     steps = [point.step for point in report.curve]
     for panel, measure, title in ((panels[0], "f1_at_k", f"F1@{k}"), (panels[1], "ndcg_at_k", f"NDCG@{k}")):
         measured = [(point.step, getattr(point, measure)) for point in report.curve]
@@ -80,5 +80,5 @@ def _draw_yardsticks(panel: Axes, report: AlignmentReport, measure: str) -> None
 def _save(figure: Figure, panels: list[Axes], path: Path) -> None:
     for panel in panels:
         panel.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=100)
     plt.close(figure)
