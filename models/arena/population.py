@@ -1,4 +1,4 @@
-"""Users of the simulated platform: what they like and how often they come."""
+"""Users of the simulated world: what they like, and how often they come."""
 
 from dataclasses import dataclass
 
@@ -6,11 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
+Float32Array = npt.NDArray[np.float32]
 
-HIDDEN_DIMENSIONS = 3
-APPEAL_SHARE = 0.3  # of what words do not tell: general appeal of a topic; the rest is affinity between topics
+HIDDEN_DIMENSIONS = 4
+SHARED_SHARE = 0.25  # of each half of taste: what the whole population likes; the rest is each user's own liking
 OWN_DEVIATION = 0.4  # standard deviation of what belongs to one user and one topic alone
-MOST_SESSIONS = 8  # per day
+VISITS_LOG_MEAN, VISITS_LOG_SPREAD = -0.3, 0.8  # sessions per day, log-normal: half of the sessions by a fifth of users
+VISITS_RANGE = (0.05, 6.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,35 +24,49 @@ class Population:
         sessions_per_day: [users], heavy-tailed.
     """
 
-    tastes: FloatArray
+    tastes: Float32Array
     sessions_per_day: FloatArray
 
 
-def make_population(attributes: FloatArray, users: int, mix: float, seed: int) -> Population:
+def make_population(attributes: FloatArray, users: int, mix: float, correlation: float, seed: int) -> Population:
     """Draw ``users`` users.
 
-    Taste is a sum of three parts. One follows the words: the user's weights on attributes times the topics' attributes.
-    One contradicts them: a general appeal of each topic and affinities between topics that no attribute explains, the
-    same for the whole population, so that feedback can teach them. The third is the user's own and teaches nothing.
+    Taste is a sum of three parts. One follows the words: weights on attributes, times the topics' attributes. One
+    contradicts them: the appeal of each topic, and affinities between topics, that no attribute explains. Each of the
+    two has a share that the whole population has in common and a share of each user's own, and feedback can teach both.
+    The third part belongs to one user and one topic and teaches nothing.
 
     Args:
         attributes: [topics, attributes].
         users: how many.
         mix: share of the variance of the first two parts that contradicts the words; 0: all of it can be guessed from
             the words, 1: none of it.
+        correlation: between a user's liking for one direction of taste, drawn with the seed, and the logarithm of
+            their sessions per day. Where it is not 0, logs over-represent the tastes of those who come often.
         seed: of every draw.
     """
     rng = np.random.default_rng([seed, 2])
     topics = len(attributes)
+    described = _standardised(attributes, axis=0)
     # Few strong likings per user (Laplace, not normal): two liked topics then say something about a third.
-    by_words = rng.laplace(size=(users, attributes.shape[1])) @ _standardised(attributes, axis=0).T
-    appeal = rng.normal(size=topics)
-    affinity = rng.laplace(size=(users, HIDDEN_DIMENSIONS)) @ rng.normal(size=(HIDDEN_DIMENSIONS, topics))
-    hidden = np.sqrt(APPEAL_SHARE) * _standardised(appeal) + np.sqrt(1 - APPEAL_SHARE) * _standardised(affinity)
-    tastes = np.sqrt(1 - mix) * _standardised(by_words) + np.sqrt(mix) * _standardised(hidden)
-    return Population(
-        tastes=tastes + rng.normal(0, OWN_DEVIATION, (users, topics)),
-        sessions_per_day=np.clip(rng.lognormal(-0.3, 0.8, users), 0.05, MOST_SESSIONS - 2),
+    liked, own = rng.laplace(size=described.shape[1]), rng.laplace(size=(users, described.shape[1]))
+    by_words = _combined(described @ liked, own @ described.T)
+    affinities = rng.normal(size=(topics, HIDDEN_DIMENSIONS))
+    appeal, own = rng.normal(size=topics), rng.laplace(size=(users, HIDDEN_DIMENSIONS))
+    hidden = _combined(appeal, own @ affinities.T)
+    tastes = np.sqrt(1 - mix) * by_words + np.sqrt(mix) * hidden
+    tastes += rng.normal(0, OWN_DEVIATION, (users, topics))
+    direction = rng.normal(size=topics)
+    liking = _standardised(tastes @ direction)
+    score = correlation * liking + np.sqrt(1 - correlation**2) * rng.normal(size=users)
+    visits = np.clip(np.exp(VISITS_LOG_MEAN + VISITS_LOG_SPREAD * score), *VISITS_RANGE)
+    return Population(tastes.astype(np.float32), visits)
+
+
+def _combined(shared: FloatArray, own: FloatArray) -> FloatArray:
+    """Unit variance from what all like [topics] and what each likes [users, topics]."""
+    return np.asarray(
+        np.sqrt(SHARED_SHARE) * _standardised(shared) + np.sqrt(1 - SHARED_SHARE) * _standardised(own)
     )
 
 

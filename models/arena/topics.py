@@ -1,4 +1,4 @@
-"""The interest topics of the simulated platform, as read from topics.toml."""
+"""The interest topics of the simulated world, as read from topics.toml."""
 
 import tomllib
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 TOPICS_FILE = Path(__file__).with_name("topics.toml")
+WORLD_SIZES = (24, 48, 64, 96)  # numbers of topics; a larger world holds the smaller ones
 
 
 @dataclass(frozen=True)
@@ -16,22 +17,27 @@ class Topic:
 
     name: str
     family: str
+    profile: int
     keywords: tuple[str, ...]
     attributes: dict[str, float]
 
 
-def load_topics(path: Path = TOPICS_FILE) -> tuple[tuple[Topic, ...], tuple[str, ...]]:
-    """Topics and the names of the attributes.
+def load_topics(size: int = WORLD_SIZES[-1], path: Path = TOPICS_FILE) -> tuple[tuple[Topic, ...], tuple[str, ...]]:
+    """The topics of a world of ``size`` topics, and the names of all attributes.
 
     Raises:
-        ValueError: a topic names an attribute that the file does not list.
+        ValueError: there is no world of that size, or a topic names an attribute that the file does not list.
     """
     content = tomllib.loads(path.read_text(encoding="utf-8"))
     attributes = tuple(content["attributes"])
     topics = tuple(
-        Topic(entry["name"], entry["family"], tuple(entry["keywords"]), entry["attributes"])
+        Topic(entry["name"], entry["family"], entry["profile"], tuple(entry["keywords"]), entry["attributes"])
         for entry in content["topics"]
+        if entry["profile"] <= size
     )
+    if len(topics) != size:
+        sizes = ", ".join(map(str, WORLD_SIZES))
+        raise ValueError(f"there is no world of {size} topics: choose one of {sizes}")
     for topic in topics:
         unknown = sorted(set(topic.attributes) - set(attributes))
         if unknown:

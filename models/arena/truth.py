@@ -1,0 +1,171 @@
+"""What users of the simulated world would truly do: for evaluation code alone. Nothing that learns may read it.
+
+All rates are those of a rested user (no topic has tired them) on the exploration shelf: the mean over the items of a
+cluster, as they are picked there, and over the places of the shelf.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from models.arena.catalogue import Catalogue
+from models.arena.responses import SIGNALS, response_probabilities
+from models.arena.shelf import cluster_of_items, recent_clusters
+from models.metrics import evaluate_ranking
+
+FloatArray = npt.NDArray[np.float64]
+Float32Array = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+BASE = -2.0  # log-odds of a positive play at average taste and quality, in the first place
+TASTE = 1.4  # log-odds per unit of taste
+PLACE = 0.06  # log-odds lost per place
+USERS_AT_ONCE = 250
+
+
+class Truth:
+    """The tastes of all users at one moment, and every rate that follows from them.
+
+    Args:
+        tastes: [users, topics] with what has grown on them.
+        catalogue: the items.
+        places: of the exploration shelf.
+        start_rate: of impressions that do not please.
+        positives: gives users, items and times of all positive plays, in order of time.
+    """
+
+    def __init__(
+        self,
+        tastes: Float32Array,
+        catalogue: Catalogue,
+        places: int,
+        start_rate: float,
+        positives: Callable[[], Iterator[tuple[IntArray, IntArray, IntArray]]],
+    ) -> None:
+        self.tastes = tastes
+        self.catalogue = catalogue
+        self.places = places
+        self.start_rate = start_rate
+        self._positives = positives
+
+    @property
+    def item_topics(self) -> dict[str, int]:
+        """The main topic of every item: the clusters that a perfect taxonomy would find."""
+        return dict(zip(self.catalogue.item_ids, self.catalogue.main_topics.tolist(), strict=True))
+
+    def user_rates(
+        self, users: IntArray, item_clusters: Mapping[str, int], signals: Sequence[str] = ("positive",)
+    ) -> dict[str, FloatArray]:
+        """[users, clusters] the probability of each signal when the shelf shows an item of the cluster to the user.
+
+        Costs users x items x places.
+        """
+        clusters, count = cluster_of_items(self.catalogue, item_clusters)
+        known = np.flatnonzero(clusters >= 0)
+        picked = np.zeros((len(known), count))
+        picked[np.arange(len(known)), clusters[known]] = self.catalogue.pick_weights[known]
+        picked /= np.maximum(picked.sum(axis=0), 1e-12)
+        duration_s = self.catalogue.duration_s[known].astype(np.float64)
+        rates = {signal: np.zeros((len(users), count)) for signal in signals}
+        for start in range(0, len(users), USERS_AT_ONCE):
+            part = slice(start, start + USERS_AT_ONCE)
+            rested = self._log_odds(users[part], known)
+            for place in range(1, self.places + 1):
+                probabilities = response_probabilities(rested - PLACE * place, duration_s, self.start_rate)
+                for signal in signals:
+                    rates[signal][part] += probabilities[signal] @ picked / self.places
+        return rates
+
+    def history_rates(self, item_clusters: Mapping[str, int], length: int) -> pl.DataFrame:
+        """The rates of every signal by history that a user holds now, and cluster.
+
+        Args:
+            item_clusters: cluster of each item.
+            length: K, of the histories.
+
+        Returns:
+            ``history`` (sorted list), ``cluster_id``, ``users`` (who hold it), and ``<signal>_rate``, the mean over
+            those users; a row for each history and each cluster.
+        """
+        clusters, count = cluster_of_items(self.catalogue, item_clusters)
+        held, complete = recent_clusters(self._last_positive(clusters, count), length)
+        histories, group = np.unique(held[complete], axis=0, return_inverse=True)
+        users = np.bincount(group.ravel(), minlength=len(histories))
+        columns = {}
+        for signal, rates in self.user_rates(np.flatnonzero(complete), item_clusters, SIGNALS).items():
+            total = np.zeros((len(histories), count))
+            np.add.at(total, group.ravel(), rates)
+            columns[f"{signal}_rate"] = (total / np.maximum(users, 1)[:, None]).ravel()
+        return pl.DataFrame(
+            {
+                "history": pl.Series(np.repeat(histories, count, axis=0).tolist(), dtype=pl.List(pl.Int32)),
+                "cluster_id": pl.Series(np.tile(np.arange(count), len(histories)), dtype=pl.Int32),
+                "users": np.repeat(users, count),
+                **columns,
+            }
+        )
+
+    def _log_odds(self, users: IntArray, items: IntArray) -> FloatArray:
+        """[users, items] of a positive play by a rested user, before the place on the shelf."""
+        weights = np.zeros((len(items), self.tastes.shape[1]), dtype=np.float32)
+        for column in range(2):
+            np.add.at(
+                weights, (np.arange(len(items)), self.catalogue.topics[items, column]), self.catalogue.weights[items, column]
+            )
+        liking = self.tastes[users] @ weights.T
+        return np.asarray(BASE + TASTE * liking + self.catalogue.quality[items], dtype=np.float64)
+
+    def _last_positive(self, clusters: IntArray, count: int) -> IntArray:
+        last = np.zeros((len(self.tastes), count), dtype=np.int64)
+        for users, items, ts in self._positives():
+            known = clusters[items] >= 0
+            np.maximum.at(last, (users[known], clusters[items[known]]), ts[known])
+        return last
+
+
+def oracle_ranking(rates: pl.DataFrame, k: int, signal: str = "positive") -> pl.DataFrame:
+    """The k best clusters outside each history, by their true rate.
+
+    Args:
+        rates: as :meth:`Truth.history_rates` returns them.
+        k: how many.
+        signal: by whose rate.
+
+    Returns:
+        The rows of the k best, with ``rank`` from 1.
+    """
+    outside = rates.filter(~pl.col("history").list.contains(pl.col("cluster_id")))
+    rank = pl.col(f"{signal}_rate").rank("ordinal", descending=True).over("history").alias("rank")
+    return outside.with_columns(rank).filter(pl.col("rank") <= k).sort("history", "rank")
+
+
+def noise_ceiling(cells: pl.DataFrame, k: int, seed: int, logs: int = 20) -> dict[str, float]:
+    """What a model that knew the true rates would score on the noisy rates of a finite log.
+
+    Args:
+        cells: ``history``, ``cluster_id``, ``impressions`` (of the log) and ``positive_rate`` (the truth).
+        k: the cut of the metrics.
+        seed: of the logs.
+        logs: how many are drawn.
+
+    Returns:
+        ``f1_at_k`` and ``ndcg_at_k``, means over ``logs`` logs with the same impressions and freshly drawn responses.
+
+    Raises:
+        ValueError: no history has 2k cells.
+    """
+    rng = np.random.default_rng(seed)
+    grouped = cells.group_by("history", maintain_order=True).agg("impressions", "positive_rate")
+    true = [np.array(rates, dtype=np.float64) for rates in grouped["positive_rate"].to_list()]
+    impressions = [np.array(counts) for counts in grouped["impressions"].to_list()]
+    scores = []
+    for _ in range(logs):
+        noisy = [rng.binomial(counts, rates) / counts for counts, rates in zip(impressions, true, strict=True)]
+        found = evaluate_ranking(true, noisy, k)
+        if found.f1_at_k is None or found.ndcg_at_k is None:
+            raise ValueError(f"there is no noise ceiling: {found.reason}")
+        scores.append((found.f1_at_k, found.ndcg_at_k))
+    f1, ndcg = np.mean(scores, axis=0)
+    return {"f1_at_k": float(f1), "ndcg_at_k": float(ndcg)}

@@ -1,0 +1,277 @@
+"""The simulated world and its clock: users, items, an organic feed that follows its own past, an exploration shelf.
+
+Days are simulated in order, each from its own seed and the state that the days before left, so that a second world with
+the same options and policies writes the same logs. The log-odds that user u plays item i at place p of a session to
+their pleasure are
+
+    BASE + TASTE * sum over the topics t of i of weight(i, t) * (taste(u, t) + grown(u, t) - tired(u, t))
+         + quality(i) - PLACE * p
+
+and everything a user does follows from them (``responses``). ``World.truth`` is for evaluation code only.
+"""
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from models.arena.catalogue import Catalogue, GroupSampler
+from models.arena.feed import Feed
+from models.arena.mood import MOST_SESSIONS, Mood, Temper
+from models.arena.population import make_population
+from models.arena.responses import SIGNALS, Responses, respond
+from models.arena.shelf import ExplorationPolicy, PlannedShelf, RandomShelf
+from models.arena.topics import attribute_matrix, load_topics
+from models.arena.traffic import Recorder, Traffic
+from models.arena.truth import BASE, PLACE, TASTE, Truth
+
+FloatArray = npt.NDArray[np.float64]
+Float32Array = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+SLOT_MS = 24 * 3_600_000 // MOST_SESSIONS  # a user has at most one session in each slot of the day
+LATEST_START_MS = 3_600_000  # into the slot; plays of one session end long before the next slot begins
+PAUSE_MS = 3_000  # between plays
+MORE_PLAYS, MOST_PLAYS = 1.7, 6  # organic plays of a session: 1 + Poisson(MORE_PLAYS), cut at MOST_PLAYS
+STARTED_ANYWAY = 0.4  # exploration impressions that do not please but are started; the rest is silence
+
+
+@dataclass(frozen=True)
+class WorldOptions:
+    """Size and nature of a world.
+
+    Attributes:
+        first_day: first simulated day, UTC.
+        users: how many.
+        items: how many on the first day.
+        topics: 24, 48, 64 or 96.
+        shelf: exploration impressions per session once a policy is asked.
+        random_shelf: random exposures per session before that.
+        mix: share of taste that contradicts the words (``make_population``).
+        correlation: between taste and activity (``make_population``).
+        positive_watch_share: watched share from which a play is positive.
+        temper: which changes users go through.
+        seed: of everything.
+    """
+
+    first_day: dt.date
+    users: int = 4_000
+    items: int = 2_000
+    topics: int = 24
+    shelf: int = 5
+    random_shelf: int = 0
+    mix: float = 0.5
+    correlation: float = 0.0
+    positive_watch_share: float = 0.5
+    temper: Temper = field(default_factory=Temper)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.users < 1 or self.items < 1 or self.shelf < 1 or self.random_shelf < 0:
+            raise ValueError(
+                f"users, items and shelf must be positive, and random_shelf not negative: they are {self.users}, "
+                f"{self.items}, {self.shelf}, {self.random_shelf}"
+            )
+        if not 0 <= self.mix <= 1:
+            raise ValueError(f"mix must lie between 0 and 1, not {self.mix}")
+        if not -1 <= self.correlation <= 1:
+            raise ValueError(f"correlation must lie between -1 and 1, not {self.correlation}")
+        if not 0.1 < self.positive_watch_share < 0.95:
+            raise ValueError(f"positive_watch_share must lie between 0.1 and 0.95, not {self.positive_watch_share}")
+
+
+@dataclass
+class DayCounts:
+    """What happened on one day, for the summary of a world; organic plays alone, but for ``exposures``."""
+
+    visitors: int = 0
+    plays: int = 0
+    favourite_plays: int = 0  # in the topics that the feed knew as the user's favourites in the morning
+    exposures: int = 0
+    positive_exposures: int = 0
+    responses: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class _Day:
+    """What belongs to one day: its chance, its shelf, its log."""
+
+    midnight: int  # ms since the epoch
+    rng: np.random.Generator
+    shelf: PlannedShelf | RandomShelf | None
+    topic_items: GroupSampler
+    recorder: Recorder
+    counts: DayCounts
+
+
+class World:
+    """Users, items and the state of the feed after the days simulated so far.
+
+    Attributes:
+        options: as given.
+        next_day: the day that can be simulated next.
+        catalogue: the items published so far.
+        days: what happened on each day so far.
+    """
+
+    def __init__(self, options: WorldOptions) -> None:
+        self.options = options
+        self.next_day = options.first_day
+        self.days: list[DayCounts] = []
+        topics, attributes = load_topics(options.topics)
+        self.topic_names = [topic.name for topic in topics]
+        self.catalogue = Catalogue(topics, options.items, options.first_day, options.seed)
+        population = make_population(
+            attribute_matrix(topics, attributes), options.users, options.mix, options.correlation, options.seed
+        )
+        self._tastes = population.tastes
+        self._mood = Mood(population.sessions_per_day, len(topics), options.temper)
+        self._feed = Feed(population.tastes, np.random.default_rng([options.seed, 4]))
+        self._shelf: PlannedShelf | RandomShelf | None = None
+        self._positives: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], IntArray]] = []  # users, items, ts
+        self._user_ids = pl.Series([f"u{number:07d}" for number in range(options.users)])
+
+    def simulate_day(self, day: dt.date, policy: ExplorationPolicy | None = None) -> Traffic:
+        """The traffic of ``day``. Without a policy the shelf holds random exposures, if any.
+
+        Raises:
+            ValueError: ``day`` is not the next one, or the policy serves a cluster that has no item.
+        """
+        if day != self.next_day:
+            raise ValueError(f"days are simulated in order: the next one is {self.next_day}, not {day}")
+        rng = np.random.default_rng([self.options.seed, 3, day.toordinal()])
+        items = self.catalogue.first_frame if day == self.options.first_day else self.catalogue.grow(day)
+        today = _Day(
+            midnight=int(dt.datetime.combine(day, dt.time(), dt.UTC).timestamp() * 1000),
+            rng=rng,
+            shelf=self._open_shelf(policy),
+            topic_items=GroupSampler(
+                self.catalogue.main_topics, len(self.topic_names), self.catalogue.pick_weights
+            ),
+            recorder=Recorder(self._user_ids, self.catalogue.item_ids),
+            counts=DayCounts(),
+        )
+        self._feed.morning()
+        sessions = self._mood.sessions_today(rng)
+        today.counts.visitors = int((sessions > 0).sum())
+        in_slot = rng.random((self.options.users, MOST_SESSIONS), dtype=np.float32).argsort(axis=1) < sessions[:, None]
+        for slot in range(MOST_SESSIONS):
+            self._hold_sessions(today, np.flatnonzero(in_slot[:, slot]), slot)
+        self._mood.sleep()
+        self.days.append(today.counts)
+        self.next_day = day + dt.timedelta(days=1)
+        return today.recorder.traffic(f"{day:%Y%m%d}", items)
+
+    def truth(self) -> Truth:
+        """What users would do now, if rested. For evaluation only."""
+        users = np.repeat(np.arange(self.options.users), len(self.topic_names))
+        topics = np.tile(np.arange(len(self.topic_names)), self.options.users)
+        grown = self._mood.grown(users, topics).reshape(self._tastes.shape).astype(np.float32)
+        return Truth(self._tastes + grown, self.catalogue, self.options.shelf, STARTED_ANYWAY, self.positives)
+
+    def positives(self) -> Iterator[tuple[IntArray, IntArray, IntArray]]:
+        """Users, items and times (ms since the epoch) of all positive plays, in order of time."""
+        return ((users.astype(np.int64), items.astype(np.int64), ts) for users, items, ts in self._positives)
+
+    def _open_shelf(self, policy: ExplorationPolicy | None) -> PlannedShelf | RandomShelf | None:
+        """The shelf of a day. What it remembers of users is carried over while items keep their clusters."""
+        if policy is None:
+            random = self.options.random_shelf
+            self._shelf = RandomShelf(self.catalogue, random) if random else None
+            return self._shelf
+        shelf = PlannedShelf(self.catalogue, policy, self.options.shelf, self.options.users)
+        before = self._shelf
+        if isinstance(before, PlannedShelf) and before.policy.item_clusters == policy.item_clusters:
+            shelf.last_positive = before.last_positive
+        else:
+            for play in self.positives():
+                shelf.learn(*play)
+        self._shelf = shelf
+        return shelf
+
+    def _hold_sessions(self, today: _Day, users: IntArray, slot: int) -> None:
+        """One session of each of ``users``: the feed, then the shelf."""
+        if len(users) == 0:
+            return
+        start = today.midnight + slot * SLOT_MS + today.rng.integers(LATEST_START_MS, size=len(users))
+        end = self._watch_feed(today, users, start)
+        if today.shelf is not None:
+            self._look_at_shelf(today, users, end, today.shelf)
+
+    def _watch_feed(self, today: _Day, users: IntArray, start: IntArray) -> IntArray:
+        """Organic plays of one session per user; returns when each session ends."""
+        plays = np.minimum(1 + today.rng.poisson(MORE_PLAYS, len(users)), MOST_PLAYS)
+        player = np.repeat(np.arange(len(users)), plays)
+        topics = self._feed.topics(users, plays, today.rng)
+        items = today.topic_items.draw(topics, today.rng)
+        place = np.arange(len(player)) - np.repeat(np.cumsum(plays) - plays, plays)
+        responses = self._respond(users[player], items, place, 1.0, today.rng)
+        ts, end = _play_times(start, player, responses)
+        today.recorder.add_plays(users[player], items, ts, responses)
+        today.counts.plays += len(player)
+        today.counts.favourite_plays += int(self._feed.is_favourite(users[player], topics).sum())
+        for signal in SIGNALS:
+            happened = int(getattr(responses, signal).sum())
+            today.counts.responses[signal] = today.counts.responses.get(signal, 0) + happened
+        self._live_through(users[player], items, ts, responses, today.shelf)
+        return end
+
+    def _look_at_shelf(
+        self, today: _Day, users: IntArray, now: IntArray, shelf: PlannedShelf | RandomShelf
+    ) -> None:
+        offer = shelf.offer(users, today.rng)
+        if len(offer.viewers) == 0:
+            return
+        viewers = users[offer.viewers]
+        responses = self._respond(viewers, offer.items, offer.positions, STARTED_ANYWAY, today.rng)
+        ts, _ = _play_times(now + PAUSE_MS, offer.viewers, responses)
+        today.recorder.add_impressions(viewers, now[offer.viewers], ts, responses, offer)
+        today.recorder.add_plays(viewers, offer.items, ts, responses)
+        today.counts.exposures += len(viewers)
+        today.counts.positive_exposures += int(responses.positive.sum())
+        self._live_through(viewers, offer.items, ts, responses, shelf)
+
+    def _respond(
+        self, users: IntArray, items: IntArray, place: IntArray, start_rate: float, rng: np.random.Generator
+    ) -> Responses:
+        liking = np.zeros(len(users))
+        for topics, weights in zip(self.catalogue.topics[items].T, self.catalogue.weights[items].T, strict=True):
+            changed = self._mood.grown(users, topics) - self._mood.tiredness(users, topics)
+            liking += weights * (self._tastes[users, topics] + changed)
+        log_odds = BASE + TASTE * liking + self.catalogue.quality[items] - PLACE * place
+        duration_s = self.catalogue.duration_s[items].astype(np.float64)
+        return respond(log_odds, duration_s, start_rate, self.options.positive_watch_share, rng)
+
+    def _live_through(
+        self,
+        users: IntArray,
+        items: IntArray,
+        ts: IntArray,
+        responses: Responses,
+        shelf: PlannedShelf | RandomShelf | None,
+    ) -> None:
+        """Let plays change the state: the feed's memory, the users, and who was last pleased by what, when."""
+        topics, played, positive = self.catalogue.main_topics[items], responses.started, responses.positive
+        self._feed.remember(users[played], topics[played], positive[played])
+        self._mood.play(users[played], topics[played], positive[played])
+        pleased = users[positive].astype(np.int32), items[positive].astype(np.int32), ts[positive]
+        self._positives.append(pleased)
+        if shelf is not None:
+            shelf.learn(users[positive], items[positive], ts[positive])
+
+
+def _play_times(start: IntArray, player: IntArray, responses: Responses) -> tuple[IntArray, IntArray]:
+    """When each play begins, and when each session ends, if plays follow one another.
+
+    Args:
+        start: [sessions] when each session begins, ms since the epoch.
+        player: [plays] the session of each play; sorted.
+        responses: [plays].
+    """
+    lasts: IntArray = np.rint(responses.watch_s * 1000).astype(np.int64) + PAUSE_MS
+    session_total = np.bincount(player, weights=lasts, minlength=len(start)).astype(np.int64)
+    earlier_sessions = session_total.cumsum() - session_total
+    return start[player] + lasts.cumsum() - lasts - earlier_sessions[player], start + session_total
