@@ -88,6 +88,42 @@ def ingest(
 
 
 @app.command()
+def simulate(
+    users: Annotated[int, typer.Option(min=1, help="How many users.")] = 4_000,
+    days: Annotated[int, typer.Option(min=1, help="How many days.")] = 14,
+    items: Annotated[
+        int, typer.Option(min=1, help="Items on the first day; half a percent more appear each day.")
+    ] = 2_000,
+    topics: Annotated[int, typer.Option(help="24, 48, 64 or 96 interests.")] = 24,
+    mix: Annotated[float, typer.Option(help="Share of taste that words do not tell: 0 to 1.")] = 0.5,
+    correlation: Annotated[float, typer.Option(help="Between taste and activity: -1 to 1.")] = 0.0,
+    random_exposures: Annotated[int, typer.Option(min=0, help="Random exposures per session, as feedback.")] = 1,
+    seed: Annotated[int, typer.Option(help="The same seed, the same files, byte for byte.")] = 0,
+    first_day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The first day.")] = datetime(2026, 1, 5),
+    contest_seeds: Annotated[
+        int, typer.Option(min=0, help="Also compare predictors in worlds of this many seeds and five mixes.")
+    ] = 0,
+    home: HomeOption = None,
+) -> None:
+    """Write the logs of a simulated world to the landing zone, set the home's calendar, and report on the world."""
+    chosen = _use(home)
+    from alignrec_assets.simulation import simulate_world
+    from models.arena.world import WorldOptions
+
+    options = WorldOptions(
+        first_day=first_day.date(),
+        users=users,
+        items=items,
+        topics=topics,
+        random_shelf=random_exposures,
+        mix=mix,
+        correlation=correlation,
+        seed=seed,
+    )
+    simulate_world(chosen, options, days, contest_seeds, _write)
+
+
+@app.command()
 def run(
     home: HomeOption = None,
     first: DayOption = None,
@@ -136,10 +172,10 @@ def settings(home: HomeOption = None) -> None:
 @app.command()
 def demo(
     source: Annotated[str, typer.Option(help="simulated, or a format that `alignrec ingest` reads.")] = "simulated",
-    data: Annotated[Path | None, typer.Option(help="Folder of the data set; not for the simulated platform.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the data set; not for the simulated world.")] = None,
     home: HomeOption = None,
 ) -> None:
-    """Carry data along the whole line and report: a simulated platform, or a public data set with replayed feedback."""
+    """Carry data along the whole line and report: a simulated world, or a public data set with replayed feedback."""
     chosen = _use(home or (Path(".alignrec") / source if HOME_VARIABLE not in os.environ else None))
     from alignrec_assets.demo import run_demo
 

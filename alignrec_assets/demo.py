@@ -1,4 +1,4 @@
-"""The demo: a simulated platform for two weeks, or a public data set, carried along the whole line, and a report."""
+"""The demo: a simulated world for two weeks, or a public data set, carried along the whole line, and a report."""
 
 import time
 from datetime import date, timedelta
@@ -56,10 +56,10 @@ def _run_public(home: Home, source: str, data: Path, write: Log) -> None:
 
 
 def _run_simulated(home: Home, write: Log) -> tuple[str, Path]:
-    """Two weeks of the platform around the line; returns the version of the first table, and the file of the truth."""
-    from models.arena.platform import PlatformOptions
+    """Two weeks of the world around the line; returns the version of the first table, and the file of the truth."""
+    from models.arena.world import World, WorldOptions
 
-    options = PlatformOptions(first_day=FIRST_DAY, items=2_000, seed=1)
+    options = WorldOptions(first_day=FIRST_DAY, seed=1)
     last = FIRST_DAY + timedelta(days=2 * WEEK - 1)
     if not home.settings.exists():
         update_settings_file(home, {"calendar": {"first_day": FIRST_DAY, "last_day": last}})
@@ -68,14 +68,14 @@ def _run_simulated(home: Home, write: Log) -> tuple[str, Path]:
 
     simulation = Simulation(home, options, WEEK, 2 * WEEK)
     if simulation.finished:
-        write("simulated platform: skipped, both weeks are in the landing zone")
+        write("simulated world: skipped, both weeks are in the landing zone")
     else:
         if not simulation.quiet_finished:
-            write(f"simulated platform, week 1: {options.users:,} users, {options.items:,} items, organic feed alone")
-            simulation.write_quiet_days(_indented(write))
+            write(f"simulated world, week 1: {options.users:,} users, {options.items:,} items, organic feed alone")
+            simulation.write_quiet_days(World(options), _indented(write))
         _run_line(home, simulation.last_day(WEEK), write)
         version = simulation.progress["table_version"] or current_version(home.published)
-        write(f"simulated platform, week 2: the exploration shelf asks table {version}")
+        write(f"simulated world, week 2: the exploration shelf asks table {version}")
         simulation.write_explored_days(version, COLD_START_SLICE, _indented(write))
     _run_line(home, None, write)
     return str(simulation.progress["table_version"]), simulation.truth

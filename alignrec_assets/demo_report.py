@@ -1,6 +1,5 @@
 """What the demo reports: sizes, metrics beside the yardsticks, planned transitions in words, and where to look next."""
 
-import resource
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import polars as pl
 from alignrec_assets.home import Home
 from alignrec_assets.refresh import current_checkpoint, required_checkpoint
 from alignrec_assets.settings import load_settings
+from alignrec_assets.simulation import peak_gigabytes
 from alignrec_assets.warehouse import Warehouse, count_rows, read_records, table_frame
 from models.files import write_json
 from models.progress import Log
@@ -49,7 +49,7 @@ def write_report(
         home: the home after the run.
         source: simulated, or a public format.
         first_version: the version to compare with; without one, novelty alone on the same pools.
-        truth: true positive rates of the simulated platform; none for real data, where nobody knows them.
+        truth: true positive rates of the simulated world; none for real data, where nobody knows them.
         seconds: of the whole command.
         write: receives the lines.
     """
@@ -64,7 +64,7 @@ def write_report(
     alignment = current_checkpoint(warehouse, "alignment_model")
     figures: Facts = {
         "seconds": round(seconds, 1),
-        "peak_gb": round(_peak_gigabytes(), 2),
+        "peak_gb": round(peak_gigabytes(), 2),
         "format_validity_untuned": novelty["format_validity_untuned"],
         "format_validity_tuned": novelty["format_validity_tuned"],
         "memorisation": pools["memorisation"],
@@ -176,7 +176,7 @@ def _metric_lines(figures: Facts, k: int, notes: list[str]) -> list[str]:
         lines.extend(
             [
                 "",
-                "TRUE POSITIVE RATE of what the tables plan (known for a simulated platform alone)",
+                "TRUE POSITIVE RATE of what the tables plan (known for a simulated world alone)",
                 f"  before {figures['true_rate_before']:.3f}, after {figures['true_rate_after']:.3f}; "
                 f"any cluster {figures['true_rate_random']:.3f}, the best k {figures['true_rate_oracle']:.3f}",
             ]
@@ -209,8 +209,3 @@ def _next_lines(home: Home, table: TransitionTable, figures: Facts) -> list[str]
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def _peak_gigabytes() -> float:
-    """Largest resident memory of this process so far; the line runs inside it."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -75,7 +75,7 @@ class Catalogue:
         return topics
 
     def _publish(self, count: int, day: dt.date, oldest_days: int, rng: np.random.Generator) -> pl.DataFrame:
-        """Add ``count`` items that were published in the ``oldest_days`` days before the midnight that begins ``day``."""
+        """Add ``count`` items, published in the ``oldest_days`` days before ``day`` begins."""
         main = rng.integers(len(self._topics), size=count)
         mixed = rng.random(count) < MIXED_SHARE
         other = (main + rng.integers(1, max(len(self._topics), 2), size=count)) % len(self._topics)

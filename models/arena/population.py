@@ -65,9 +65,7 @@ def make_population(attributes: FloatArray, users: int, mix: float, correlation:
 
 def _combined(shared: FloatArray, own: FloatArray) -> FloatArray:
     """Unit variance from what all like [topics] and what each likes [users, topics]."""
-    return np.asarray(
-        np.sqrt(SHARED_SHARE) * _standardised(shared) + np.sqrt(1 - SHARED_SHARE) * _standardised(own)
-    )
+    return np.asarray(np.sqrt(SHARED_SHARE) * _standardised(shared) + np.sqrt(1 - SHARED_SHARE) * _standardised(own))
 
 
 def _standardised(values: FloatArray, axis: int | None = None) -> FloatArray:

@@ -4,8 +4,9 @@ Each predictor ranks, for every user, the topics that the user never played. Non
 fair if each explains a part of it and none explains it all.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +16,16 @@ from sklearn.decomposition import TruncatedSVD
 from models.arena.topics import attribute_matrix, load_topics
 from models.arena.traffic import Traffic
 from models.arena.truth import Truth
-from models.arena.world import World
+from models.arena.world import World, WorldOptions
 from models.metrics import evaluate_ranking, top_k_credit
+from models.progress import Log, Progress, silent
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-PREDICTORS = ("random", "popularity", "prior", "item_to_item", "factorisation", "words", "oracle")
+PREDICTORS = ("random", "popularity", "prior", "factorisation", "item_to_item", "words", "oracle")
+RANKED = ("random", "popularity", "prior", "factorisation", "item_to_item", "oracle")  # worst first, in every world
+MIXES = (0.0, 0.25, 0.5, 0.75, 1.0)
 FACTORS, TILT = 2, 0.4
 LIFT_SUPPORT = 5.0  # pairs of topics that few users share count as unrelated
 JUDGED_USERS = 1_000
@@ -38,7 +42,6 @@ class TopicLog:
     def __init__(self, world: World) -> None:
         shape = (world.options.users, len(world.topic_names))
         self._world = world
-        self._pending: dict[str, IntArray] = {}
         self.plays = np.zeros(shape)
         self.positives = np.zeros(shape)
         self.exposures = np.zeros(shape[1])
@@ -155,3 +158,29 @@ def _cosine(left: FloatArray, right: FloatArray) -> FloatArray:
     """[n, m] cosine of the rows of [n, d] and [m, d]; 0 where a row is zero."""
     lengths = [np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) for rows in (left, right)]
     return np.asarray((left / lengths[0]) @ (right / lengths[1]).T)
+
+
+def contests_over_worlds(
+    options: WorldOptions, days: int, seeds: int, mixes: Sequence[float], k: int, log: Log = silent
+) -> pl.DataFrame:
+    """The contest in worlds of other seeds and mixes, all else equal.
+
+    Returns:
+        ``seed``, ``mix``, ``in_order`` (each of ``RANKED`` explains more than the one before), and
+        ``explained_<predictor>``; one row per world.
+    """
+    rows = []
+    progress = Progress(seeds * len(mixes), "worlds", log)
+    for mix in mixes:
+        for seed in range(seeds):
+            world = World(replace(options, seed=seed, mix=mix))
+            topics = TopicLog(world)
+            for _ in range(days):
+                topics.add(world.simulate_day(world.next_day))
+            contest = hold_contest(world, topics, world.truth(), k)
+            ranked = [contest.explained(name) for name in RANKED]
+            explained = {f"explained_{name}": contest.explained(name) for name in PREDICTORS}
+            in_order = all(low < high for low, high in pairwise(ranked))
+            rows.append({"seed": seed, "mix": mix, "in_order": in_order, **explained})
+            progress.advance()
+    return pl.DataFrame(rows)

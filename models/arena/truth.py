@@ -112,7 +112,9 @@ class Truth:
         weights = np.zeros((len(items), self.tastes.shape[1]), dtype=np.float32)
         for column in range(2):
             np.add.at(
-                weights, (np.arange(len(items)), self.catalogue.topics[items, column]), self.catalogue.weights[items, column]
+                weights,
+                (np.arange(len(items)), self.catalogue.topics[items, column]),
+                self.catalogue.weights[items, column],
             )
         liking = self.tastes[users] @ weights.T
         return np.asarray(BASE + TASTE * liking + self.catalogue.quality[items], dtype=np.float64)

@@ -148,9 +148,7 @@ class World:
             midnight=int(dt.datetime.combine(day, dt.time(), dt.UTC).timestamp() * 1000),
             rng=rng,
             shelf=self._open_shelf(policy),
-            topic_items=GroupSampler(
-                self.catalogue.main_topics, len(self.topic_names), self.catalogue.pick_weights
-            ),
+            topic_items=GroupSampler(self.catalogue.main_topics, len(self.topic_names), self.catalogue.pick_weights),
             recorder=Recorder(self._user_ids, self.catalogue.item_ids),
             counts=DayCounts(),
         )
@@ -219,9 +217,7 @@ class World:
         self._live_through(users[player], items, ts, responses, today.shelf)
         return end
 
-    def _look_at_shelf(
-        self, today: _Day, users: IntArray, now: IntArray, shelf: PlannedShelf | RandomShelf
-    ) -> None:
+    def _look_at_shelf(self, today: _Day, users: IntArray, now: IntArray, shelf: PlannedShelf | RandomShelf) -> None:
         offer = shelf.offer(users, today.rng)
         if len(offer.viewers) == 0:
             return

@@ -9,23 +9,25 @@ import polars as pl
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from models.arena.platform import Platform, PlatformOptions
+from models.arena.catalogue import Catalogue
+from models.arena.topics import load_topics
 from models.taxonomy import assign_items, fit_taxonomy, load_taxonomy, save_taxonomy
 
 
 @pytest.fixture(scope="module")
-def platform():
-    return Platform(PlatformOptions(dt.date(2026, 1, 5), users=2, items=900))
+def catalogue():
+    topics, _ = load_topics(24)
+    return Catalogue(topics, 900, dt.date(2026, 1, 5), seed=0)
 
 
 @pytest.fixture(scope="module")
-def fitted(platform):
-    return fit_taxonomy(platform.items(), 24, "tfidf", seed=0)
+def fitted(catalogue):
+    return fit_taxonomy(catalogue.first_frame, 24, "tfidf", seed=0)
 
 
-def test_clusters_recovered_from_text_agree_with_the_topics_without_being_identical(platform, fitted):
+def test_clusters_recovered_from_text_agree_with_the_topics_without_being_identical(catalogue, fitted):
     _, assignment = fitted
-    assert 0.5 < adjusted_rand_score(platform.item_topics(), assignment["cluster_id"]) < 1
+    assert 0.5 < adjusted_rand_score(catalogue.main_topics, assignment["cluster_id"]) < 1
 
 
 def test_sizes_and_labels_describe_the_assignment(fitted):
@@ -38,19 +40,19 @@ def test_sizes_and_labels_describe_the_assignment(fitted):
     assert assignment.schema == {"item_id": pl.String, "cluster_id": pl.Int32, "similarity": pl.Float32}
 
 
-def test_fitting_again_gives_the_same_version_and_another_seed_another(platform, fitted):
-    again, _ = fit_taxonomy(platform.items(), 24, "tfidf", seed=0)
-    other, _ = fit_taxonomy(platform.items(), 24, "tfidf", seed=1)
+def test_fitting_again_gives_the_same_version_and_another_seed_another(catalogue, fitted):
+    again, _ = fit_taxonomy(catalogue.first_frame, 24, "tfidf", seed=0)
+    other, _ = fit_taxonomy(catalogue.first_frame, 24, "tfidf", seed=1)
     assert again.version == fitted[0].version
     assert other.version != again.version
 
 
-def test_new_items_join_the_clusters_that_stand_and_move_nobody(platform, fitted):
+def test_new_items_join_the_clusters_that_stand_and_move_nobody(catalogue, fitted):
     taxonomy, before = fitted
     new = pl.DataFrame(
         {"item_id": ["n1", "n2"], "title": ["Kiln and glaze", "Checkmate"], "tags": [["pottery"], ["chess"]]}
     )
-    everything = pl.concat([platform.items(), new], how="diagonal")
+    everything = pl.concat([catalogue.first_frame, new], how="diagonal")
     after = assign_items(taxonomy, everything)
     assert after[:900]["cluster_id"].to_list() == before["cluster_id"].to_list()
     label_of = [taxonomy.labels[cluster] for cluster in assign_items(taxonomy, new)["cluster_id"]]
@@ -64,7 +66,7 @@ def test_a_taxonomy_reads_back_as_it_was(tmp_path, platform, fitted):
     loaded = load_taxonomy(tmp_path / "taxonomy")
     assert loaded.version == taxonomy.version
     assert (loaded.labels, loaded.settings, loaded.seed) == (taxonomy.labels, taxonomy.settings, taxonomy.seed)
-    assert assign_items(loaded, platform.items()).equals(assignment)
+    assert assign_items(loaded, catalogue.first_frame).equals(assignment)
 
 
 def test_every_part_is_in_the_version(fitted):
@@ -128,6 +130,6 @@ def test_a_newer_format_and_a_missing_folder_are_named(tmp_path, fitted):
         load_taxonomy(tmp_path / "taxonomy")
 
 
-def test_fewer_items_than_clusters(platform):
+def test_fewer_items_than_clusters(catalogue):
     with pytest.raises(ValueError, match=r"10 items cannot form 24 clusters: lower the setting `interests\.clusters`"):
-        fit_taxonomy(platform.items()[:10], 24, "tfidf", seed=0)
+        fit_taxonomy(catalogue.first_frame[:10], 24, "tfidf", seed=0)

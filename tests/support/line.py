@@ -50,7 +50,7 @@ def command(home, *arguments, check=True, **variables):
 
 def simulate(home, base_model, days=DAYS, users=150, items=200):
     """Fill a home's landing zone with days of the simulated platform and a random exploration shelf."""
-    from models.arena.platform import Platform, PlatformOptions
+    from models.arena.world import World, WorldOptions
 
     home.create()
     last = FIRST_DAY + timedelta(days=days - 1)
@@ -62,14 +62,16 @@ def simulate(home, base_model, days=DAYS, users=150, items=200):
             **SMALL,
         },
     )
-    platform = Platform(PlatformOptions(first_day=FIRST_DAY, users=users, items=items, seed=2))
+    world = World(WorldOptions(first_day=FIRST_DAY, users=users, items=items, seed=2))
     (home.landing / "items").mkdir(parents=True, exist_ok=True)
-    platform.items().write_parquet(home.landing / "items" / "part-0.parquet")
-    for number in range(days):
-        day = FIRST_DAY + timedelta(days=number)
+    for _ in range(days):
+        day = world.next_day
+        traffic = world.simulate_day(day)
+        if traffic.items.height:
+            traffic.items.write_parquet(home.landing / "items" / f"{day}.parquet")
         folder = home.landing / "events" / f"day={day}"
         folder.mkdir(parents=True, exist_ok=True)
-        platform.simulate_day(day).events.write_parquet(folder / "part-0.parquet")
+        traffic.events.write_parquet(folder / "part-0.parquet")
 
 
 def write_random_feedback(home, impressions=6000, seed=5):

@@ -1,0 +1,115 @@
+"""Pictures of a simulated world: who comes, what they do, how the feed narrows, and what can be learned."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")  # pictures go to files; a machine without a screen is the normal case
+
+import numpy as np
+import polars as pl
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+from models.arena.predictors import PREDICTORS
+from models.arena.responses import SIGNALS
+from models.arena.summary import WorldSummary
+
+BLUE, ORANGE, GREY = "#1f5fa8", "#d1792b", "#888888"
+
+
+def draw_world(summary: WorldSummary, path: Path) -> None:
+    """Draw activity, response rates, feedback loop, affinity between topics and the contest of predictors, as a PNG."""
+    figure, panels = plt.subplots(2, 3, figsize=(13, 8), layout="constrained")
+    _activity(panels[0, 0], summary)
+    _plays_per_user(panels[0, 1], summary)
+    _responses(panels[0, 2], summary)
+    _feedback_loop(panels[1, 0], summary)
+    _affinity(panels[1, 1], summary)
+    _contest(panels[1, 2], summary)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
+
+
+def draw_contests(contests: pl.DataFrame, path: Path) -> None:
+    """Draw what each predictor explains by mix, one line per seed, as a PNG.
+
+    Args:
+        contests: as ``predictors.contests_over_worlds`` returns them.
+        path: of the PNG.
+    """
+    figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
+    shown = [name for name in PREDICTORS if name not in ("random", "oracle")]
+    for colour, name in zip(plt.get_cmap("tab10").colors, shown, strict=False):  # type: ignore[attr-defined]
+        for number, (_, world) in enumerate(contests.sort("mix").group_by("seed", maintain_order=True)):
+            label = name.replace("_", " ") if number == 0 else None
+            axes.plot(world["mix"], world[f"explained_{name}"], color=colour, alpha=0.6, label=label)
+    axes.set(
+        title="What predictors find of users' next topics (random 0, oracle 1), a line per seed",
+        xlabel="mix: share of taste that words do not tell",
+        ylim=(-0.1, 1),
+    )
+    _tidy(axes)
+    axes.legend(frameon=False, ncols=3, loc="upper left")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
+
+
+def _activity(axes: Axes, summary: WorldSummary) -> None:
+    days = np.arange(1, len(summary.days["plays"]) + 1)
+    axes.plot(days, summary.days["plays"], color=BLUE, marker="o", markersize=3, label="organic plays")
+    axes.plot(days, summary.days["visitors"], color=ORANGE, marker="o", markersize=3, label="visitors")
+    axes.set(title="Activity", xlabel="day")
+    axes.set_ylim(bottom=0)
+    _tidy(axes)
+    axes.legend(frameon=False, loc="center right")
+
+
+def _plays_per_user(axes: Axes, summary: WorldSummary) -> None:
+    plays = np.sort(summary.plays_per_user[summary.plays_per_user > 0])[::-1]
+    axes.loglog(plays, np.arange(1, len(plays) + 1) / len(plays), color=BLUE)
+    top = summary.figures["plays_of_top_fifth"]
+    axes.set(
+        title=f"Plays per user: the top fifth has {top:.0%}", xlabel="plays", ylabel="share of users with at least"
+    )
+    _tidy(axes)
+
+
+def _responses(axes: Axes, summary: WorldSummary) -> None:
+    rates = [summary.figures[f"{signal}_rate"] for signal in SIGNALS]
+    bars = axes.barh(list(SIGNALS), rates, color=BLUE)
+    axes.bar_label(bars, labels=[f" {rate:.1%}" for rate in rates])
+    axes.set(title="Responses to organic plays", xlim=(0, 1.15 * max(rates)))
+    axes.invert_yaxis()
+    _tidy(axes)
+
+
+def _feedback_loop(axes: Axes, summary: WorldSummary) -> None:
+    days = np.arange(1, len(summary.days["plays"]) + 1)
+    axes.plot(days, summary.days["favourite_share"], color=BLUE, marker="o", markersize=3)
+    axes.set(title="Feedback loop: plays in a user's top 3 topics", xlabel="day", ylim=(0, 1))
+    _tidy(axes)
+
+
+def _affinity(axes: Axes, summary: WorldSummary) -> None:
+    count = len(summary.topics)
+    image = axes.imshow(summary.affinity - np.eye(count), cmap="RdBu_r", vmin=-0.6, vmax=0.6)
+    axes.figure.colorbar(image, ax=axes, shrink=0.8)
+    axes.set(title="Affinity between topics (by family)", xticks=[])
+    axes.set_yticks(range(count), summary.topics, fontsize=min(7.0, 190 / count))
+
+
+def _contest(axes: Axes, summary: WorldSummary) -> None:
+    shares = [summary.figures[f"explained_{name}"] for name in PREDICTORS]
+    names = [name.replace("_", " ") for name in PREDICTORS]
+    bars = axes.barh(names, shares, color=[GREY if name in ("random", "oracle") else BLUE for name in PREDICTORS])
+    axes.bar_label(bars, labels=[f" {share:.2f}" for share in shares])
+    axes.set(title="What predictors find of users' next topics", xlim=(min(0.0, *shares) - 0.02, 1.15))
+    axes.invert_yaxis()
+    _tidy(axes)
+
+
+def _tidy(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
