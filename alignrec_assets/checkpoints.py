@@ -21,9 +21,11 @@ from alignrec_assets.refresh import (
     table_result,
 )
 from alignrec_assets.resources import HomeResource
+from alignrec_assets.settings import Settings
 from alignrec_assets.training import novelty_examples, pointwise_examples
 from alignrec_assets.warehouse import Record, Warehouse, read_records, replace_table, table_frame, write_records
 from models.files import fingerprint, write_json
+from models.progress import Log
 
 LANGUAGE_MODEL = ("models/prompts.py", "models/label_trie.py", "models/packed_pass.py", "models/language_model.py")
 TRAINING = (*LANGUAGE_MODEL, "models/fine_tuning.py")
@@ -169,45 +171,7 @@ def alignment_model(context: dg.AssetExecutionContext, home: HomeResource) -> dg
         return dg.MaterializeResult(metadata={"status": reason}, data_version=dg.DataVersion(version))
 
     def build(folder: Path) -> Facts:
-        from models.alignment import AlignmentOptions, train_alignment_model
-        from models.pictures import draw_alignment_curves
-
-        base = required_checkpoint(warehouse, "base_model")
-        chosen = AlignmentOptions(
-            tune=options.tune,
-            learning_rate=options.learning_rate,
-            steps=options.steps,
-            histories_per_batch=options.histories_per_batch,
-            evaluate_every=options.evaluate_every,
-            seed=options.seed,
-        )
-        report = train_alignment_model(
-            base.folder / MODEL_FOLDER,
-            folder / MODEL_FOLDER,
-            cluster_labels(warehouse),
-            examples,
-            chosen,
-            settings.candidates.k,
-            context.log.info,
-        )
-        draw_alignment_curves(report, settings.candidates.k, folder / "alignment.png")
-        return {
-            "figures": {
-                **report.figures,
-                "held_out_histories": report.held_out_histories,
-                "selected_step": report.selected_step,
-                "seconds": report.seconds,
-            },
-            "selected_by": report.selected_by,
-            "notes": list(report.notes),
-            "curve": [vars(point) for point in report.curve],
-            "settings": options.model_dump(),
-            "k": settings.candidates.k,
-            "feedback_source": settings.feedback.source,
-            "base_model": base.version,
-            "taxonomy": examples["taxonomy_version"][0],
-            "as_of": str(examples["as_of"][0]),
-        }
+        return _train_alignment_model(folder, warehouse, settings, examples, context.log.info)
 
     checkpoint = refresh_checkpoint(context, home.home, "alignment_model", version, build)
     record_checkpoint(warehouse, "alignment_model", checkpoint)
@@ -258,6 +222,44 @@ def checkpoints(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Mat
         write_records(connection, "registry.checkpoints", {"": record})
     context.log.info(f"{frame.height} checkpoints")
     return table_result(record)
+
+
+def _train_alignment_model(
+    folder: Path, warehouse: Warehouse, settings: Settings, examples: pl.DataFrame, log: Log
+) -> Facts:
+    """Write model and picture to the folder; returns what the manifest says of them."""
+    from models.alignment import AlignmentOptions, train_alignment_model
+    from models.pictures import draw_alignment_curves
+
+    base, options, k = required_checkpoint(warehouse, "base_model"), settings.alignment, settings.candidates.k
+    chosen = AlignmentOptions(
+        tune=options.tune,
+        learning_rate=options.learning_rate,
+        steps=options.steps,
+        histories_per_batch=options.histories_per_batch,
+        evaluate_every=options.evaluate_every,
+        seed=options.seed,
+    )
+    source, target = base.folder / MODEL_FOLDER, folder / MODEL_FOLDER
+    report = train_alignment_model(source, target, cluster_labels(warehouse), examples, chosen, k, log)
+    draw_alignment_curves(report, k, folder / "alignment.png")
+    return {
+        "figures": {
+            **report.figures,
+            "held_out_histories": report.held_out_histories,
+            "selected_step": report.selected_step,
+            "seconds": report.seconds,
+        },
+        "selected_by": report.selected_by,
+        "notes": list(report.notes),
+        "curve": [vars(point) for point in report.curve],
+        "settings": options.model_dump(),
+        "k": k,
+        "feedback_source": settings.feedback.source,
+        "base_model": base.version,
+        "taxonomy": examples["taxonomy_version"][0],
+        "as_of": str(examples["as_of"][0]),
+    }
 
 
 def cluster_labels(warehouse: Warehouse) -> list[str]:

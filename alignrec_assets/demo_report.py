@@ -1,5 +1,6 @@
 """What the demo reports: sizes, metrics beside the yardsticks, planned transitions in words, and where to look next."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ TABLES = (
     "candidates.pools",
     "publication.transition_table",
 )
+MEASURED_BY_RUN = ("seconds", "peak_gb")
 MEASURES = ("f1_at_k", "ndcg_at_k")
 YARDSTICKS = ("", "_random", "_prior", "_training_means")
 NAMES = ("alignment model", "random", "prior of the cluster", "training means")
@@ -57,14 +59,61 @@ def write_report(
     table = TransitionTable.open(home.published)
     with warehouse.reading() as connection:
         sizes = count_rows(connection, TABLES)
+        candidates = table_frame(connection, "candidates.scored")
+    before = TransitionTable.open(home.published, first_version) if first_version else _novelty_alone(table, candidates)
+    alignment = current_checkpoint(warehouse, "alignment_model")
+    figures = {"seconds": round(seconds, 1), "peak_gb": round(peak_gigabytes(), 2), **_figures(warehouse, table)}
+    if truth is not None:
+        figures |= _true_rates(truth, before, table)
+    settings = load_settings(home)
+    examples = _examples(before, table)
+    report = {
+        "name": "demo",
+        "figures": figures,
+        "settings": settings.model_dump(mode="json"),
+        "seed": settings.candidates.seed,
+        "command": "make demo" if source == "simulated" else f"make demo SOURCE={source} DATA=<folder>",
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "source": source,
+        "version": table.version,
+        "compared_with": before.version,
+        "table_rows": sizes,
+        "examples": examples,
+        "notes": [REPLAY_WARNING] if settings.feedback.source == "replay" else [],
+    }
+    _keep_report(home.reports / "demo.json", report)
+    for line in [
+        *_size_lines(sizes),
+        *_metric_lines(figures, settings.candidates.k, alignment.manifest["notes"] if alignment else []),
+        *_example_lines(examples, before.version == table.version),
+        *([REPLAY_WARNING, ""] if settings.feedback.source == "replay" else []),
+        *_next_lines(home, table, figures),
+    ]:
+        write(line)
+
+
+def _keep_report(path: Path, report: Facts) -> None:
+    """Write the report, unless it says what stands there: a run that skipped everything took no time worth telling."""
+
+    def lasting(facts: Facts) -> Facts:
+        figures = {name: value for name, value in facts["figures"].items() if name not in MEASURED_BY_RUN}
+        return {**facts, "figures": figures, "made_at": None}
+
+    if path.exists() and lasting(json.loads(path.read_text(encoding="utf-8"))) == lasting(
+        json.loads(json.dumps(report))
+    ):
+        return
+    write_json(path, report)
+
+
+def _figures(warehouse: Warehouse, table: TransitionTable) -> Facts:
+    """What the models' reports and the tables say, under the names of ``reports/demo.json``."""
+    with warehouse.reading() as connection:
         scores = read_records(connection, "feedback.transition_scores")
         pools = read_records(connection, "candidates.pools")[""].details
-        candidates = table_frame(connection, "candidates.scored")
     novelty = required_checkpoint(warehouse, "novelty_model").figures
     alignment = current_checkpoint(warehouse, "alignment_model")
-    figures: Facts = {
-        "seconds": round(seconds, 1),
-        "peak_gb": round(peak_gigabytes(), 2),
+    return {
         "format_validity_untuned": novelty["format_validity_untuned"],
         "format_validity_tuned": novelty["format_validity_tuned"],
         "memorisation": pools["memorisation"],
@@ -74,36 +123,6 @@ def write_report(
         "clusters": table.clusters.height,
         "histories": table.rows["history"].n_unique(),
     }
-    before = TransitionTable.open(home.published, first_version) if first_version else _novelty_alone(table, candidates)
-    if truth is not None:
-        figures |= _true_rates(truth, before, table)
-    settings = load_settings(home)
-    examples = _examples(before, table)
-    write_json(
-        home.reports / "demo.json",
-        {
-            "name": "demo",
-            "figures": figures,
-            "settings": settings.model_dump(mode="json"),
-            "seed": settings.candidates.seed,
-            "command": "make demo" if source == "simulated" else f"make demo SOURCE={source} DATA=<folder>",
-            "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "source": source,
-            "version": table.version,
-            "compared_with": before.version,
-            "table_rows": sizes,
-            "examples": examples,
-            "notes": [REPLAY_WARNING] if settings.feedback.source == "replay" else [],
-        },
-    )
-    for line in [
-        *_size_lines(sizes),
-        *_metric_lines(figures, settings.candidates.k, alignment.manifest["notes"] if alignment else []),
-        *_example_lines(examples, before.version == table.version),
-        *([REPLAY_WARNING, ""] if settings.feedback.source == "replay" else []),
-        *_next_lines(home, table, figures),
-    ]:
-        write(line)
 
 
 def _novelty_alone(table: TransitionTable, candidates: pl.DataFrame) -> TransitionTable:

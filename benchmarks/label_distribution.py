@@ -45,7 +45,7 @@ def plain_batches(model, tokenizer, labels, histories):
 
 
 def main():
-    topics, _ = load_topics()
+    topics, _ = load_topics(24)
     labels = [", ".join([topic.name, *topic.keywords[:2]]) for topic in topics]
     histories = list(combinations(range(len(labels)), 2))[:: 276 // HISTORIES][:HISTORIES]
     with tempfile.TemporaryDirectory() as folder:
