@@ -174,6 +174,7 @@ def simulate_world(home: Home, options: "WorldOptions", days: int, contest_seeds
     from models.arena.world import World
 
     started = time.monotonic()
+    home.create()
     simulation = Simulation(home, options, days, days)
     update_settings_file(home, {"calendar": {"first_day": options.first_day, "last_day": simulation.last_day(days)}})
     world = World(options)

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from models.arena.predictors import PREDICTORS
 from models.arena.responses import SIGNALS
@@ -62,6 +63,7 @@ def _activity(axes: Axes, summary: WorldSummary) -> None:
     axes.plot(days, summary.days["plays"], color=BLUE, marker="o", markersize=3, label="organic plays")
     axes.plot(days, summary.days["visitors"], color=ORANGE, marker="o", markersize=3, label="visitors")
     axes.set(title="Activity", xlabel="day")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(bottom=0)
     _tidy(axes)
     axes.legend(frameon=False, loc="center right")
@@ -89,7 +91,8 @@ def _responses(axes: Axes, summary: WorldSummary) -> None:
 def _feedback_loop(axes: Axes, summary: WorldSummary) -> None:
     days = np.arange(1, len(summary.days["plays"]) + 1)
     axes.plot(days, summary.days["favourite_share"], color=BLUE, marker="o", markersize=3)
-    axes.set(title="Feedback loop: plays in a user's top 3 topics", xlabel="day", ylim=(0, 1))
+    axes.set(title="Feedback loop: plays in a user's top 3", xlabel="day", ylim=(0, 1))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _tidy(axes)
 
 
@@ -106,7 +109,7 @@ def _contest(axes: Axes, summary: WorldSummary) -> None:
     names = [name.replace("_", " ") for name in PREDICTORS]
     bars = axes.barh(names, shares, color=[GREY if name in ("random", "oracle") else BLUE for name in PREDICTORS])
     axes.bar_label(bars, labels=[f" {share:.2f}" for share in shares])
-    axes.set(title="What predictors find of users' next topics", xlim=(min(0.0, *shares) - 0.02, 1.15))
+    axes.set(title="What predictors find", xlim=(min(0.0, *shares) - 0.02, 1.15))
     axes.invert_yaxis()
     _tidy(axes)
 

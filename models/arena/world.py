@@ -24,7 +24,7 @@ from models.arena.mood import MOST_SESSIONS, Mood, Temper
 from models.arena.population import make_population
 from models.arena.responses import SIGNALS, Responses, respond
 from models.arena.shelf import ExplorationPolicy, PlannedShelf, RandomShelf
-from models.arena.topics import attribute_matrix, load_topics
+from models.arena.topics import WORLD_SIZES, attribute_matrix, load_topics
 from models.arena.traffic import Recorder, Traffic
 from models.arena.truth import BASE, PLACE, TASTE, Truth
 
@@ -75,6 +75,8 @@ class WorldOptions:
                 f"users, items and shelf must be positive, and random_shelf not negative: they are {self.users}, "
                 f"{self.items}, {self.shelf}, {self.random_shelf}"
             )
+        if self.topics not in WORLD_SIZES:
+            raise ValueError(f"topics must be one of {', '.join(map(str, WORLD_SIZES))}, not {self.topics}")
         if not 0 <= self.mix <= 1:
             raise ValueError(f"mix must lie between 0 and 1, not {self.mix}")
         if not -1 <= self.correlation <= 1:
