@@ -201,7 +201,11 @@ def simulate_world(home: Home, options: "WorldOptions", days: int, contest_seeds
         "figures": figures,
         "settings": simulation.identity,
         "seed": options.seed,
-        "command": "alignrec simulate",
+        "command": (
+            f"alignrec simulate --users {options.users} --days {days} --items {options.items} "
+            f"--topics {options.topics} --mix {options.mix} --correlation {options.correlation} "
+            f"--random-exposures {options.random_shelf} --seed {options.seed} --contest-seeds {contest_seeds}"
+        ),
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_json(home.reports / "world.json", report)
