@@ -18,6 +18,7 @@ from alignrec_assets.warehouse import append_rows, read_frame, replace_days
 
 USERS_CODE = code_version(queries=["feedback.transition_users"])
 COUNTS_CODE = code_version(queries=["feedback.transition_counts"])
+SIGNALS = ("positive", "liked", "shared", "completed", "not_skipped")
 SCORES_CODE = code_version("models/transition_scores.py", queries=["feedback.transition_scores"])
 
 
@@ -122,7 +123,7 @@ def score_options(settings: FeedbackSettings) -> Facts:
         "minimum_share_of_mean": settings.minimum_share_of_mean,
         "minimum_users": settings.minimum_users,
         "method": settings.normalisation,
-        "interval": settings.interval,
+        "interval": None if settings.interval == "auto" else settings.interval,
     }
 
 
@@ -132,24 +133,27 @@ def _score_day(
     from models.transition_scores import ScoreOptions
     from models.transition_scores import transition_scores as score
 
-    parameters = {
-        "as_of": day,
-        "window_days": settings.feedback.window_days,
-        "signal": settings.feedback.signal,
-        "taxonomy_version": taxonomy,
-    }
-    cells = read_frame(connection, query("feedback.transition_scores"), parameters).with_columns(
-        pl.col("impressions", "users", "positives").cast(pl.Int64)
+    parameters = {"as_of": day, "window_days": settings.feedback.window_days, "taxonomy_version": taxonomy}
+    counted = read_frame(connection, query("feedback.transition_scores"), parameters).with_columns(
+        pl.col("impressions", "users", *SIGNALS).cast(pl.Int64)
     )
-    scored = score(cells, ScoreOptions(**score_options(settings.feedback)))
-    rows = scored.scores.with_columns(pl.lit(day).alias("day"), pl.lit(taxonomy).alias("taxonomy_version"))
     connection.execute("DELETE FROM feedback.transition_scores WHERE day = $day", {"day": day})
-    append_rows(connection, "feedback.transition_scores", rows)
-    facts: Facts = {
-        "cells": cells.height,
-        "surviving_cell_share": scored.filtered.cell_share,
-        "surviving_impression_share": scored.filtered.impression_share,
-        "minimum_impressions": scored.filtered.minimum_impressions,
-        "notes": scored.notes,
-    }
-    return rows.height, facts
+    facts: Facts = {"cells": counted.height, "notes": []}
+    rows = 0
+    for signal in SIGNALS:
+        cells = counted.select("history", "cluster_id", "impressions", "users", pl.col(signal).alias("positives"))
+        scored = score(cells, ScoreOptions(**score_options(settings.feedback)))
+        frame = scored.scores.with_columns(
+            pl.lit(day).alias("day"), pl.lit(taxonomy).alias("taxonomy_version"), pl.lit(signal).alias("signal")
+        )
+        append_rows(connection, "feedback.transition_scores", frame)
+        rows += frame.height
+        facts["notes"] += [f"{signal}: {note}" for note in scored.notes]
+        if signal == settings.feedback.signal:
+            facts |= {
+                "surviving_cell_share": scored.filtered.cell_share,
+                "surviving_impression_share": scored.filtered.impression_share,
+                "minimum_impressions": scored.filtered.minimum_impressions,
+                "interval": scored.interval,
+            }
+    return rows, facts

@@ -110,15 +110,17 @@ class FeedbackSettings(Section):
     """From impressions to scores L."""
 
     source: Literal["logged", "random", "replay"] = "logged"
-    signal: Literal["positive", "like", "share", "completion"] = "positive"
+    signal: Literal["positive", "liked", "shared", "completed", "not_skipped"] = "positive"
+    """What the alignment model learns from; every signal is scored."""
     window_days: Annotated[int, Field(ge=1)] = 28
     minimum_impressions: Annotated[int, Field(ge=1)] = 5
     minimum_share_of_mean: Annotated[float, Field(ge=0)] = 0.2
     """A cell with fewer impressions than this share of the mean cell is dropped too: the bar rises with the log."""
     minimum_users: Annotated[int, Field(ge=1)] = 3
-    normalisation: Literal["quantile", "rate"] = "quantile"
-    interval: Annotated[float, Field(gt=0, le=0.5)] = 0.05
-    """Scores are rounded to this fixed interval."""
+    normalisation: Literal["quantile", "rate", "z_score", "lift"] = "quantile"
+    """``lift`` is over the cluster's prior, by which predicted scores are multiplied again before they rank."""
+    interval: Annotated[float, Field(gt=0, le=0.5)] | Literal["auto"] = 0.05
+    """Scores are rounded to this fixed interval; ``auto`` derives it from the median width of the posteriors."""
     replay_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """Share of users whose first interactions are replayed as feedback; the others teach the novelty model."""
 

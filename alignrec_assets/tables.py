@@ -196,15 +196,16 @@ _ALL = (
     ),
     Table(
         "feedback.transition_scores",
-        "(S, C_n, L) as of a day over the window: filtered, shrunk, normalised and rounded.",
+        "(S, C_n, L) by signal, as of a day over the window: filtered, shrunk, normalised and rounded.",
         (
             DAY,
             TAXONOMY,
             HISTORY,
             CLUSTER,
+            Column("signal", "VARCHAR", "what is scored: positive, liked, shared, completed, not_skipped"),
             IMPRESSIONS,
             USERS,
-            Column("positives", "BIGINT", "impressions with the signal that is scored"),
+            Column("positives", "BIGINT", "impressions with the signal"),
             Column("raw_rate", "DOUBLE", "positives over impressions"),
             Column("prior_rate", "DOUBLE", "mean of the beta prior of the cluster"),
             Column("shrunk_rate", "DOUBLE", "posterior mean of the rate"),

@@ -116,7 +116,7 @@ def pointwise_examples(context: dg.AssetExecutionContext, home: HomeResource) ->
 
     def build() -> tuple[pl.DataFrame, Facts]:
         with warehouse.reading() as connection:
-            parameters = {"as_of": as_of, "taxonomy_version": taxonomy}
+            parameters = {"as_of": as_of, "taxonomy_version": taxonomy, "signal": settings.feedback.signal}
             scored = read_frame(connection, query("training.pointwise_examples"), parameters)
         rows = _pointwise_rows(scored, settings)
         counted = dict(rows.group_by("split").agg(pl.col("history").n_unique()).iter_rows())

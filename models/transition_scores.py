@@ -17,15 +17,18 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import betaln, expit, logit
 from scipy.stats import beta as beta_distribution
+from scipy.stats import norm as normal_distribution
 
 Array = NDArray[np.float64]
-Method = Literal["quantile", "rate"]
+Method = Literal["quantile", "rate", "z_score", "lift"]
 
 # The strength of a prior, in impressions. Below the least a prior says nothing; above the most it overrules any cell.
 LEAST_CONCENTRATION, MOST_CONCENTRATION = 0.5, 1e5
 # The strength assumed where the data cannot show one: a single cell, or no positive (or no negative) at all.
 ASSUMED_CONCENTRATION = 10.0
 CREDIBLE_MASS = 0.90
+LIFT_LIMIT = 4.0  # a soft label cannot exceed 1: a rate of four times the cluster's prior, or more, is 1
+INTERVALS = (0.01, 0.02, 0.05, 0.1, 0.2)  # to choose among where the rounding follows from the posteriors
 
 
 @dataclass(frozen=True)
@@ -37,15 +40,15 @@ class ScoreOptions:
         minimum_share_of_mean: a cell with fewer impressions than this share of the mean cell is dropped too: the bar
             rises with the log, so that twice the traffic keeps the same cells.
         minimum_users: a cell with fewer distinct users is dropped.
-        method: normalisation, see ``normalise``.
-        interval: scores are rounded to multiples of this.
+        method: see :class:`Normalisation`.
+        interval: scores are rounded to multiples of this; None: of :func:`posterior_interval`.
     """
 
     minimum_impressions: int = 5
     minimum_share_of_mean: float = 0.2
     minimum_users: int = 3
     method: Method = "quantile"
-    interval: float = 0.05
+    interval: float | None = 0.05
 
 
 @dataclass(frozen=True)
@@ -218,28 +221,79 @@ def shrink(cells: pl.DataFrame, priors: ClusterPriors) -> pl.DataFrame:
     )
 
 
-def normalise(values: Array, reference: Array, weights: Array, method: Method = "quantile") -> Array:
-    """Bring rates to one scale in [0, 1] by one monotone map.
+@dataclass(frozen=True)
+class Normalisation:
+    """One monotone map from rates to soft labels in [0, 1], fitted on the signal's global distribution.
 
-    ``quantile``: the weighted mid-rank distribution function of the reference, F(x) = (W(< x) + W(= x) / 2) / W, with
-    the reference cells' impressions as weights: the score of a cell is the share of impressions in worse cells, with
-    its equals counted by half. Between two reference rates F is interpolated linearly; outside it stays at its ends.
-    ``rate``: the rate itself.
+    Attributes:
+        method: ``quantile``, ``rate``, ``z_score`` or ``lift``, each a function below.
+        reference: [cells] the rates that it is fitted on.
+        weights: [cells] their impressions.
 
     Raises:
-        ValueError: for another method, or a quantile map without reference cells to fit on.
+        ValueError: for another method, or no reference cells where the map needs some.
     """
-    if method == "rate":
-        return values
-    if method != "quantile":
-        raise ValueError(f"unknown normalisation {method!r}: use 'quantile' or 'rate'")
-    if len(reference) == 0:
-        raise ValueError("the quantile map has no reference cells to fit on")
+
+    method: Method
+    reference: Array
+    weights: Array
+
+    def __post_init__(self) -> None:
+        if self.method not in ("quantile", "rate", "z_score", "lift"):
+            raise ValueError(f"unknown normalisation {self.method!r}: use 'quantile', 'rate', 'z_score' or 'lift'")
+        if len(self.reference) == 0 and self.method in ("quantile", "z_score"):
+            raise ValueError(f"the {self.method} map has no reference cells to fit on")
+
+    def scores(self, rates: Array, prior_rates: Array) -> Array:
+        """Scores of rates, whose clusters have the prior rates."""
+        if self.method == "quantile":
+            return quantile_scores(rates, self.reference, self.weights)
+        if self.method == "z_score":
+            return z_scores(rates, self.reference, self.weights)
+        return lift_scores(rates, prior_rates) if self.method == "lift" else rates
+
+
+def quantile_scores(rates: Array, reference: Array, weights: Array) -> Array:
+    """The weighted mid-rank distribution function of the reference, F(x) = (W(< x) + W(= x) / 2) / W.
+
+    With the reference cells' impressions as weights, the score of a cell is the share of impressions in worse cells,
+    with its equals counted by half. Between two reference rates F is linear; outside it stays at its ends.
+    """
     knots, inverse = np.unique(reference, return_inverse=True)
     mass = np.bincount(inverse, weights=weights, minlength=len(knots))
     mid_ranks = (np.cumsum(mass) - mass / 2.0) / mass.sum()
-    scores: Array = np.interp(values, knots, mid_ranks)
+    scores: Array = np.interp(rates, knots, mid_ranks)
     return scores
+
+
+def z_scores(rates: Array, reference: Array, weights: Array) -> Array:
+    """Phi((x - m) / s): the standard score of a rate in the weighted reference, as a normal probability.
+
+    m and s are the weighted mean and standard deviation of the reference; where it does not vary every score is 1/2.
+    """
+    mean = float(np.average(reference, weights=weights))
+    spread = math.sqrt(float(np.average((reference - mean) ** 2, weights=weights)))
+    if spread == 0.0:
+        return np.full(len(rates), 0.5)
+    return np.asarray(normal_distribution.cdf((rates - mean) / spread))
+
+
+def lift_scores(rates: Array, prior_rates: Array) -> Array:
+    """min(x / prior, 4) / 4: how many times the cluster's prior rate a rate is; the prior itself is 1/4."""
+    return np.minimum(rates / np.maximum(prior_rates, 1e-12), LIFT_LIMIT) / LIFT_LIMIT
+
+
+def posterior_interval(lower: Array, upper: Array) -> float:
+    """The largest of ``INTERVALS`` that is at most half the median width of the scores' credible intervals.
+
+    Rounding then stays well inside what the feedback leaves open.
+
+    Args:
+        lower: [cells] normalised lower ends of the posteriors.
+        upper: [cells] normalised upper ends.
+    """
+    width = float(np.median(upper - lower)) if len(lower) else 0.0
+    return max((interval for interval in INTERVALS if interval <= width / 2), default=INTERVALS[0])
 
 
 def round_to_interval(scores: Array, interval: float) -> Array:
@@ -260,13 +314,14 @@ class TransitionScores:
     """The scored cells, and what a reader must know to judge them.
 
     ``scores`` has the columns history, cluster_id, impressions, users, positives, raw_rate, prior_rate, shrunk_rate,
-    lower, upper, score (and ``split`` where the cells had it), in the order of the cells. ``notes`` names every
-    degenerate case that was met.
+    lower, upper, score (and ``split`` where the cells had it), in the order of the cells. ``interval`` is what scores
+    were rounded to. ``notes`` names every degenerate case that was met.
     """
 
     scores: pl.DataFrame
     filtered: FilteredCells
     priors: ClusterPriors
+    interval: float
     notes: list[str]
 
 
@@ -297,11 +352,16 @@ def transition_scores(cells: pl.DataFrame, options: ScoreOptions) -> TransitionS
         notes.append("no cells: nothing was counted yet")
     elif not kept.height:
         notes.append(f"none of {cells.height} cells has {filtered.minimum_impressions} impressions and enough users")
-    rates = shrunk["shrunk_rate"].to_numpy()
-    method: Method = options.method if reference.height else "rate"
     weights = reference["impressions"].to_numpy().astype(np.float64)
-    scores = round_to_interval(normalise(rates, reference["shrunk_rate"].to_numpy(), weights, method), options.interval)
-    return TransitionScores(shrunk.with_columns(pl.Series("score", scores, dtype=pl.Float64)), filtered, priors, notes)
+    method: Method = options.method if reference.height else "rate"
+    normalisation = Normalisation(method, reference["shrunk_rate"].to_numpy(), weights)
+    rates, lower, upper = (
+        normalisation.scores(shrunk[name].to_numpy(), shrunk["prior_rate"].to_numpy())
+        for name in ("shrunk_rate", "lower", "upper")
+    )
+    interval = posterior_interval(lower, upper) if options.interval is None else options.interval
+    scored = shrunk.with_columns(pl.Series("score", round_to_interval(rates, interval), dtype=pl.Float64))
+    return TransitionScores(scored, filtered, priors, interval, notes)
 
 
 def split_histories(

@@ -1,18 +1,16 @@
 -- feedback.transition_scores, before the statistics: the cells (S, C_n) of the window that ends on $as_of.
--- Distinct users are counted over the window, never summed over its days.
+-- Distinct users are counted over the window, never summed over its days. One column of counts per signal; what was not
+-- skipped counts, so that more is better for every signal.
 SELECT
     history,
     cluster_id,
     sum(impressions) AS impressions,
     count(DISTINCT user_id) AS users,
-    sum(
-        CASE $signal
-            WHEN 'positive' THEN positives
-            WHEN 'like' THEN likes
-            WHEN 'share' THEN shares
-            WHEN 'completion' THEN completions
-        END
-    ) AS positives
+    sum(positives) AS positive,
+    sum(likes) AS liked,
+    sum(shares) AS shared,
+    sum(completions) AS completed,
+    sum(impressions) - sum(skips) AS not_skipped
 FROM feedback.transition_users
 WHERE day > $as_of - CAST($window_days AS INTEGER)
     AND day <= $as_of
