@@ -10,10 +10,9 @@ import polars as pl
 from alignrec_assets.home import Home
 from alignrec_assets.refresh import current_checkpoint, required_checkpoint
 from alignrec_assets.settings import load_settings
-from alignrec_assets.simulation import peak_gigabytes
 from alignrec_assets.warehouse import Warehouse, count_rows, read_records, table_frame
 from models.files import write_json
-from models.progress import Log
+from models.progress import Log, peak_gigabytes
 from models.transition_table import TransitionTable
 
 Facts = dict[str, Any]

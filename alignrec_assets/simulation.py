@@ -5,7 +5,6 @@ again in memory, which takes seconds, and writing the same files.
 """
 
 import json
-import resource
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -22,7 +21,7 @@ from alignrec_assets.settings import load_settings, update_settings_file
 from alignrec_assets.warehouse import Warehouse, read_records
 from models.exploration_policy import TablePolicy
 from models.files import replacing, write_json
-from models.progress import Log, Progress
+from models.progress import Log, Progress, peak_gigabytes
 from models.transition_table import TransitionTable
 
 if TYPE_CHECKING:
@@ -243,11 +242,6 @@ def _summary_lines(home: Home, figures: dict[str, float]) -> list[str]:
         f"{home.reports / 'world.png'} the picture.",
         f"Next: .venv/bin/alignrec run --home {home.path}",
     ]
-
-
-def peak_gigabytes() -> float:
-    """Largest resident memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def _write(frame: pl.DataFrame, path: Path) -> None:

@@ -4,6 +4,7 @@ Lines, not bars: a bar writes thousands of updates into a step's log, and in a l
 on one.
 """
 
+import resource
 import time
 from collections.abc import Callable
 
@@ -44,3 +45,8 @@ class Progress:
         left = (self.total - self.done) / max(rate, 1e-9)
         line = f"{self.done:,}/{self.total:,} {self.unit}, {rate:,.1f}/s, {left:,.0f} s left"
         self.log(f"{line}, {note}" if note else line)
+
+
+def peak_gigabytes() -> float:
+    """Largest resident memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
