@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
@@ -22,23 +22,35 @@ from alignrec_assets.refresh import (
 )
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import Settings
-from alignrec_assets.training import novelty_examples, pointwise_examples
+from alignrec_assets.training import novelty_examples, pairwise_examples, pointwise_examples
 from alignrec_assets.warehouse import Record, Warehouse, read_records, replace_table, table_frame, write_records
 from models.files import fingerprint, write_json
 from models.progress import Log
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 LANGUAGE_MODEL = ("models/prompts.py", "models/label_trie.py", "models/packed_pass.py", "models/language_model.py")
 TRAINING = (*LANGUAGE_MODEL, "models/fine_tuning.py")
 BASE_CODE = code_version("models/base_model.py", "models/language_model.py")
 NOVELTY_CODE = code_version(*TRAINING, "models/label_distribution.py", "models/novelty.py")
 SCORING = ("models/candidate_reader.py", "models/alignment.py")
+JUDGING = (
+    "models/alignment_report.py",
+    "models/ranking_contest.py",
+    "models/calibration.py",
+    "models/affinity.py",
+    "models/label_regression.py",
+    "models/metrics.py",
+    "models/yardsticks.py",
+)
 ALIGNMENT_CODE = code_version(
     *TRAINING,
     *SCORING,
+    *JUDGING,
     "models/alignment_examples.py",
     "models/linear_head.py",
-    "models/metrics.py",
-    "models/yardsticks.py",
 )
 REGISTRY_CODE = code_version("alignrec_assets/checkpoints.py")
 MODEL_FOLDER = "model"
@@ -146,7 +158,7 @@ def novelty_model(context: dg.AssetExecutionContext, home: HomeResource) -> dg.M
         "alignment_model",
         "Predicts how much users of a history will like a cluster: a linear head on the base model.",
         ALIGNMENT_CODE,
-        [base_model, pointwise_examples, clusters],
+        [base_model, pointwise_examples, pairwise_examples, clusters],
         {"huggingface", "pytorch"},
     )
 )
@@ -155,8 +167,14 @@ def alignment_model(context: dg.AssetExecutionContext, home: HomeResource) -> dg
     settings = home.settings
     options = settings.alignment
     warehouse = home.warehouse(context.log.info)
-    made_by = {"code": ALIGNMENT_CODE, "settings": options.model_dump(), "k": settings.candidates.k}
-    version = _version(warehouse, ["base_model", "training.pointwise_examples", "interests.clusters"], made_by)
+    made_by = {
+        "code": ALIGNMENT_CODE,
+        "settings": options.model_dump(),
+        "k": settings.candidates.k,
+        "lift": settings.feedback.normalisation == "lift",
+    }
+    inputs = ["base_model", "training.pointwise_examples", "training.pairwise_examples", "interests.clusters"]
+    version = _version(warehouse, inputs, made_by)
     with warehouse.reading() as connection:
         examples = table_frame(connection, "training.pointwise_examples")
     histories = examples.filter(pl.col("split") == "train")["history"].n_unique()
@@ -170,8 +188,10 @@ def alignment_model(context: dg.AssetExecutionContext, home: HomeResource) -> dg
             write_records(connection, "alignment_model", {"": Record(version)})
         return dg.MaterializeResult(metadata={"status": reason}, data_version=dg.DataVersion(version))
 
+    resume = home.home.checkpoints / "alignment_model" / f".{version}.unfinished"
+
     def build(folder: Path) -> Facts:
-        return _train_alignment_model(folder, warehouse, settings, examples, context.log.info)
+        return _train_alignment_model(folder, resume, warehouse, settings, examples, context.log.info)
 
     checkpoint = refresh_checkpoint(context, home.home, "alignment_model", version, build)
     record_checkpoint(warehouse, "alignment_model", checkpoint)
@@ -182,7 +202,8 @@ def alignment_model(context: dg.AssetExecutionContext, home: HomeResource) -> dg
             "none" if figures[name] is None else f"{figures[name]:.3f}" for name in ("f1_at_k", "ndcg_at_k")
         )
     )
-    return checkpoint_result(checkpoint, curves=publish_report(home, checkpoint, "alignment"))
+    contest = publish_picture(home, checkpoint, "alignment_contest")
+    return checkpoint_result(checkpoint, curves=publish_report(home, checkpoint, "alignment"), contest=contest)
 
 
 @dg.asset(
@@ -225,31 +246,53 @@ def checkpoints(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Mat
 
 
 def _train_alignment_model(
-    folder: Path, warehouse: Warehouse, settings: Settings, examples: pl.DataFrame, log: Log
+    folder: Path, resume: Path, warehouse: Warehouse, settings: Settings, examples: pl.DataFrame, log: Log
 ) -> Facts:
-    """Write model and picture to the folder; returns what the manifest says of them."""
+    """Write model and pictures to the folder; returns what the manifest says of them."""
     from models.alignment import AlignmentOptions, train_alignment_model
-    from models.pictures import draw_alignment_curves
+    from models.item_embeddings import text_vectors
+    from models.pictures import draw_alignment_contest, draw_alignment_curves
 
     base, options, k = required_checkpoint(warehouse, "base_model"), settings.alignment, settings.candidates.k
+    labels = cluster_labels(warehouse)
+    with warehouse.reading() as connection:
+        pairs = table_frame(connection, "training.pairwise_examples")
     chosen = AlignmentOptions(
+        loss=options.loss,
         tune=options.tune,
         learning_rate=options.learning_rate,
         steps=options.steps,
         histories_per_batch=options.histories_per_batch,
+        histories_per_pass=options.histories_per_pass,
         evaluate_every=options.evaluate_every,
         seed=options.seed,
     )
-    source, target = base.folder / MODEL_FOLDER, folder / MODEL_FOLDER
-    report = train_alignment_model(source, target, cluster_labels(warehouse), examples, chosen, k, log)
+    resume.parent.mkdir(parents=True, exist_ok=True)
+    report = train_alignment_model(
+        base.folder / MODEL_FOLDER,
+        folder / MODEL_FOLDER,
+        labels,
+        examples,
+        chosen,
+        k,
+        log,
+        pairs=pairs,
+        multipliers=_prior_rates(examples, len(labels)) if settings.feedback.normalisation == "lift" else None,
+        label_embeddings=text_vectors(labels),
+        resume=resume,
+    )
+    judgement = report.judgement
     draw_alignment_curves(report, k, folder / "alignment.png")
+    draw_alignment_contest(judgement, k, folder / "alignment_contest.png")
     return {
         "figures": {
-            **report.figures,
-            "held_out_histories": report.held_out_histories,
+            **judgement.figures,
+            "held_out_histories": judgement.held_out_histories,
             "selected_step": report.selected_step,
             "seconds": report.seconds,
         },
+        "leads": judgement.leads,
+        "by_cut": judgement.by_cut,
         "selected_by": report.selected_by,
         "notes": list(report.notes),
         "curve": [vars(point) for point in report.curve],
@@ -260,6 +303,16 @@ def _train_alignment_model(
         "taxonomy": examples["taxonomy_version"][0],
         "as_of": str(examples["as_of"][0]),
     }
+
+
+def _prior_rates(examples: pl.DataFrame, clusters: int) -> "NDArray[np.float64]":
+    """[clusters] prior rate of each cluster; the mean of all where it was never served."""
+    import numpy as np
+
+    served = examples.filter(~pl.col("unseen")).group_by("cluster_id").agg(pl.col("prior_rate").first())
+    rates = np.full(clusters, served["prior_rate"].mean())
+    rates[served["cluster_id"].to_numpy()] = served["prior_rate"].to_numpy()
+    return rates
 
 
 def cluster_labels(warehouse: Warehouse) -> list[str]:
@@ -294,6 +347,11 @@ def publish_report(home: HomeResource, checkpoint: Checkpoint, name: str) -> dg.
         **{key: value for key, value in manifest.items() if key not in ("figures", "format_version")},
     }
     write_json(home.home.reports / f"{name}.json", report)
+    return publish_picture(home, checkpoint, name)
+
+
+def publish_picture(home: HomeResource, checkpoint: Checkpoint, name: str) -> dg.MarkdownMetadataValue:
+    """Copy a checkpoint's picture to the folder ``reports``; returns it for the UI."""
     image = home.home.reports / f"{name}.png"
     image.write_bytes((checkpoint.folder / f"{name}.png").read_bytes())
     return picture(image)

@@ -132,9 +132,16 @@ class AlignmentSettings(Section):
     """Share of histories held out, half to select the checkpoint and half to report it."""
     minimum_histories: Annotated[int, Field(ge=2)] = 30
     """With fewer scored histories no model is trained, and the table is planned by novelty alone."""
+    loss: Literal["pointwise", "pairwise"] = "pointwise"
+    """Soft labels, or pairs of clusters of one history."""
+    pairs_per_history: Annotated[int, Field(ge=1)] = 64
+    unseen_cluster_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of clusters kept from training, to measure what words tell of a cluster that was never served."""
     tune: Tune = "top:10"
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-4
     histories_per_batch: Annotated[int, Field(ge=1)] = 8
+    histories_per_pass: Annotated[int, Field(ge=1)] = 8
+    """Gradients of the passes of a batch add up: fewer take less memory."""
     steps: Annotated[int, Field(ge=1)] = 32
     evaluate_every: Annotated[int, Field(ge=1)] = 8
     seed: int = 1

@@ -13,12 +13,13 @@ from alignrec_assets.queries import query
 from alignrec_assets.refresh import Facts, daily_asset, refresh_query_days, refresh_table, table_asset
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import Settings
-from alignrec_assets.warehouse import Warehouse, read_frame, read_records
+from alignrec_assets.warehouse import Warehouse, read_frame, read_records, table_frame
 
 TRANSITIONS_CODE = code_version(queries=["training.novel_transitions"])
 NOVELTY_CODE = code_version("models/examples.py", queries=["training.novelty_examples"])
 FIRST_REFRESH_DAYS = 7
 POINTWISE_CODE = code_version("models/transition_scores.py", queries=["training.pointwise_examples"])
+PAIRWISE_CODE = code_version("models/pairs.py")
 
 
 @dg.asset(
@@ -111,7 +112,7 @@ def pointwise_examples(context: dg.AssetExecutionContext, home: HomeResource) ->
     made_by = {
         "code": POINTWISE_CODE,
         "feedback": settings.feedback.model_dump(),
-        "split": [settings.alignment.holdout_share, settings.alignment.seed],
+        "split": [settings.alignment.holdout_share, settings.alignment.unseen_cluster_share, settings.alignment.seed],
     }
 
     def build() -> tuple[pl.DataFrame, Facts]:
@@ -130,6 +131,45 @@ def pointwise_examples(context: dg.AssetExecutionContext, home: HomeResource) ->
         [Input("feedback.transition_scores", "day"), Input("interests.clusters")],
         as_of,
         made_by,
+        build,
+    )
+
+
+@dg.asset(
+    **table_asset(
+        "training.pairwise_examples",
+        code=PAIRWISE_CODE,
+        kinds={"polars"},
+        deps=[pointwise_examples],
+        selection="learning",
+    )
+)
+def pairwise_examples(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
+    """Pairs of the pointwise examples of a history, ties dropped; empty while the loss is pointwise."""
+    settings = home.settings
+    warehouse = home.warehouse(context.log.info)
+    as_of = latest_day(warehouse, "feedback.transition_scores")
+    chosen = [settings.alignment.loss, settings.alignment.pairs_per_history, settings.alignment.seed]
+
+    def build() -> tuple[pl.DataFrame, Facts]:
+        from models.pairs import sample_pairs
+
+        with warehouse.reading() as connection:
+            rows = table_frame(connection, "training.pointwise_examples")
+        wanted = rows.filter(~pl.col("unseen")) if settings.alignment.loss == "pairwise" else rows.clear()
+        pairs = sample_pairs(wanted, settings.alignment.pairs_per_history, settings.alignment.seed)
+        stamped = pairs.with_columns(
+            pl.lit(as_of).alias("as_of"), pl.lit(required_taxonomy(home.home)).alias("taxonomy_version")
+        )
+        return stamped, {"as_of": as_of.isoformat()}
+
+    return refresh_table(
+        context,
+        warehouse,
+        "training.pairwise_examples",
+        [Input("training.pointwise_examples")],
+        as_of,
+        {"code": PAIRWISE_CODE, "settings": chosen},
         build,
     )
 
@@ -159,12 +199,17 @@ def latest_day(warehouse: Warehouse, table: str) -> date:
 
 
 def _pointwise_rows(scored: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    from models.transition_scores import ScoreOptions, split_histories
+    from models.transition_scores import ScoreOptions, split_histories, unseen_clusters
     from models.transition_scores import transition_scores as score
 
     share = settings.alignment.holdout_share / 2
     splits = split_histories(scored["history"].to_list(), share, share, settings.alignment.seed)
-    cells = scored.with_columns(pl.Series("split", splits, dtype=pl.String))
+    unseen = unseen_clusters(
+        scored["cluster_id"].unique().to_list(), settings.alignment.unseen_cluster_share, settings.alignment.seed
+    )
+    cells = scored.with_columns(
+        pl.Series("split", splits, dtype=pl.String), pl.col("cluster_id").is_in(unseen).alias("unseen")
+    )
     # The cells passed the filter when they were scored; what changes here is what priors and quantiles are fitted on.
     options = ScoreOptions(
         **score_options(settings.feedback)
@@ -173,4 +218,5 @@ def _pointwise_rows(scored: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     rows = score(cells, options).scores
     # A rate's standard error falls with the root of the impressions: between one vote a cell and one an impression.
     weight = pl.col("impressions").cast(pl.Float64).sqrt().alias("weight")
-    return rows.select("history", "cluster_id", "score", weight, "raw_rate", "impressions", "split")
+    evidence = ["raw_rate", "impressions", "prior_rate", "shrunk_rate", "lower", "upper", "unseen", "split"]
+    return rows.select("history", "cluster_id", "score", weight, *evidence)

@@ -1,16 +1,17 @@
 """The alignment model: a language model with one linear projection, trained to predict how much users like a cluster.
 
 All candidates of one history are separate branches under its prompt in one packed sequence, so a history with m served
-clusters costs one prompt and m labels. The target is the score L, a soft label, with binary cross-entropy (pointwise).
-The checkpoint that ranks the validation histories best is the one that is saved. What it ranks against stands in
-``yardsticks``, how rankings are judged in ``metrics``.
+clusters costs one prompt and m labels. Two losses: binary cross-entropy on the score L as a soft label (pointwise), or
+a logistic loss on pairs of clusters of one history (pairwise). The checkpoint that ranks the validation histories best
+is the one that is saved; ``alignment_report`` judges it on the test histories.
 """
 
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -18,20 +19,23 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from models.alignment_examples import ServedHistory, group_by_history
+from models.alignment_report import Judgement, judge
 from models.candidate_reader import CandidateReader, Clusters
-from models.files import new_folder
+from models.files import new_folder, replacing, write_json
 from models.fine_tuning import Optimiser, Schedule
 from models.language_model import load_scoring_model, load_tokenizer, save_checkpoint, select_trainable
 from models.linear_head import fit_head
 from models.metrics import evaluate_ranking
 from models.progress import Log, Progress, silent
 from models.prompts import History, check_histories
-from models.yardsticks import TrainingMeans, random_scores
 
 Array = NDArray[np.float64]
+
+MULTIPLIERS_FILE = "rank_multipliers.json"
+SAVE_EVERY_SECONDS = 120.0  # of an unfinished training: half a gigabyte each time with the embedded model
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,12 @@ class AlignmentOptions:
     to the body as it is: the first steps cost NDCG that the later ones have to win back.
 
     Attributes:
+        loss: ``pointwise`` or ``pairwise``.
         tune: which weights change: ``full``, ``top:<layers>`` or ``lora``; the head always does.
         learning_rate: the highest rate of the schedule.
         steps: optimiser steps.
         histories_per_batch: histories in one step, each with all its served clusters.
+        histories_per_pass: histories in one pass; the gradients of the passes of a step add up.
         evaluate_every: steps between two looks at the validation histories.
         warmup_share: share of the steps in which the learning rate rises.
         weight_decay: as in AdamW.
@@ -53,10 +59,12 @@ class AlignmentOptions:
         seed: of the order of histories, the sample for the head, and adapters.
     """
 
+    loss: Literal["pointwise", "pairwise"] = "pointwise"
     tune: str = "top:10"
     learning_rate: float = 1e-4
     steps: int = 32
     histories_per_batch: int = 8
+    histories_per_pass: int = 8
     evaluate_every: int = 8
     warmup_share: float = 0.3
     weight_decay: float = 0.01
@@ -84,18 +92,15 @@ class AlignmentReport:
 
     Attributes:
         curve: the looks at the validation histories; step 0 is the pretrained body under the fitted head.
-        figures: ``f1_at_k``, ``f1_at_k_random``, ``f1_at_k_prior``, ``f1_at_k_training_means`` and the same four for
-            ``ndcg_at_k``, on the test histories; None where no history qualifies.
-        held_out_histories: test histories that qualify (at least 2k supported clusters).
+        judgement: of the test histories.
         selected_step: the step whose weights were saved.
         selected_by: ``f1_at_k``, ``validation_loss``, or ``last_step`` where there was nothing to validate on.
         notes: every reason why a figure is missing or another rule was used.
-        seconds: the whole call.
+        seconds: the whole call, without what a killed run had done before.
     """
 
     curve: tuple[CurvePoint, ...]
-    figures: dict[str, float | None]
-    held_out_histories: int
+    judgement: Judgement
     selected_step: int
     selected_by: str
     notes: tuple[str, ...]
@@ -106,6 +111,11 @@ def soft_label_loss(logits: Tensor, scores: Tensor, weights: Tensor) -> Tensor:
     """Weighted mean of the binary cross-entropy -(L log p + (1 - L) log(1 - p)) with p = sigmoid(logit)."""
     losses = binary_cross_entropy_with_logits(logits, scores, reduction="none")
     return (losses * weights).sum() / weights.sum()
+
+
+def pairwise_loss(better: Tensor, worse: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean of -log sigmoid(better - worse), the logistic loss of pairs (Bradley and Terry 1952)."""
+    return (softplus(worse - better) * weights).sum() / weights.sum()
 
 
 def training_batches(histories: int, options: AlignmentOptions) -> Iterator[list[int]]:
@@ -120,58 +130,102 @@ def training_batches(histories: int, options: AlignmentOptions) -> Iterator[list
 
 
 class AlignmentTraining:
-    """The model under training, what it reads, and the best weights so far."""
+    """The model under training, what it reads, and the best weights so far.
 
-    def __init__(self, base: Path, labels: Sequence[str], options: AlignmentOptions, k: int) -> None:
+    Args:
+        base: folder or hub id of the pretrained model.
+        labels: the label of cluster i at index i.
+        options: how to train.
+        k: the cut of the metrics.
+        multipliers: [N] by which predicted scores are multiplied before they rank; None: not at all.
+    """
+
+    def __init__(
+        self, base: Path, labels: Sequence[str], options: AlignmentOptions, k: int, multipliers: Array | None = None
+    ) -> None:
         self.tokenizer = load_tokenizer(base)
         self.model = load_scoring_model(base, options.seed)
         self.options = options
         self.k = k
+        self.multipliers = multipliers
         select_trainable(self.model, options.tune, options.seed)
         self.reader = CandidateReader(self.model, self.tokenizer, labels)
         self.curve: list[CurvePoint] = []
         self.selected: CurvePoint | None = None
         self.best_weights: dict[str, Tensor] = {}
+        self.recent: list[float] = []
 
-    def fit(self, training: Sequence[ServedHistory], validation: Sequence[ServedHistory], log: Log) -> None:
-        """Fit the head, take the steps, and end with the weights of the best look at the validation histories."""
+    def fit(
+        self,
+        training: Sequence[ServedHistory],
+        validation: Sequence[ServedHistory],
+        log: Log,
+        resume: Path | None = None,
+        save_every_seconds: float = SAVE_EVERY_SECONDS,
+    ) -> None:
+        """Fit the head, take the steps, and end with the weights of the best look at the validation histories.
+
+        Args:
+            training: what to learn from.
+            validation: what to select by.
+            log: receives progress lines.
+            resume: file of an unfinished training of the same data and options: taken up if it exists, written now and
+                then, and removed at the end. The result is the same with and without an interruption.
+            save_every_seconds: least time between two writes of it.
+        """
         options = self.options
-        order = np.random.default_rng((options.seed, 1)).permutation(len(training))[: options.head_histories]
-        penalty = fit_head(self.reader, [training[index] for index in sorted(order)], log)
-        log(f"the head starts from a ridge regression on {len(order)} histories, penalty {penalty:g}")
-        self.look(validation, 0, None, log)
         schedule = Schedule(options.learning_rate, options.steps, options.warmup_share, options.weight_decay)
-        optimiser = Optimiser(self.model.parameters(), schedule)
-        progress = Progress(options.steps, "steps", log)
-        recent: list[float] = []
         with torch.random.fork_rng():
             torch.manual_seed(options.seed)  # of dropout, where the model has any
-            for step, batch in enumerate(training_batches(len(training), options), start=1):
-                self.model.train()
-                loss = self.loss([training[index] for index in batch])
-                optimiser.step(loss)
-                self.model.eval()
-                recent.append(loss.item())
-                progress.advance(note=f"loss {recent[-1]:.3f}")
-                if step % options.evaluate_every == 0 or step == options.steps:
-                    self.look(validation, step, float(np.mean(recent)), log)
-                    recent.clear()
+            if resume is not None and resume.exists():
+                optimiser = Optimiser(self.model.parameters(), schedule)
+                self._load_state(resume, optimiser)
+                log(f"the training that was interrupted after step {optimiser.step_count} goes on")
+            else:
+                self._fit_head(training, log)
+                self.look(validation, 0, None, log)
+                optimiser = Optimiser(self.model.parameters(), schedule)
+            self._take_steps(optimiser, training, validation, log, resume, save_every_seconds)
         self.model.load_state_dict(self.best_weights, strict=False)
+        if resume is not None:
+            resume.unlink(missing_ok=True)
+
+    def accumulate_gradient(self, optimiser: Optimiser, served: Sequence[ServedHistory]) -> float:
+        """Backpropagate the loss over some histories, a few in each pass; returns its value.
+
+        The passes add up to the gradient of one pass over all of them: each part's loss is weighted by its share of the
+        evidence.
+        """
+        totals = [float(self._evidence([row]).sum()) for row in served]
+        value = 0.0
+        for start in range(0, len(served), self.options.histories_per_pass):
+            part = served[start : start + self.options.histories_per_pass]
+            share = sum(totals[start : start + len(part)]) / sum(totals)
+            if share == 0.0:
+                continue  # pairwise: every served cluster of these histories ties
+            loss = self.loss(part) * share
+            optimiser.accumulate(loss)
+            value += loss.item()
+        return value
 
     def loss(self, served: Sequence[ServedHistory]) -> Tensor:
-        """Loss over all served clusters of some histories.
+        """Loss over all served clusters, or all pairs, of some histories.
 
         Histories are shown sorted, as they are scored and as the head was fitted: a short training ranked no better
         with shuffled ones (NDCG@3 0.885 against 0.899 on 87 held-out histories of a simulated log).
         """
         logits = self.reader.logits([row.history for row in served], [row.clusters for row in served])
+        weights = torch.from_numpy(self._evidence(served)).to(logits)
+        if self.options.loss == "pairwise":
+            first = np.cumsum([0, *(len(row.clusters) for row in served[:-1])])
+            places = np.concatenate([row.pairs + offset for row, offset in zip(served, first, strict=True)])
+            return pairwise_loss(logits[places[:, 0]], logits[places[:, 1]], weights)
         scores = torch.from_numpy(np.concatenate([row.scores for row in served])).to(logits)
-        weights = torch.from_numpy(np.concatenate([row.weights for row in served])).to(logits)
         return soft_label_loss(logits, scores, weights)
 
     def look(self, validation: Sequence[ServedHistory], step: int, training_loss: float | None, log: Log) -> None:
         """Add a point to the curve, and keep the weights if it is the best so far."""
-        point = validation_point(self.reader, validation, self.k, step, training_loss)
+        point = validation_point(self.reader, validation, self.k, step, training_loss, self.multipliers)
         self.curve.append(point)
         log(f"step {step}: {describe(point)}")
         if self.selected is None or merit(point) > merit(self.selected):
@@ -179,6 +233,65 @@ class AlignmentTraining:
             self.best_weights = {
                 name: weight.detach().clone() for name, weight in self.model.named_parameters() if weight.requires_grad
             }
+
+    def _fit_head(self, training: Sequence[ServedHistory], log: Log) -> None:
+        options = self.options
+        order = np.random.default_rng((options.seed, 1)).permutation(len(training))[: options.head_histories]
+        penalty = fit_head(self.reader, [training[index] for index in sorted(order)], log)
+        log(f"the head starts from a ridge regression on {len(order)} histories, penalty {penalty:g}")
+
+    def _take_steps(
+        self,
+        optimiser: Optimiser,
+        training: Sequence[ServedHistory],
+        validation: Sequence[ServedHistory],
+        log: Log,
+        resume: Path | None,
+        save_every_seconds: float,
+    ) -> None:
+        options = self.options
+        progress = Progress(options.steps - optimiser.step_count, "steps", log)
+        saved = time.monotonic()
+        for step, batch in enumerate(training_batches(len(training), options), start=1):
+            if step <= optimiser.step_count:
+                continue  # taken before the interruption
+            self.model.train()
+            self.recent.append(self.accumulate_gradient(optimiser, [training[index] for index in batch]))
+            optimiser.step()
+            self.model.eval()
+            progress.advance(note=f"loss {self.recent[-1]:.3f}")
+            if step % options.evaluate_every == 0 or step == options.steps:
+                self.look(validation, step, float(np.mean(self.recent)), log)
+                self.recent.clear()
+            if resume is not None and time.monotonic() - saved >= save_every_seconds:
+                self._save_state(resume, optimiser)
+                saved = time.monotonic()
+
+    def _evidence(self, served: Sequence[ServedHistory]) -> Array:
+        """[clusters or pairs in all] the weights of the loss."""
+        pairwise = self.options.loss == "pairwise"
+        return np.concatenate([row.pair_weights if pairwise else row.weights for row in served])
+
+    def _save_state(self, path: Path, optimiser: Optimiser) -> None:
+        state = {
+            "optimiser": optimiser.state(),
+            "best_weights": self.best_weights,
+            "curve": [asdict(point) for point in self.curve],
+            "selected": None if self.selected is None else asdict(self.selected),
+            "recent": self.recent,
+            "random": torch.get_rng_state(),
+        }
+        with replacing(path) as partial:
+            torch.save(state, partial)
+
+    def _load_state(self, path: Path, optimiser: Optimiser) -> None:
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+        optimiser.load_state(state["optimiser"])
+        self.best_weights = state["best_weights"]
+        self.curve = [CurvePoint(**point) for point in state["curve"]]
+        self.selected = None if state["selected"] is None else CurvePoint(**state["selected"])
+        self.recent = state["recent"]
+        torch.set_rng_state(state["random"])
 
 
 def merit(point: CurvePoint) -> tuple[float, float, float]:
@@ -202,38 +315,32 @@ def describe(point: CurvePoint) -> str:
 
 
 def validation_point(
-    reader: CandidateReader, served: Sequence[ServedHistory], k: int, step: int, training_loss: float | None
+    reader: CandidateReader,
+    served: Sequence[ServedHistory],
+    k: int,
+    step: int,
+    training_loss: float | None,
+    multipliers: Array | None,
 ) -> CurvePoint:
-    """Loss and ranking of the validation histories as they stand."""
+    """Loss (pointwise, whatever is trained) and ranking of the validation histories as they stand."""
     if not served:
         return CurvePoint(step, training_loss, None, None, None)
-    logits = reader.all_logits([row.history for row in served], [row.clusters for row in served])
+    clusters = [row.clusters for row in served]
+    logits = reader.all_logits([row.history for row in served], clusters)
     loss = soft_label_loss(
         torch.from_numpy(np.concatenate(logits)),
         torch.from_numpy(np.concatenate([row.scores for row in served])),
         torch.from_numpy(np.concatenate([row.weights for row in served])),
     )
-    ranking = evaluate_ranking(logits, [row.rates for row in served], k)
+    ranking = evaluate_ranking(rank_scores(logits, clusters, multipliers), [row.rates for row in served], k)
     return CurvePoint(step, training_loss, float(loss), ranking.f1_at_k, ranking.ndcg_at_k)
 
 
-def ranking_figures(
-    reader: CandidateReader, test: Sequence[ServedHistory], means: TrainingMeans, k: int, log: Log
-) -> tuple[dict[str, float | None], int, str | None]:
-    """Rank the test histories by the model and by each yardstick: figures, qualifying histories, reason if none."""
-    histories, candidates = [row.history for row in test], [row.clusters for row in test]
-    predictions = {
-        "": reader.all_logits(histories, candidates, log),
-        "_random": random_scores(candidates),
-        "_prior": means.prior_scores(candidates),
-        "_training_means": means.scores(histories, candidates),
-    }
-    figures: dict[str, float | None] = {}
-    for name, scores in predictions.items():
-        ranking = evaluate_ranking(scores, [row.rates for row in test], k)
-        figures[f"f1_at_k{name}"] = ranking.f1_at_k
-        figures[f"ndcg_at_k{name}"] = ranking.ndcg_at_k
-    return figures, ranking.histories, ranking.reason
+def rank_scores(logits: Sequence[Array], clusters: Sequence[Clusters], multipliers: Array | None) -> list[Array]:
+    """Predicted scores L, times the multiplier of each cluster where there are any: what rankings go by."""
+    if multipliers is None:
+        return [expit(values) for values in logits]
+    return [expit(values) * multipliers[list(chosen)] for values, chosen in zip(logits, clusters, strict=True)]
 
 
 def train_alignment_model(
@@ -244,6 +351,11 @@ def train_alignment_model(
     options: AlignmentOptions,
     k: int,
     log: Log = silent,
+    *,
+    pairs: pl.DataFrame | None = None,
+    multipliers: Array | None = None,
+    label_embeddings: NDArray[np.floating] | None = None,
+    resume: Path | None = None,
 ) -> AlignmentReport:
     """Train the alignment model, and save the checkpoint that ranks the validation histories best.
 
@@ -252,35 +364,46 @@ def train_alignment_model(
         output: folder to be written, whole or not at all: a standard sequence classifier with one label.
         labels: the label of cluster i at index i.
         examples: one row per (history, cluster served) with ``history`` (sorted cluster ids), ``cluster_id``,
-            ``score`` (soft label L in [0, 1]), ``weight`` (evidence, above 0), ``raw_rate``, ``impressions``, and
-            ``split`` (``train``, ``validation`` or ``test``; all rows of a history in one).
+            ``score`` (soft label L in [0, 1]), ``weight`` (evidence, above 0), ``raw_rate``, ``impressions``,
+            ``split`` (``train``, ``validation`` or ``test``; all rows of a history in one), and ``unseen`` (whether
+            the cluster is kept from training and validation, to judge what words tell of it).
         options: how to train.
         k: clusters served per history, the cut of the metrics.
         log: receives progress lines.
+        pairs: what the pairwise loss learns from, see ``pairs.sample_pairs``.
+        multipliers: [N] by which predicted scores are multiplied before they rank.
+        label_embeddings: [N, dimensions] of the labels, rows of length 1, for the yardsticks that compare labels.
+        resume: file of an unfinished training, see :meth:`AlignmentTraining.fit`.
 
     Raises:
-        ValueError: there are no training examples, or labels, examples or options are unusable.
+        ValueError: there are no training examples (or no pairs, for the pairwise loss), or labels, examples or options
+            are unusable.
     """
     started = time.monotonic()
-    served = group_by_history(examples, len(labels))
-    training = AlignmentTraining(base, labels, options, k)
-    training.fit(served["train"], served["validation"], log)
+    if options.loss == "pairwise" and (pairs is None or pairs.filter(pl.col("split") == "train").is_empty()):
+        raise ValueError("the pairwise loss has no training pairs: every two served clusters of a history tie")
+    seen = examples.filter(~pl.col("unseen"))
+    served = group_by_history(seen, len(labels), pairs if options.loss == "pairwise" else None)
+    training = AlignmentTraining(base, labels, options, k, multipliers)
+    training.fit(served["train"], served["validation"], log, resume)
     with new_folder(output) as folder:
         save_checkpoint(training.model, training.tokenizer, folder)
-    log("ranking the test histories")
-    means = TrainingMeans(examples.filter(pl.col("split") == "train"))
-    figures, held_out, reason = ranking_figures(training.reader, served["test"], means, k, log)
+        if multipliers is not None:
+            write_json(folder / MULTIPLIERS_FILE, multipliers.tolist())
+    log("ranking the test histories, by the model and by the yardsticks")
+
+    def predict(histories: Sequence[History], clusters: Sequence[Clusters]) -> list[Array]:
+        return [expit(values) for values in training.reader.all_logits(histories, clusters, log)]
+
+    judgement = judge(predict, examples, len(labels), k, multipliers, label_embeddings, options.seed)
     selected = training.selected or training.curve[-1]
     selected_by, notes = selection_rule(selected, len(served["validation"]), k)
-    if reason:
-        notes.append(f"no figures on test histories: {reason}")
     return AlignmentReport(
         curve=tuple(training.curve),
-        figures=figures,
-        held_out_histories=held_out,
+        judgement=judgement,
         selected_step=selected.step,
         selected_by=selected_by,
-        notes=tuple(notes),
+        notes=(*notes, *judgement.notes),
         seconds=time.monotonic() - started,
     )
 
@@ -312,7 +435,8 @@ def score_candidates(
         log: receives progress lines.
 
     Returns:
-        The predicted score L in (0, 1) of each candidate of each history. Results move in the last digits of bfloat16
+        The predicted score L in (0, 1) of each candidate of each history, times the cluster's multiplier where the
+        model was trained with some. Results move in the last digits of bfloat16
         with the micro-batch a history falls in: cut shards at multiples of
         ``candidate_reader.HISTORIES_PER_PASS`` histories.
 
@@ -329,7 +453,9 @@ def score_candidates(
     check_alignment_model(folder)
     reader = CandidateReader(load_scoring_model(folder), load_tokenizer(folder), labels)
     logits = reader.all_logits([sorted(history) for history in histories], candidates, log)
-    return [expit(values) for values in logits]
+    file = folder / MULTIPLIERS_FILE
+    multipliers = np.array(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+    return rank_scores(logits, candidates, multipliers)
 
 
 def check_alignment_model(folder: Path) -> None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from models.prompts import check_histories
 
 Array = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 SPLITS = ("train", "validation", "test")
 
@@ -23,6 +24,9 @@ class ServedHistory:
         scores: [m] soft labels L in [0, 1].
         weights: [m] evidence of each, above 0.
         rates: [m] raw rates, the truth of held-out histories.
+        impressions: [m] behind each rate.
+        pairs: [p, 2] places in ``clusters`` of a better and a worse one; empty without a pairwise loss.
+        pair_weights: [p] probability that the order is real.
     """
 
     history: list[int]
@@ -30,28 +34,63 @@ class ServedHistory:
     scores: Array
     weights: Array
     rates: Array
+    impressions: IntArray
+    pairs: IntArray
+    pair_weights: Array
 
 
-def group_by_history(examples: pl.DataFrame, clusters: int) -> dict[str, list[ServedHistory]]:
+def group_by_history(
+    examples: pl.DataFrame, clusters: int, pairs: pl.DataFrame | None = None
+) -> dict[str, list[ServedHistory]]:
     """Gather the examples of each history, by split; histories sorted, so that the order of rows does not matter.
 
+    Args:
+        examples: one row per (history, cluster served), see ``alignment.train_alignment_model``.
+        clusters: N.
+        pairs: ``history``, ``better_id``, ``worse_id``, ``weight``: both clusters served to the history.
+
     Raises:
-        ValueError: naming the first example that no training can use.
+        ValueError: naming the first example or pair that no training can use.
     """
     _check_examples(examples, clusters)
     grouped = (
         examples.sort("history", "cluster_id")
         .group_by("split", "history", maintain_order=True)
-        .agg("cluster_id", "score", "weight", "raw_rate")
+        .agg("cluster_id", "score", "weight", "raw_rate", "impressions")
     )
+    paired: dict[tuple[int, ...], list[tuple[int, int, float]]] = {}
+    if pairs is not None:
+        for history, better, worse, weight in pairs.select("history", "better_id", "worse_id", "weight").iter_rows():
+            paired.setdefault(tuple(history), []).append((better, worse, weight))
     served: dict[str, list[ServedHistory]] = {split: [] for split in SPLITS}
-    for split, history, candidates, scores, weights, rates in grouped.iter_rows():
+    for split, history, candidates, scores, weights, rates, impressions in grouped.iter_rows():
+        places, pair_weights = _pair_places(history, candidates, paired.get(tuple(history), []))
         served[split].append(
-            ServedHistory(history, candidates, np.array(scores), np.array(weights, dtype=float), np.array(rates))
+            ServedHistory(
+                history=history,
+                clusters=candidates,
+                scores=np.array(scores),
+                weights=np.array(weights, dtype=float),
+                rates=np.array(rates),
+                impressions=np.array(impressions, dtype=np.int64),
+                pairs=places,
+                pair_weights=pair_weights,
+            )
         )
     if not served["train"]:
         raise ValueError("there are no training examples: collect feedback first, or lower the filters of the scores")
     return served
+
+
+def _pair_places(
+    history: list[int], candidates: list[int], pairs: list[tuple[int, int, float]]
+) -> tuple[IntArray, Array]:
+    place = {cluster: index for index, cluster in enumerate(candidates)}
+    for better, worse, _ in pairs:
+        if better not in place or worse not in place:
+            raise ValueError(f"the pair {better} above {worse} of history {history} is not among its served clusters")
+    places = np.array([[place[better], place[worse]] for better, worse, _ in pairs], dtype=np.int64).reshape(-1, 2)
+    return places, np.array([weight for *_, weight in pairs], dtype=np.float64)
 
 
 def _check_examples(examples: pl.DataFrame, clusters: int) -> None:

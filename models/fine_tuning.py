@@ -6,6 +6,7 @@ in the model's own precision, the updates add up in float32, and the weights are
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -52,17 +53,40 @@ class Optimiser:
         self.step_count = 0
         self.adamw = torch.optim.AdamW(self.masters, weight_decay=schedule.weight_decay, fused=True)
 
-    def step(self, loss: Tensor) -> None:
-        """Backpropagate the loss and move the weights."""
+    def accumulate(self, loss: Tensor) -> None:
+        """Backpropagate the loss of a part of the batch; gradients of parts add up in float32 until the step."""
         loss.backward()  # type: ignore[no-untyped-call]
         for weight, master in zip(self.weights, self.masters, strict=True):
-            master.grad = None if weight.grad is None else weight.grad.float()
+            if weight.grad is None:
+                continue
+            part = weight.grad.float()
+            master.grad = part if master.grad is None else master.grad + part
             weight.grad = None
+
+    def step(self) -> None:
+        """Move the weights by the gradients that have added up."""
         torch.nn.utils.clip_grad_norm_(self.masters, GRADIENT_NORM)
         for group in self.adamw.param_groups:
             group["lr"] = self.schedule.rate(self.step_count)
         self.adamw.step()
         self.step_count += 1
+        for master in self.masters:
+            master.grad = None
+        self._round_weights()
+
+    def state(self) -> dict[str, Any]:
+        """What a training needs to go on from here, for ``torch.save``."""
+        return {"masters": self.masters, "adamw": self.adamw.state_dict(), "step_count": self.step_count}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state` gave, weights included."""
+        for master, saved in zip(self.masters, state["masters"], strict=True):
+            master.copy_(saved)
+        self.adamw.load_state_dict(state["adamw"])
+        self.step_count = state["step_count"]
+        self._round_weights()
+
+    def _round_weights(self) -> None:
         with torch.no_grad():
             for weight, master in zip(self.weights, self.masters, strict=True):
                 weight.copy_(master)

@@ -100,7 +100,7 @@ def embed(embedder: Embedder, items: pl.DataFrame, log: Log = silent) -> FloatAr
         return _unit_rows(_supplied_vectors(items, embedder.dimensions))
     curated, prose = _curated_texts(items), _prose_texts(items)
     if embedder.method == "minilm":
-        vectors = _minilm_vectors([*curated, *prose], log)
+        vectors = text_vectors([*curated, *prose], log)
     else:
         vectors = _tfidf_vectors([*curated, *prose], embedder, log)
     return _unit_rows(CURATED_WEIGHT * vectors[: len(curated)] + (1 - CURATED_WEIGHT) * vectors[len(curated) :])
@@ -187,8 +187,15 @@ def _one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _minilm_vectors(texts: list[str], log: Log) -> FloatArray:
-    """Encode each distinct text once (tag lists repeat), in batches of similar length; no text is the zero vector."""
+def text_vectors(texts: list[str], log: Log = silent) -> FloatArray:
+    """Encode each distinct text once (tag lists repeat), in batches of similar length; no text is the zero vector.
+
+    Returns:
+        float32 [texts, dimensions] of the packaged MiniLM, rows of length 1.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+    """
     model = _load_minilm()
     distinct = sorted({text for text in texts if text}, key=lambda text: (len(text), text))
     vectors = np.zeros((len(distinct) + 1, model.get_embedding_dimension()), dtype=np.float32)

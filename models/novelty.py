@@ -176,7 +176,8 @@ class NoveltyTraining:
                 started = time.monotonic()
                 self.model.train()
                 loss = self.loss(batch)
-                optimiser.step(loss)
+                optimiser.accumulate(loss)
+                optimiser.step()
                 recent.append(loss.item())
                 seconds += time.monotonic() - started
                 progress.advance(count_transitions(batch), f"loss {recent[-1]:.3f}")

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from models.alignment import AlignmentReport
+from models.alignment_report import Judgement
 from models.novelty import NoveltyReport
 
 MODEL_COLOUR, OTHER_COLOUR = "#1f5fa8", "#d1792b"
@@ -64,12 +65,44 @@ def draw_alignment_curves(report: AlignmentReport, k: int, path: Path) -> None:
     _save(figure, list(panels), path)
 
 
+def draw_alignment_contest(judgement: Judgement, k: int, path: Path) -> None:
+    """Draw F1@k and NDCG@k of model and yardsticks on the test histories, and the reliability curve, as a PNG."""
+    figure, panels = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
+    contestants = ["", *(f"_{name}" for name in judgement.leads)]
+    for panel, measure, title in ((panels[0], "f1_at_k", f"F1@{k}"), (panels[1], "ndcg_at_k", f"NDCG@{k}")):
+        values = [judgement.figures.get(f"{measure}{suffix}") or 0.0 for suffix in contestants]
+        names = ["alignment model", *(name.replace("_", " ") for name in judgement.leads)]
+        colours = [MODEL_COLOUR, *(["#aaaaaa"] * len(judgement.leads))]
+        bars = panel.barh(names, values, color=colours)
+        panel.bar_label(bars, fmt=" {:.3f}")
+        half = judgement.figures.get(f"{measure}_split_half")
+        if half is not None:
+            panel.axvline(half, color=OTHER_COLOUR, linestyle="--", label="one half of the log by the other")
+            panel.legend(frameon=False, fontsize=8, loc="lower right")
+        panel.set(title=f"{title} on {judgement.held_out_histories} test histories", xlim=(0, 1.15 * max(*values, 0.1)))
+        panel.invert_yaxis()
+    _draw_reliability(panels[2], judgement)
+    _save(figure, list(panels), path)
+
+
+def _draw_reliability(panel: Axes, judgement: Judgement) -> None:
+    panel.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=1)
+    if judgement.calibration is not None:
+        panel.plot(judgement.calibration.predicted, judgement.calibration.observed, color=MODEL_COLOUR, marker="o")
+    error = judgement.figures.get("ece")
+    panel.set(
+        title="Calibration" if error is None else f"Calibration: error {error:.3f}",
+        xlabel="predicted score L",
+        ylabel="held-out score L",
+    )
+
+
 def _draw_yardsticks(panel: Axes, report: AlignmentReport, measure: str) -> None:
     for name, (colour, style) in YARDSTICKS.items():
-        value = report.figures.get(f"{measure}_{name}")
+        value = report.judgement.figures.get(f"{measure}_{name}")
         if value is not None:
             panel.axhline(value, color=colour, linestyle=style, label=f"{NAMES[name]}, test histories")
-    value = report.figures.get(measure)
+    value = report.judgement.figures.get(measure)
     if value is not None:
         panel.plot(
             [report.selected_step], [value], color=MODEL_COLOUR, marker="*", markersize=16, linestyle="",

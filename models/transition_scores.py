@@ -328,8 +328,9 @@ class TransitionScores:
 def transition_scores(cells: pl.DataFrame, options: ScoreOptions) -> TransitionScores:
     """Turn counted cells into scores: filter, shrink, normalise, round.
 
-    Where cells carry a column ``split``, priors and the quantile map are fitted on its ``train`` rows alone, so that no
-    held-out feedback leaks into training scores. Intervals overlap by design: they are per cell, not simultaneous.
+    Where cells carry a column ``split``, priors and the quantile map are fitted on its ``train`` rows alone (and, with
+    a column ``unseen``, on those that are not), so that no held-out feedback leaks into training scores. Intervals
+    overlap by design: they are per cell, not simultaneous.
 
     Raises:
         ValueError: when a cell has more positives than impressions, or a negative count.
@@ -344,6 +345,7 @@ def transition_scores(cells: pl.DataFrame, options: ScoreOptions) -> TransitionS
     )
     kept = filtered.kept
     fitted = kept.filter(pl.col("split") == "train") if "split" in kept.columns else kept
+    fitted = fitted.filter(~pl.col("unseen")) if "unseen" in kept.columns else fitted
     priors = fit_cluster_priors(fitted)
     shrunk = shrink(kept, priors)
     reference = shrink(fitted, priors)
@@ -362,6 +364,12 @@ def transition_scores(cells: pl.DataFrame, options: ScoreOptions) -> TransitionS
     interval = posterior_interval(lower, upper) if options.interval is None else options.interval
     scored = shrunk.with_columns(pl.Series("score", round_to_interval(rates, interval), dtype=pl.Float64))
     return TransitionScores(scored, filtered, priors, interval, notes)
+
+
+def unseen_clusters(clusters: Sequence[int], share: float, seed: int) -> list[int]:
+    """The clusters kept from training: ``share`` of them, rounded, by a stable hash of the seed and the id."""
+    ordered = sorted(clusters, key=lambda cluster: hashlib.blake2b(f"{seed}:{cluster}".encode()).digest())
+    return sorted(ordered[: round(share * len(clusters))])
 
 
 def split_histories(

@@ -17,6 +17,7 @@ from models.alignment import (
     AlignmentTraining,
     CurvePoint,
     merit,
+    pairwise_loss,
     score_candidates,
     soft_label_loss,
     train_alignment_model,
@@ -25,9 +26,11 @@ from models.alignment import (
 from models.alignment_examples import group_by_history
 from models.candidate_reader import CandidateReader
 from models.files import content_hash
+from models.fine_tuning import Optimiser, Schedule
 from models.language_model import load_scoring_model, load_tokenizer
 from models.linear_head import HEAD_PENALTIES, fit_head, ridge
 from models.metrics import evaluate_ranking
+from models.progress import silent
 from models.prompts import alignment_prompt, label_text
 
 LABELS = [
@@ -58,7 +61,7 @@ def toy_examples(seed=0):
                 rate = generator.binomial(impressions, true) / impressions
                 rows.append(([a, b], cluster, round(rate * 20) / 20, impressions**0.5, rate, impressions, split))
     columns = ["history", "cluster_id", "score", "weight", "raw_rate", "impressions", "split"]
-    return pl.DataFrame(rows, schema=columns, orient="row")
+    return pl.DataFrame(rows, schema=columns, orient="row").with_columns(unseen=pl.lit(value=False))
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +78,17 @@ def reader(tiny_model_folder):
 def trained(tiny_model_folder, examples, tmp_path_factory):
     folder = tmp_path_factory.mktemp("alignment") / "model"
     return folder, train_alignment_model(tiny_model_folder, folder, LABELS, examples, QUICK, k=2)
+
+
+def toy_pairs(examples):
+    """Every two served clusters of a history with different scores, all weights 1."""
+    rows = [
+        (history, a, b, 1.0, split) if first > second else (history, b, a, 1.0, split)
+        for (history, split), group in examples.sort("cluster_id").group_by("history", "split")
+        for (a, first), (b, second) in combinations(group.select("cluster_id", "score").iter_rows(), 2)
+        if first != second
+    ]
+    return pl.DataFrame(rows, schema=["history", "better_id", "worse_id", "weight", "split"], orient="row")
 
 
 def alone(reader, history, cluster):
@@ -111,6 +125,100 @@ def test_packed_gradient_equals_the_unpacked_computation(tiny_model_folder, exam
     assert set(packed) == {name for name, _ in training.model.named_parameters()}
     for name, weight in training.model.named_parameters():
         torch.testing.assert_close(packed[name], weight.grad, rtol=1e-3, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("loss", ["pointwise", "pairwise"])
+def test_passes_add_up_to_the_gradient_of_the_whole_batch(loss, tiny_model_folder, examples):
+    gradients = []
+    for histories_per_pass in (1, 2, 5):
+        options = replace(QUICK, loss=loss, histories_per_pass=histories_per_pass)
+        training = AlignmentTraining(tiny_model_folder, LABELS, options, k=2)
+        served = group_by_history(examples, len(LABELS), toy_pairs(examples))["train"][:5]
+        optimiser = Optimiser(training.model.parameters(), Schedule(1e-3, 1, 0.1, 0.0))
+        value = training.accumulate_gradient(optimiser, served)
+        assert value == pytest.approx(training.loss(served).item(), rel=1e-4)
+        gradients.append([master.grad for master in optimiser.masters if master.grad is not None])
+    for other in gradients[1:]:
+        for first, second in zip(gradients[0], other, strict=True):
+            torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-6)
+
+
+def test_pairwise_loss_by_hand():
+    better, worse, weights = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 2.0]), torch.tensor([1.0, 3.0])
+    expected = (np.log(1 + np.exp(-1)) + 3 * np.log(1 + np.exp(2))) / 4
+    assert pairwise_loss(better, worse, weights).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_pairwise_training_beats_random_too(tiny_model_folder, examples, tmp_path):
+    options = replace(QUICK, loss="pairwise")
+    folder = tmp_path / "model"
+    pairs = toy_pairs(examples)
+    report = train_alignment_model(tiny_model_folder, folder, LABELS, examples, options, k=2, pairs=pairs)
+    figures = report.judgement.figures
+    assert figures["ndcg_at_k"] > figures["ndcg_at_k_random"] + 0.1
+    with pytest.raises(ValueError, match="no training pairs"):
+        train_alignment_model(tiny_model_folder, folder, LABELS, examples, options, k=2, pairs=pairs.clear())
+
+
+def test_pairs_of_clusters_that_were_not_served_are_refused(examples):
+    history = examples["history"][0].to_list()
+    pairs = pl.DataFrame({"history": [history], "better_id": [history[0]], "worse_id": [7], "weight": [1.0]})
+    with pytest.raises(ValueError, match="is not among its served clusters"):
+        group_by_history(examples, len(LABELS), pairs)
+
+
+@pytest.mark.parametrize("tune", ["full", "lora"])
+def test_a_training_that_was_killed_goes_on_to_the_same_weights(tune, tiny_model_folder, examples, tmp_path):
+    options = replace(QUICK, tune=tune, steps=9, evaluate_every=4)
+    served = group_by_history(examples, len(LABELS))
+    whole = AlignmentTraining(tiny_model_folder, LABELS, options, k=2)
+    whole.fit(served["train"], served["validation"], silent)
+
+    def kill(line):
+        if line.startswith("step 4"):
+            raise KeyboardInterrupt
+
+    resume = tmp_path / "unfinished"
+    killed = AlignmentTraining(tiny_model_folder, LABELS, options, k=2)
+    with pytest.raises(KeyboardInterrupt):
+        killed.fit(served["train"], served["validation"], kill, resume, save_every_seconds=0.0)
+    assert resume.exists()
+    again = AlignmentTraining(tiny_model_folder, LABELS, options, k=2)
+    lines = []
+    again.fit(served["train"], served["validation"], lines.append, resume, save_every_seconds=0.0)
+    assert "interrupted after step 3 goes on" in lines[0]
+    assert not resume.exists()
+    assert again.curve == whole.curve
+    for (name, first), (_, second) in zip(whole.model.named_parameters(), again.model.named_parameters(), strict=True):
+        assert torch.equal(first, second), name
+
+
+def test_multipliers_scale_what_is_ranked_and_travel_with_the_model(tiny_model_folder, examples, tmp_path):
+    options, folder = replace(QUICK, steps=2), tmp_path / "model"
+    multipliers = np.linspace(0.1, 0.8, len(LABELS))
+    train_alignment_model(tiny_model_folder, folder, LABELS, examples, options, k=2, multipliers=multipliers)
+    (with_them,) = score_candidates(folder, LABELS, [[0, 1]], [[2, 5]])
+    (folder / "rank_multipliers.json").unlink()
+    (without,) = score_candidates(folder, LABELS, [[0, 1]], [[2, 5]])
+    np.testing.assert_allclose(with_them, without * multipliers[[2, 5]])
+
+
+def test_clusters_kept_from_training_are_judged_apart(tiny_model_folder, examples, tmp_path):
+    kept = examples.with_columns(unseen=pl.col("cluster_id") >= 4)
+    embeddings = np.eye(len(LABELS))
+    report = train_alignment_model(
+        tiny_model_folder, tmp_path / "model", LABELS, kept, QUICK, k=1, label_embeddings=embeddings
+    )
+    figures = report.judgement.figures
+    assert {"unseen_ndcg_at_k", "unseen_ndcg_at_k_random", "unseen_ndcg_at_k_nearest_label"} <= set(figures)
+    assert "label_regression" in report.judgement.leads
+    # The yardsticks know nothing of them: turning their training rows around changes nothing.
+    hidden = (pl.col("split") == "train") & pl.col("unseen")
+    turned = kept.with_columns(raw_rate=pl.when(hidden).then(1 - pl.col("raw_rate")).otherwise("raw_rate"))
+    again = train_alignment_model(
+        tiny_model_folder, tmp_path / "again", LABELS, turned, QUICK, k=1, label_embeddings=embeddings
+    )
+    assert again.judgement.figures == figures
 
 
 def test_loss_by_hand():
@@ -153,9 +261,9 @@ def test_the_penalty_is_the_one_of_least_error_on_left_out_histories(noise):
 def test_training_beats_random(trained, examples):
     _, report = trained
     supported = examples.filter(split="test").group_by("history").len()
-    assert report.held_out_histories == supported.filter(pl.col("len") >= 4).height >= 5
-    assert report.figures["f1_at_k"] > report.figures["f1_at_k_random"] + 0.2
-    assert report.figures["ndcg_at_k"] > report.figures["ndcg_at_k_random"] + 0.15
+    assert report.judgement.held_out_histories == supported.filter(pl.col("len") >= 4).height >= 5
+    assert report.judgement.figures["f1_at_k"] > report.judgement.figures["f1_at_k_random"] + 0.2
+    assert report.judgement.figures["ndcg_at_k"] > report.judgement.figures["ndcg_at_k_random"] + 0.15
     assert report.curve[-1].training_loss < report.curve[1].training_loss
     assert report.notes == ()
 
@@ -170,7 +278,11 @@ def test_yardsticks_see_training_rows_only(trained, tiny_model_folder, examples,
     report = train_alignment_model(tiny_model_folder, tmp_path / "model", LABELS, turned, options, k=2)
     # What predicts the true rates well must rank the turned ones worse than chance.
     for name in ("f1_at_k_prior", "f1_at_k_training_means"):
-        assert report.figures[name] < report.figures["f1_at_k_random"] < trained[1].figures[name]
+        assert (
+            report.judgement.figures[name]
+            < report.judgement.figures["f1_at_k_random"]
+            < trained[1].judgement.figures[name]
+        )
 
 
 def test_what_is_saved_is_the_best_look_at_the_validation_histories(tiny_model_folder, examples, tmp_path):
@@ -204,7 +316,7 @@ def test_same_seed_same_weights_whatever_the_order_of_rows(trained, tiny_model_f
     shuffled = examples.sample(fraction=1, shuffle=True, seed=3)
     again = train_alignment_model(tiny_model_folder, tmp_path / "again", LABELS, shuffled, QUICK, k=2)
     assert content_hash(tmp_path / "again" / "model.safetensors") == content_hash(folder / "model.safetensors")
-    assert (again.curve, again.figures) == (report.curve, report.figures)
+    assert (again.curve, again.judgement.figures) == (report.curve, report.judgement.figures)
 
     train_alignment_model(tiny_model_folder, tmp_path / "other", LABELS, examples, replace(QUICK, seed=1), k=2)
     assert content_hash(tmp_path / "other" / "model.safetensors") != content_hash(folder / "model.safetensors")
@@ -223,11 +335,11 @@ def test_batches_show_every_history_before_any_comes_again():
 def test_other_ways_to_tune_save_a_standard_model(tune, tiny_model_folder, examples, tmp_path):
     folder = tmp_path / "model"
     report = train_alignment_model(tiny_model_folder, folder, LABELS, examples, replace(QUICK, tune=tune), k=2)
-    assert report.figures["ndcg_at_k"] > report.figures["ndcg_at_k_random"]
+    assert report.judgement.figures["ndcg_at_k"] > report.judgement.figures["ndcg_at_k_random"]
     test = group_by_history(examples, len(LABELS))["test"]
     scores = score_candidates(folder, LABELS, [row.history for row in test], [row.clusters for row in test])
     assert evaluate_ranking(scores, [row.rates for row in test], 2).ndcg_at_k == pytest.approx(
-        report.figures["ndcg_at_k"], abs=1e-6
+        report.judgement.figures["ndcg_at_k"], abs=1e-6
     )
     assert json.loads((folder / "config.json").read_text())["architectures"] == ["LlamaForSequenceClassification"]
 
@@ -236,8 +348,9 @@ def test_without_enough_supported_clusters_the_loss_selects(tiny_model_folder, e
     report = train_alignment_model(tiny_model_folder, tmp_path / "model", LABELS, examples, QUICK, k=5)
     assert report.selected_by == "validation_loss"
     assert report.selected_step == min(report.curve, key=lambda point: point.validation_loss).step
-    assert report.held_out_histories == 0
-    assert set(report.figures.values()) == {None}
+    assert report.judgement.held_out_histories == 0
+    ranked = {name: value for name, value in report.judgement.figures.items() if name != "ece"}
+    assert set(ranked.values()) == {None}
     assert any("10 supported clusters" in note for note in report.notes)
 
 
