@@ -30,8 +30,10 @@ demo: prepare
 test: setup
 	$(BIN)/pytest -m "not full"
 
+# Every test, the long ones too; the result is kept with its commit.
 test-full: setup
-	$(BIN)/pytest
+	@set -o pipefail; $(BIN)/pytest | tee .pytest_cache/full.txt
+	@{ echo "make test-full, commit $$(git rev-parse --short HEAD), $$(date -u +%Y-%m-%d):"; tail -n 1 .pytest_cache/full.txt; } > docs/test-full.txt
 
 lint: setup
 	$(BIN)/ruff check .

@@ -142,7 +142,7 @@ class AlignmentSettings(Section):
     histories_per_batch: Annotated[int, Field(ge=1)] = 8
     histories_per_pass: Annotated[int, Field(ge=1)] = 8
     """Gradients of the passes of a batch add up: fewer take less memory."""
-    steps: Annotated[int, Field(ge=1)] = 32
+    steps: Annotated[int, Field(ge=1)] = 24
     evaluate_every: Annotated[int, Field(ge=1)] = 8
     seed: int = 1
 

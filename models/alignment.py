@@ -62,7 +62,7 @@ class AlignmentOptions:
     loss: Literal["pointwise", "pairwise"] = "pointwise"
     tune: str = "top:10"
     learning_rate: float = 1e-4
-    steps: int = 32
+    steps: int = 24
     histories_per_batch: int = 8
     histories_per_pass: int = 8
     evaluate_every: int = 8

@@ -59,7 +59,7 @@ class NoveltyOptions:
     warmup_share: float = 0.1
     weight_decay: float = 0.01
     evaluate_every: int = 30
-    holdout_histories: int = 64
+    holdout_histories: int = 48
     seed: int = 0
 
 
