@@ -33,6 +33,7 @@ from models.prompts import History, check_histories, label_tokens, novelty_promp
 
 RECALL_CUTS = (1, 3, 5, 10)
 MAX_TARGETS_PER_PROMPT = 24  # keeps one popular history from filling a batch alone
+SORTED_WINDOW = 64  # histories
 EVALUATION_GROUPS = 16  # packed sequences per pass when held-out losses are measured
 
 
@@ -313,21 +314,38 @@ def split_examples(examples: pl.DataFrame, clusters: int, options: NoveltyOption
 
 
 def training_batches(training: pl.DataFrame, options: NoveltyOptions) -> list[list[TargetGroup]]:
-    """The batches of all epochs: transitions in a seeded order, those of one history packed together."""
+    """The batches of all epochs: transitions in a seeded order, those of one history packed together.
+
+    Within windows of the shuffled histories those with as many targets share a batch: rows are padded to the longest,
+    and in batches at random half of all tokens were padding.
+    """
     generator = np.random.default_rng(options.seed)
     rows = training.select("history", "cluster_id").rows()
     batches: list[list[TargetGroup]] = []
     for _ in range(options.epochs):
         groups = group_targets([rows[index] for index in generator.permutation(len(rows))])
-        batch: list[TargetGroup] = []
-        for index in generator.permutation(len(groups)):
-            shown = tuple(int(cluster) for cluster in generator.permutation(groups[index].history))
-            batch.append(TargetGroup(shown, groups[index].targets, groups[index].counts))
-            if count_transitions(batch) >= options.batch_size:
-                batches.append(batch)
-                batch = []
-        batches += [batch] if batch else []
+        shuffled = [groups[index] for index in generator.permutation(len(groups))]
+        epoch: list[list[TargetGroup]] = []
+        for start in range(0, len(shuffled), SORTED_WINDOW):
+            window = sorted(shuffled[start : start + SORTED_WINDOW], key=lambda group: len(group.targets))
+            epoch += _cut_batches(window, options.batch_size, generator)
+        batches += [epoch[index] for index in generator.permutation(len(epoch))]
     return batches
+
+
+def _cut_batches(
+    groups: Sequence[TargetGroup], batch_size: int, generator: np.random.Generator
+) -> list[list[TargetGroup]]:
+    """Batches of at least ``batch_size`` transitions but the last, each history in an order of its own."""
+    batches: list[list[TargetGroup]] = []
+    batch: list[TargetGroup] = []
+    for group in groups:
+        shown = tuple(int(cluster) for cluster in generator.permutation(group.history))
+        batch.append(TargetGroup(shown, group.targets, group.counts))
+        if count_transitions(batch) >= batch_size:
+            batches.append(batch)
+            batch = []
+    return [*batches, batch] if batch else batches
 
 
 def group_targets(transitions: Iterable[tuple[History, int]]) -> list[TargetGroup]:

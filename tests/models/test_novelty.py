@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 from models.label_distribution import label_log_probabilities
 from models.language_model import load_causal_model, load_tokenizer
 from models.novelty import (
+    MAX_TARGETS_PER_PROMPT,
     NoveltyOptions,
     count_transitions,
     group_targets,
@@ -136,7 +137,8 @@ def test_batches_of_one_epoch_hold_every_transition_once_and_shuffle_the_prompts
         for _ in range(count)
     ]
     assert sorted(seen) == sorted((tuple(history), target) for history, target in training.drop("split").rows())
-    assert all(count_transitions(batch) >= OPTIONS.batch_size for batch in batches[:-1])
+    # One batch at most is short: that of the one window that these few histories fill in part.
+    assert sum(count_transitions(batch) < OPTIONS.batch_size for batch in batches) <= 1
     orders = {group.history == tuple(sorted(group.history)) for batch in batches for group in batch}
     assert orders == {True, False}
 
@@ -156,7 +158,7 @@ def test_groups_keep_every_transition(rows):
     ]
     assert sorted(gathered) == expected
     assert count_transitions(groups) == len(rows)
-    assert all(len(group.targets) <= 8 and len(set(group.targets)) == len(group.targets) for group in groups)
+    assert all(len(group.targets) <= MAX_TARGETS_PER_PROMPT and len(set(group.targets)) == len(group.targets) for group in groups)
 
 
 def test_memorisation_by_hand():
