@@ -109,6 +109,7 @@ class Simulation:
         log: Log,
         watch: "Callable[[Traffic], None] | None",
     ) -> None:
+        write_json(self.marker, self.progress)  # before any file: a home without it may hold anybody's logs
         progress = Progress(end - first, "days", log)
         counts = {"items": 0, "events": 0, "feedback": 0, "outcomes": 0}
         for number in range(first, end):
@@ -146,6 +147,10 @@ class Simulation:
         return TablePolicy(table, distribution, slice_share, item_clusters)
 
     def _check_identity(self) -> None:
+        if not self.marker.exists() and any(self.home.landing.rglob("*.*")):
+            raise OtherSimulationError(
+                f"{self.home.landing} holds logs that no simulation wrote: use another home (ALIGNREC_HOME)"
+            )
         found = self.progress.get("world")
         if found != self.identity:
             raise OtherSimulationError(
@@ -203,7 +208,8 @@ def simulate_world(home: Home, options: "WorldOptions", days: int, contest_seeds
         "command": (
             f"alignrec simulate --users {options.users} --days {days} --items {options.items} "
             f"--topics {options.topics} --mix {options.mix} --correlation {options.correlation} "
-            f"--random-exposures {options.random_shelf} --seed {options.seed} --contest-seeds {contest_seeds}"
+            f"--random-exposures {options.random_shelf} --seed {options.seed} --first-day {options.first_day} "
+            f"--contest-seeds {contest_seeds}"
         ),
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }

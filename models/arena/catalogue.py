@@ -51,7 +51,13 @@ class Catalogue:
     """
 
     def __init__(self, topics: tuple[Topic, ...], items: int, first_day: dt.date, seed: int) -> None:
-        """A catalogue of ``items`` items published in the 90 days before ``first_day``."""
+        """A catalogue of ``items`` items published in the 90 days before ``first_day``.
+
+        Raises:
+            ValueError: there are fewer items than topics.
+        """
+        if items < len(topics):
+            raise ValueError(f"{items} items are too few for {len(topics)} topics: each needs one")
         self._topics = topics
         self._seed = seed
         self._first_items = items
@@ -77,6 +83,8 @@ class Catalogue:
     def _publish(self, count: int, day: dt.date, oldest_days: int, rng: np.random.Generator) -> pl.DataFrame:
         """Add ``count`` items, published in the ``oldest_days`` days before ``day`` begins."""
         main = rng.integers(len(self._topics), size=count)
+        if not len(self.item_ids):  # every topic has an item from the first day
+            main[: len(self._topics)] = np.arange(len(self._topics))
         mixed = rng.random(count) < MIXED_SHARE
         other = (main + rng.integers(1, max(len(self._topics), 2), size=count)) % len(self._topics)
         second = np.where(mixed, other, main)
@@ -124,7 +132,14 @@ class GroupSampler:
         self.cumulative = np.concatenate([[0.0], np.cumsum(weights[self.items], dtype=np.float64)])
 
     def draw(self, groups: IntArray, rng: np.random.Generator) -> IntArray:
-        """One item for each entry of ``groups``: [n]."""
+        """One item for each entry of ``groups``: [n].
+
+        Raises:
+            ValueError: a group holds no item.
+        """
+        empty = self.sizes[groups] == 0
+        if empty.any():
+            raise ValueError(f"group {int(groups[empty][0])} holds no item to draw")
         first, end = self.ends[groups] - self.sizes[groups], self.ends[groups]
         low, high = self.cumulative[first], self.cumulative[end]
         place = np.searchsorted(self.cumulative, low + rng.random(len(groups)) * (high - low), side="right") - 1

@@ -88,7 +88,10 @@ def respond(
     )
     # Tenths of a second, rounded away from the threshold: what is logged stays on its side of it.
     tenths = watched * duration_s * 10
-    watch_s = np.where(stayed, np.ceil(tenths), np.floor(tenths)) / 10
+    # Short of completion by at least a tenth, but for the rare item where the threshold itself is that near.
+    most = np.maximum(np.ceil(COMPLETED_SHARE * duration_s * 10) - 1, np.ceil(positive_share * duration_s * 10))
+    rounded = np.where(completed, tenths, np.minimum(np.ceil(tenths), most))
+    watch_s = np.where(stayed, rounded, np.floor(tenths)) / 10
     watch_s = np.where(started, np.minimum(watch_s, duration_s), 0.0)
     return Responses(started, positive, watch_s, completed, liked, shared, skipped)
 

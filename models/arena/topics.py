@@ -30,14 +30,13 @@ def load_topics(size: int = WORLD_SIZES[-1], path: Path = TOPICS_FILE) -> tuple[
     """
     content = tomllib.loads(path.read_text(encoding="utf-8"))
     attributes = tuple(content["attributes"])
+    if size not in WORLD_SIZES:
+        raise ValueError(f"there is no world of {size} topics: choose one of {', '.join(map(str, WORLD_SIZES))}")
     topics = tuple(
         Topic(entry["name"], entry["family"], entry["profile"], tuple(entry["keywords"]), entry["attributes"])
         for entry in content["topics"]
         if entry["profile"] <= size
     )
-    if len(topics) != size:
-        sizes = ", ".join(map(str, WORLD_SIZES))
-        raise ValueError(f"there is no world of {size} topics: choose one of {sizes}")
     for topic in topics:
         unknown = sorted(set(topic.attributes) - set(attributes))
         if unknown:

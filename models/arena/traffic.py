@@ -76,8 +76,10 @@ class Recorder:
 
     def traffic(self, day: str, items: pl.DataFrame) -> Traffic:
         """The frames of the day, in order of time; request ids begin with ``day``."""
-        plays = self._named(pl.concat(self.plays).sort("ts", "user"))
-        events = plays.with_columns(_utc("ts")).select(*EVENT_SCHEMA)
+        events = pl.DataFrame(schema=EVENT_SCHEMA)
+        if self.plays:
+            plays = self._named(pl.concat(self.plays).sort("ts", "user"))
+            events = plays.with_columns(_utc("ts")).select(*EVENT_SCHEMA)
         if not self.impressions:
             return Traffic(items, events, pl.DataFrame(schema=FEEDBACK_SCHEMA), pl.DataFrame(schema=OUTCOME_SCHEMA))
         logged = self._named(pl.concat(self.impressions).sort("ts", "user", "position")).with_row_index("number")

@@ -28,6 +28,8 @@ USERS_AT_ONCE = 250
 class Truth:
     """The tastes of all users at one moment, and every rate that follows from them.
 
+    The tastes are a copy; items and histories are the world's own, so ask before simulating on.
+
     Args:
         tastes: [users, topics] with what has grown on them.
         catalogue: the items.

@@ -77,6 +77,8 @@ class WorldOptions:
             )
         if self.topics not in WORLD_SIZES:
             raise ValueError(f"topics must be one of {', '.join(map(str, WORLD_SIZES))}, not {self.topics}")
+        if self.items < self.topics:
+            raise ValueError(f"items must be at least as many as the {self.topics} topics, not {self.items}")
         if not 0 <= self.mix <= 1:
             raise ValueError(f"mix must lie between 0 and 1, not {self.mix}")
         if not -1 <= self.correlation <= 1:
@@ -140,7 +142,8 @@ class World:
         """The traffic of ``day``. Without a policy the shelf holds random exposures, if any.
 
         Raises:
-            ValueError: ``day`` is not the next one, or the policy serves a cluster that has no item.
+            ValueError: ``day`` is not the next one, or the policy serves a cluster that has no item. The world is then
+                half-way through the day, and cannot go on.
         """
         if day != self.next_day:
             raise ValueError(f"days are simulated in order: the next one is {self.next_day}, not {day}")

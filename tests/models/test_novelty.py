@@ -158,7 +158,10 @@ def test_groups_keep_every_transition(rows):
     ]
     assert sorted(gathered) == expected
     assert count_transitions(groups) == len(rows)
-    assert all(len(group.targets) <= MAX_TARGETS_PER_PROMPT and len(set(group.targets)) == len(group.targets) for group in groups)
+    assert all(
+        len(group.targets) <= MAX_TARGETS_PER_PROMPT and len(set(group.targets)) == len(group.targets)
+        for group in groups
+    )
 
 
 def test_memorisation_by_hand():
