@@ -32,8 +32,15 @@ TABLES = (
 )
 MEASURED_BY_RUN = ("seconds", "peak_gb")
 MEASURES = ("f1_at_k", "ndcg_at_k")
-YARDSTICKS = ("", "_random", "_prior", "_training_means")
-NAMES = ("alignment model", "random", "prior of the cluster", "training means")
+CONTESTANTS = {
+    "": "alignment model",
+    "_random": "random",
+    "_prior": "prior of the cluster",
+    "_training_means": "training means",
+    "_factorisation": "factorisation",
+    "_additive": "additive affinity",
+    "_label_regression": "regression on labels",
+}
 EXAMPLES = 10
 REPLAY_WARNING = (
     "Feedback was replayed: it tells whether users liked what they chose themselves. There was no exposure and no "
@@ -64,6 +71,7 @@ def write_report(
     figures = {"seconds": round(seconds, 1), "peak_gb": round(peak_gigabytes(), 2), **_figures(warehouse, table)}
     if truth is not None:
         figures |= _true_rates(truth, before, table)
+        figures |= _noise_ceiling(warehouse, truth, load_settings(home).candidates.k)
     settings = load_settings(home)
     examples = _examples(before, table)
     report = {
@@ -116,7 +124,7 @@ def _figures(warehouse: Warehouse, table: TransitionTable) -> Facts:
         "format_validity_untuned": novelty["format_validity_untuned"],
         "format_validity_tuned": novelty["format_validity_tuned"],
         "memorisation": pools["memorisation"],
-        **{f"{m}{y}": alignment.figures[f"{m}{y}"] if alignment else None for m in MEASURES for y in YARDSTICKS},
+        **{f"{m}{y}": alignment.figures.get(f"{m}{y}") if alignment else None for m in MEASURES for y in CONTESTANTS},
         "held_out_histories": alignment.figures["held_out_histories"] if alignment else 0,
         "surviving_cell_share": scores[max(scores)].details["surviving_cell_share"],
         "clusters": table.clusters.height,
@@ -153,6 +161,21 @@ def _true_rates(truth: Path, before: TransitionTable, after: TransitionTable) ->
     }
 
 
+def _noise_ceiling(warehouse: Warehouse, truth: Path, k: int) -> Facts:
+    """What the true rates would score on the held-out log: the end of the way that a model can go."""
+    from models.arena.truth import noise_ceiling
+
+    with warehouse.reading() as connection:
+        test = table_frame(connection, "training.pointwise_examples").filter(pl.col("split") == "test")
+    cells = test.join(pl.read_parquet(truth), on=["history", "cluster_id"])
+    ceiling: Facts
+    try:
+        ceiling = dict(noise_ceiling(cells, k, seed=0))
+    except ValueError:  # too few supported clusters: the metrics themselves are missing, and say why
+        ceiling = dict.fromkeys(MEASURES)
+    return {f"{measure}_ceiling": ceiling[measure] for measure in MEASURES}
+
+
 def _best(rates: pl.DataFrame, k: int) -> pl.DataFrame:
     place = pl.col("positive_rate").rank("ordinal", descending=True).over("history")
     return rates.filter(place <= k)
@@ -187,9 +210,14 @@ def _metric_lines(figures: Facts, k: int, notes: list[str]) -> list[str]:
         f"ALIGNMENT MODEL on {figures['held_out_histories']} held-out histories",
         f"  {'':<24}{f'F1@{k}':>8}{f'NDCG@{k}':>10}",
     ]
-    for name, yardstick in zip(NAMES, YARDSTICKS, strict=True):
-        first, second = (_number(figures[f"{measure}{yardstick}"]) for measure in MEASURES)
+    for contestant, name in CONTESTANTS.items():
+        first, second = (_number(figures[f"{measure}{contestant}"]) for measure in MEASURES)
         lines.append(f"  {name:<24}{first:>8}{second:>10}")
+    if figures.get("f1_at_k_ceiling") is not None:
+        first, second = (_number(figures[f"{measure}_ceiling"]) for measure in MEASURES)
+        lines.append(
+            f"  {'the truth itself':<24}{first:>8}{second:>10}   what knowing it would score on this noisy log"
+        )
     if "true_rate_after" in figures:
         lines.extend(
             [
