@@ -108,6 +108,9 @@ def scored(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Material
         checkpoint = refresh_checkpoint(context, home.home, "scored", version, build)
         rows = pl.read_parquet(checkpoint.folder / SCORES_FILE)
         record = Record(version, rows.height, {"folder": _relative(home, checkpoint.folder)})
+        context.log.info(
+            f"{rows.height:,} candidates, mean score {float(np.mean(rows['alignment_score'].to_numpy())):.2f}"
+        )
     with warehouse.writing() as connection:
         replace_table(connection, "candidates.scored", rows)
         write_records(connection, "candidates.scored", {"": record})
