@@ -64,7 +64,7 @@ def test_a_file_that_cannot_be_read_stops_the_run_by_name(home, name, content, e
 
 
 def test_rows_that_break_the_contract_are_kept_with_their_reason(home):
-    item = pl.read_parquet(home.landing / "items" / "part-0.parquet")["item_id"][0]
+    item = pl.read_parquet(home.landing / "items")["item_id"][0]
     rows = [
         f"u,{item},{FIRST_DAY}T10:00:00Z,5",
         f"u,nobody-knows,{FIRST_DAY}T10:00:01Z,5",

@@ -28,7 +28,8 @@ def train_and_save(folder, tiny_model_folder, tune, load=load_causal_model):
     select_trainable(model, tune, seed=1)
     optimiser = Optimiser(model.parameters(), Schedule(0.05, steps=3, warmup_share=0.0, weight_decay=0.0))
     for _ in range(3):
-        optimiser.step(model(TEXT).logits.square().mean())
+        optimiser.accumulate(model(TEXT).logits.square().mean())
+        optimiser.step()
     save_checkpoint(model, load_tokenizer(tiny_model_folder), folder)
     after = weights(load(folder))
     assert after.keys() == before.keys()
@@ -121,9 +122,38 @@ def test_float32_masters_keep_updates_that_bfloat16_weights_would_lose():
     weight = torch.nn.Parameter(torch.ones(1, dtype=torch.bfloat16))
     optimiser = Optimiser([weight], Schedule(0.001, steps=1000, warmup_share=0.001, weight_decay=0.0))
     for _ in range(10):
-        optimiser.step(weight.sum())
+        optimiser.accumulate(weight.sum())
+        optimiser.step()
     assert optimiser.masters[0].item() == pytest.approx(0.99, abs=1e-3)
     assert weight.item() == pytest.approx(0.99, abs=1 / 256)
+
+
+def test_gradients_of_parts_add_up_in_float32():
+    """A thousand parts of 1/1000 and one of 1: in bfloat16 the small ones would vanish beside the large one."""
+    weight = torch.nn.Parameter(torch.ones(1, dtype=torch.bfloat16))
+    optimiser = Optimiser([weight], Schedule(0.1, 1, 0.0, 0.0))
+    optimiser.accumulate(weight.sum())
+    for _ in range(1000):
+        optimiser.accumulate(weight.sum() / 1024)
+    assert optimiser.masters[0].grad.item() == pytest.approx(1 + 1000 / 1024, rel=1e-3)
+
+
+def test_a_saved_state_goes_on_as_if_nothing_had_happened():
+    def steps(optimiser, weight, count):
+        for _ in range(count):
+            optimiser.accumulate((weight**2).sum())
+            optimiser.step()
+
+    schedule = Schedule(0.01, 6, 0.2, 0.1)
+    whole, first = (torch.nn.Parameter(torch.ones(3, dtype=torch.bfloat16)) for _ in range(2))
+    steps(Optimiser([whole], schedule), whole, 6)
+    optimiser = Optimiser([first], schedule)
+    steps(optimiser, first, 2)
+    second = torch.nn.Parameter(torch.zeros(3, dtype=torch.bfloat16))
+    again = Optimiser([second], schedule)
+    again.load_state(optimiser.state())
+    steps(again, second, 4)
+    assert torch.equal(whole, second)
 
 
 def test_schedule_rises_then_falls_to_its_last_step():
@@ -134,6 +164,8 @@ def test_schedule_rises_then_falls_to_its_last_step():
 def test_frozen_weights_are_left_alone():
     frozen, free = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(2))
     frozen.requires_grad_(False)
-    Optimiser([frozen, free], Schedule(0.1, 1, 0.0, 0.5)).step((frozen * free).sum())
+    optimiser = Optimiser([frozen, free], Schedule(0.1, 1, 0.0, 0.5))
+    optimiser.accumulate((frozen * free).sum())
+    optimiser.step()
     assert frozen.tolist() == [1.0, 1.0]
     assert (free < 1).all()

@@ -255,16 +255,19 @@ def test_scores_count_distinct_users_over_the_window(connection):
         connection,
         "feedback.transition_users",
         [
-            {**row, "day": DAYS[0], "impressions": 3, "positives": 1, "completions": 0, "skips": 0},
+            {**row, "day": DAYS[0], "impressions": 3, "positives": 1, "completions": 0, "skips": 2},
             {**row, "day": DAYS[1], "impressions": 2, "positives": 2, "completions": 0, "skips": 0},
             {**row, "day": DAYS[2], "impressions": 9, "positives": 9, "completions": 0, "skips": 0},
         ],
     )
-    parameters = {"as_of": DAYS[1], "window_days": 2, "signal": "positive", "taxonomy_version": TAXONOMY}
+    parameters = {"as_of": DAYS[1], "window_days": 2, "taxonomy_version": TAXONOMY}
     cells = connection.execute(query("feedback.transition_scores"), parameters).fetchall()
-    assert cells == [([0, 1], 2, 5, 1, 3)]
+    # history, cluster, impressions, users, then positive, liked, shared, completed and not skipped
+    assert cells == [([0, 1], 2, 5, 1, 3, 0, 0, 0, 3)]
     parameters["window_days"] = 1
-    assert connection.execute(query("feedback.transition_scores"), parameters).fetchall() == [([0, 1], 2, 2, 1, 2)]
+    assert connection.execute(query("feedback.transition_scores"), parameters).fetchall() == [
+        ([0, 1], 2, 2, 1, 2, 0, 0, 0, 2)
+    ]
 
 
 def test_rows_are_inserted_by_name_and_nothing_else(connection):
