@@ -59,7 +59,7 @@ def _run_simulated(home: Home, write: Log) -> tuple[str, Path]:
     """Two weeks of the world around the line; returns the version of the first table, and the file of the truth."""
     from models.arena.world import World, WorldOptions
 
-    options = WorldOptions(first_day=FIRST_DAY, seed=1)
+    options = WorldOptions(first_day=FIRST_DAY, users=8_000, seed=1)
     last = FIRST_DAY + timedelta(days=2 * WEEK - 1)
     if not home.settings.exists():
         update_settings_file(home, {"calendar": {"first_day": FIRST_DAY, "last_day": last}})

@@ -92,7 +92,7 @@ class BaseModelSettings(Section):
 class NoveltySettings(Section):
     """Light fine-tuning of the novelty model."""
 
-    maximum_examples: Annotated[int, Field(ge=1, lt=8000)] = 4500
+    maximum_examples: Annotated[int, Field(ge=1, lt=8000)] = 2600
     examples_per_label_limit: Annotated[float, Field(ge=1)] = 3.0
     """A label gets at most this many times the even share of the examples."""
     holdout_share: Annotated[float, Field(gt=0, lt=1)] = 0.1

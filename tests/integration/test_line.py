@@ -14,7 +14,7 @@ from support.line import FIRST_DAY, LAST_DAY, command
 
 from alignrec_assets.home import Home
 from alignrec_assets.tables import TABLES
-from alignrec_assets.warehouse import Warehouse, count_rows, table_frame
+from alignrec_assets.warehouse import Warehouse, count_rows, read_records, table_frame
 from models.transition_table import TransitionTable
 
 MODULE = ("-m", "alignrec_assets.definitions")
@@ -108,6 +108,33 @@ def test_the_three_selections_by_plain_dagster_equal_alignrec_run(line_home, cop
         arguments = ("dagster", "asset", "materialize", *MODULE, "--select", f"tag:selection={selection}", *extra)
         command(copied_home.path, *arguments)
     assert contents(copied_home) == contents(line_home)
+
+
+def test_loss_normalisation_and_unseen_clusters_are_a_matter_of_settings(copied_home):
+    command(
+        copied_home.path,
+        "alignrec",
+        "run",
+        ALIGNREC_ALIGNMENT__LOSS="pairwise",
+        ALIGNREC_ALIGNMENT__UNSEEN_CLUSTER_SHARE="0.25",
+        ALIGNREC_FEEDBACK__NORMALISATION="lift",
+        ALIGNREC_FEEDBACK__INTERVAL="auto",
+    )
+    with Warehouse(copied_home).reading() as connection:
+        examples = table_frame(connection, "training.pointwise_examples")
+        pairs = table_frame(connection, "training.pairwise_examples")
+        folder = read_records(connection, "alignment_model")[""].fingerprint
+    kept = set(examples.filter("unseen")["cluster_id"])
+    assert len(kept) == 2
+    assert pairs.height > 100
+    assert not kept & (set(pairs["better_id"]) | set(pairs["worse_id"]))
+    assert pairs["weight"].is_between(0.5, 1).all()
+    model = copied_home.checkpoints / "alignment_model" / folder / "model"
+    multipliers = json.loads((model / "rank_multipliers.json").read_text())
+    served = examples.filter(~examples["unseen"])
+    for cluster, prior in served.select("cluster_id", "prior_rate").unique().iter_rows():
+        assert multipliers[cluster] == pytest.approx(prior)
+    assert not list(copied_home.checkpoints.glob("alignment_model/.*.unfinished"))
 
 
 def test_rebuild_recreates_the_warehouse(copied_home):
