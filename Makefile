@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-full lint ui vllm bench prepare
+.PHONY: setup demo study test test-full lint ui vllm bench prepare
 
 setup: $(READY)
 
@@ -26,6 +26,10 @@ prepare: setup
 
 demo: prepare
 	@$(BIN)/alignrec demo --source $(SOURCE) $(if $(DATA),--data "$(DATA)")
+
+study: export ALIGNREC_HOME = $(CURDIR)/.alignrec/study
+study: prepare
+	@$(BIN)/alignrec study
 
 test: setup
 	$(BIN)/pytest -m "not full"

@@ -182,6 +182,18 @@ def demo(
     run_demo(chosen, source, data, _write)
 
 
+@app.command()
+def study(
+    users: Annotated[int, typer.Option(min=100, help="Of the simulated world.")] = 20_000,
+    home: HomeOption = None,
+) -> None:
+    """Train the alignment model in a world of 64 topics and compare it with the truth. Resumable; about an hour."""
+    chosen = _use(home or (Path(".alignrec") / "study" if HOME_VARIABLE not in os.environ else None))
+    from alignrec_assets.study import run_study
+
+    run_study(chosen, users, _write)
+
+
 def _use(home: Path | None) -> Home:
     """The home of this command; everything that is imported after this sees it in the environment."""
     if home is not None:

@@ -3,6 +3,7 @@
 import logging
 import re
 import time
+from collections.abc import Collection
 from datetime import date
 
 import dagster as dg
@@ -22,7 +23,15 @@ class RunFailedError(RuntimeError):
     """A step failed; the message is the step's own."""
 
 
-def run_line(home: Home, first: date | None, last: date | None, write: Log, recluster: bool = False) -> None:
+def run_line(
+    home: Home,
+    first: date | None,
+    last: date | None,
+    write: Log,
+    *,
+    recluster: bool = False,
+    selections: Collection[str] = ("days", "learning", "publication"),
+) -> None:
     """Run days, learning and publication on the home's instance.
 
     Args:
@@ -31,6 +40,7 @@ def run_line(home: Home, first: date | None, last: date | None, write: Log, recl
         last: last day to run, by default the calendar's (or yesterday, where the log is open).
         write: receives each line of progress.
         recluster: make a new taxonomy first.
+        selections: which of the three.
 
     Raises:
         RunFailedError: a step failed; what was finished before it stays.
@@ -40,6 +50,8 @@ def run_line(home: Home, first: date | None, last: date | None, write: Log, recl
     with dg.DagsterInstance.get() as instance:
         fail_dead_runs(instance, write)
         for name, _, _ in SELECTIONS:
+            if name not in selections:
+                continue
             days = f" {start} to {end}" if name == "days" else ""
             write(f"{name}{days}")
             run_selection(instance, name, (start, end) if name == "days" else None, write, recluster=recluster)

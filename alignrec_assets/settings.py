@@ -92,7 +92,7 @@ class BaseModelSettings(Section):
 class NoveltySettings(Section):
     """Light fine-tuning of the novelty model."""
 
-    maximum_examples: Annotated[int, Field(ge=1, lt=8000)] = 2600
+    maximum_examples: Annotated[int, Field(ge=1, lt=8000)] = 3400
     examples_per_label_limit: Annotated[float, Field(ge=1)] = 3.0
     """A label gets at most this many times the even share of the examples."""
     holdout_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
@@ -172,7 +172,7 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     "study": {
         "interests": {"clusters": 64},
         "novelty": {"maximum_examples": 7900},
-        "alignment": {"steps": 600},
+        "alignment": {"steps": 160, "evaluate_every": 20},
     },
     "reference": {
         "interests": {"clusters": 761},

@@ -117,24 +117,31 @@ def test_loss_normalisation_and_unseen_clusters_are_a_matter_of_settings(copied_
         "run",
         ALIGNREC_ALIGNMENT__LOSS="pairwise",
         ALIGNREC_ALIGNMENT__UNSEEN_CLUSTER_SHARE="0.25",
-        ALIGNREC_FEEDBACK__NORMALISATION="lift",
+        ALIGNREC_FEEDBACK__NORMALISATION="z_score",
         ALIGNREC_FEEDBACK__INTERVAL="auto",
     )
     with Warehouse(copied_home).reading() as connection:
         examples = table_frame(connection, "training.pointwise_examples")
         pairs = table_frame(connection, "training.pairwise_examples")
-        folder = read_records(connection, "alignment_model")[""].fingerprint
     kept = set(examples.filter("unseen")["cluster_id"])
     assert len(kept) == 2
     assert pairs.height > 100
     assert not kept & (set(pairs["better_id"]) | set(pairs["worse_id"]))
     assert pairs["weight"].is_between(0.5, 1).all()
-    model = copied_home.checkpoints / "alignment_model" / folder / "model"
-    multipliers = json.loads((model / "rank_multipliers.json").read_text())
-    served = examples.filter(~examples["unseen"])
-    for cluster, prior in served.select("cluster_id", "prior_rate").unique().iter_rows():
-        assert multipliers[cluster] == pytest.approx(prior)
     assert not list(copied_home.checkpoints.glob("alignment_model/.*.unfinished"))
+
+
+def test_lift_is_multiplied_by_the_prior_again_before_it_ranks(copied_home):
+    command(copied_home.path, "alignrec", "run", ALIGNREC_FEEDBACK__NORMALISATION="lift")
+    with Warehouse(copied_home).reading() as connection:
+        examples = table_frame(connection, "training.pointwise_examples")
+        version = read_records(connection, "alignment_model")[""].fingerprint
+        scored = table_frame(connection, "candidates.scored")
+    model = copied_home.checkpoints / "alignment_model" / version / "model"
+    multipliers = json.loads((model / "rank_multipliers.json").read_text())
+    for cluster, prior in examples.select("cluster_id", "prior_rate").unique().iter_rows():
+        assert multipliers[cluster] == pytest.approx(prior)
+    assert (scored["alignment_score"] <= pl.Series([multipliers[c] for c in scored["cluster_id"]])).all()
 
 
 def test_rebuild_recreates_the_warehouse(copied_home):
