@@ -36,7 +36,7 @@ test: setup
 
 # Every test, the long ones too; the result is kept with its commit.
 test-full: setup
-	@set -o pipefail; $(BIN)/pytest | tee .pytest_cache/full.txt
+	@mkdir -p .pytest_cache; set -o pipefail; $(BIN)/pytest | tee .pytest_cache/full.txt
 	@{ echo "make test-full, commit $$(git rev-parse --short HEAD), $$(date -u +%Y-%m-%d):"; tail -n 1 .pytest_cache/full.txt; } > docs/test-full.txt
 
 lint: setup
