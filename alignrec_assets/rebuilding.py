@@ -21,7 +21,7 @@ def rebuild_warehouse(home: Home, write: Log) -> None:
     write(f"rebuilding {home.warehouse} from landing files, checkpoints and published versions")
     try:
         run_line(home, None, None, write)
-    except BaseException:
+    except BaseException:  # any failure, an interrupt too: the warehouse is put back; raised again
         if aside.exists():
             _remove(home.warehouse)
             _move(aside, home.warehouse)

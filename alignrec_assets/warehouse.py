@@ -74,7 +74,7 @@ class Warehouse:
             try:
                 create_tables(connection)
                 yield connection
-            except BaseException:
+            except BaseException:  # any failure, an interrupt too: half a transaction must not stay; raised again
                 connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")

@@ -234,6 +234,17 @@ class AlignmentTraining:
                 name: weight.detach().clone() for name, weight in self.model.named_parameters() if weight.requires_grad
             }
 
+    def predict(self, histories: Sequence[History], candidates: Sequence[Clusters]) -> list[Array]:
+        """Predicted scores L of the candidates of each history, by the weights as they stand."""
+        return rank_scores(self.reader.all_logits(histories, candidates), candidates, None)
+
+    def save(self, output: Path) -> None:
+        """Write the model with its multipliers, if any, to a new folder, whole or not at all."""
+        with new_folder(output) as folder:
+            save_checkpoint(self.model, self.tokenizer, folder)
+            if self.multipliers is not None:
+                write_json(folder / MULTIPLIERS_FILE, self.multipliers.tolist())
+
     def _fit_head(self, training: Sequence[ServedHistory], log: Log) -> None:
         options = self.options
         order = np.random.default_rng((options.seed, 1)).permutation(len(training))[: options.head_histories]
@@ -386,16 +397,9 @@ def train_alignment_model(
     served = group_by_history(seen, len(labels), pairs if options.loss == "pairwise" else None)
     training = AlignmentTraining(base, labels, options, k, multipliers)
     training.fit(served["train"], served["validation"], log, resume)
-    with new_folder(output) as folder:
-        save_checkpoint(training.model, training.tokenizer, folder)
-        if multipliers is not None:
-            write_json(folder / MULTIPLIERS_FILE, multipliers.tolist())
+    training.save(output)
     log("ranking the test histories, by the model and by the yardsticks")
-
-    def predict(histories: Sequence[History], clusters: Sequence[Clusters]) -> list[Array]:
-        return [expit(values) for values in training.reader.all_logits(histories, clusters, log)]
-
-    judgement = judge(predict, examples, len(labels), k, multipliers, label_embeddings, options.seed)
+    judgement = judge(training.predict, examples, len(labels), k, multipliers, label_embeddings, options.seed)
     selected = training.selected or training.curve[-1]
     selected_by, notes = selection_rule(selected, len(served["validation"]), k)
     return AlignmentReport(

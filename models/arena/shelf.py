@@ -80,9 +80,6 @@ class RandomShelf:
         }
         return Offer(viewers, items, positions, columns)
 
-    def learn(self, users: IntArray, items: IntArray, ts: IntArray) -> None:
-        """Nothing: a random shelf remembers nobody."""
-
 
 class PlannedShelf:
     """Shows items of the clusters that a policy chooses by the user's history.

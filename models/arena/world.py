@@ -260,7 +260,7 @@ class World:
         self._mood.play(users[played], topics[played], positive[played])
         pleased = users[positive].astype(np.int32), items[positive].astype(np.int32), ts[positive]
         self._positives.append(pleased)
-        if shelf is not None:
+        if isinstance(shelf, PlannedShelf):  # a random shelf remembers nobody
             shelf.learn(users[positive], items[positive], ts[positive])
 
 
