@@ -234,7 +234,7 @@ class AlignmentSearch:
         study = self._open_study()
         trials = [self._read_trial(number) for number in range(1, len(_complete(study)) + 1)]
         if trials:
-            self.log(f"{len(trials)} trials are finished, the best F1@{self.k} is {_best(trials)[0].rank[0]:.3f}")
+            self.log(f"finished trials: {len(trials)}, the best F1@{self.k} so far {_best(trials)[0].rank[0]:.3f}")
         trials = self._drop_weights(trials)
         self._retry_unfinished(study)
         while not self._is_spent(trials):
