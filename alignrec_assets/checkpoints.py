@@ -54,7 +54,7 @@ ALIGNMENT_CODE = code_version(
 )
 REGISTRY_CODE = code_version("alignrec_assets/checkpoints.py")
 MODEL_FOLDER = "model"
-CHECKPOINT_ASSETS = ("taxonomy", "base_model", "novelty_model", "alignment_model")
+CHECKPOINT_ASSETS = ("taxonomy", "base_model", "novelty_model", "alignment_model", "alignment_search")
 
 
 def model_asset(name: str, description: str, code: str, deps: list[Any], kinds: set[str]) -> Facts:
@@ -211,7 +211,7 @@ def alignment_model(context: dg.AssetExecutionContext, home: HomeResource) -> dg
         "registry.checkpoints",
         code=REGISTRY_CODE,
         kinds={"python"},
-        deps=[base_model, novelty_model, alignment_model, clusters],
+        deps=[base_model, novelty_model, alignment_model, clusters, dg.AssetKey("alignment_search")],
         selection="learning",
     )
 )
@@ -277,7 +277,7 @@ def _train_alignment_model(
         k,
         log,
         pairs=pairs,
-        multipliers=_prior_rates(examples, len(labels)) if settings.feedback.normalisation == "lift" else None,
+        multipliers=prior_rates(examples, len(labels)) if settings.feedback.normalisation == "lift" else None,
         label_embeddings=text_vectors(labels),
         resume=resume,
     )
@@ -305,7 +305,7 @@ def _train_alignment_model(
     }
 
 
-def _prior_rates(examples: pl.DataFrame, clusters: int) -> "NDArray[np.float64]":
+def prior_rates(examples: pl.DataFrame, clusters: int) -> "NDArray[np.float64]":
     """[clusters] prior rate of each cluster; the mean of all where it was never served."""
     import numpy as np
 

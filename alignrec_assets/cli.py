@@ -137,6 +137,15 @@ def run(
 
 
 @app.command()
+def search(home: HomeOption = None) -> None:
+    """Search for better settings of the alignment model, by the budget in the settings. Resumable."""
+    chosen = _use(home)
+    from alignrec_assets.running import run_search
+
+    run_search(chosen, _write)
+
+
+@app.command()
 def recluster(home: HomeOption = None) -> None:
     """Make a new taxonomy by the settings, and run the whole line on it."""
     chosen = _use(home)

@@ -10,3 +10,10 @@ SELECTIONS: tuple[tuple[str, str, str], ...] = (
     ("publication", "tag:selection=publication", "Candidates of every history, scored, selected and published."),
 )
 """Name, asset selection as typed after ``--select``, and description."""
+
+SEARCH: tuple[str, str, str] = (
+    "search",
+    'key:"alignment_search" or key:"registry/checkpoints"',
+    "Trials of other settings of the alignment model, and the registry that lists them; no part of the line.",
+)
+"""Likewise, of the search."""

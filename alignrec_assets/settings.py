@@ -147,6 +147,16 @@ class AlignmentSettings(Section):
     seed: int = 1
 
 
+class SearchSettings(Section):
+    """`alignrec search`: trials of other normalisations, losses, layers, steps and learning rates."""
+
+    trials: Annotated[int, Field(ge=1, le=999)] = 20
+    """Finished trials in all; with a higher number a finished search goes on."""
+    minutes: Annotated[float, Field(gt=0)] | None = None
+    """No trial begins when those before it have taken this long together; none means no such limit."""
+    seed: int = 1
+
+
 class CandidateSettings(Section):
     """Inference scaling: how many draws, how hot."""
 
@@ -199,6 +209,7 @@ class Settings(BaseSettings):
     novelty: NoveltySettings = NoveltySettings()
     feedback: FeedbackSettings = FeedbackSettings()
     alignment: AlignmentSettings = AlignmentSettings()
+    search: SearchSettings = SearchSettings()
     candidates: CandidateSettings = CandidateSettings()
     publication: PublicationSettings = PublicationSettings()
 

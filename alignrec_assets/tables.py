@@ -254,9 +254,9 @@ _ALL = (
     ),
     Table(
         "registry.checkpoints",
-        "Every model checkpoint of the home.",
+        "Every model checkpoint of the home, and every trial of a search; of those the best three keep their weights.",
         (
-            Column("model", "VARCHAR", "base_model, taxonomy, novelty_model or alignment_model"),
+            Column("model", "VARCHAR", "base_model, taxonomy, novelty_model, alignment_model or alignment_search"),
             Column("version", "VARCHAR", "version: the fingerprint of what made it"),
             Column("folder", "VARCHAR", "folder, relative to the home"),
             Column("content_hash", "VARCHAR", "SHA-256 of its weights"),

@@ -344,26 +344,48 @@ def transition_scores(cells: pl.DataFrame, options: ScoreOptions) -> TransitionS
         cells, max(options.minimum_impressions, 1), options.minimum_users, options.minimum_share_of_mean
     )
     kept = filtered.kept
-    fitted = kept.filter(pl.col("split") == "train") if "split" in kept.columns else kept
-    fitted = fitted.filter(~pl.col("unseen")) if "unseen" in kept.columns else fitted
-    priors = fit_cluster_priors(fitted)
-    shrunk = shrink(kept, priors)
-    reference = shrink(fitted, priors)
+    priors = fit_cluster_priors(_training_cells(kept))
+    scored, interval = normalise_scores(shrink(kept, priors), options.method, options.interval)
     notes = [priors.hyper_prior.note] if priors.hyper_prior.note else []
     if not cells.height:
         notes.append("no cells: nothing was counted yet")
     elif not kept.height:
         notes.append(f"none of {cells.height} cells has {filtered.minimum_impressions} impressions and enough users")
-    weights = reference["impressions"].to_numpy().astype(np.float64)
-    method: Method = options.method if reference.height else "rate"
-    normalisation = Normalisation(method, reference["shrunk_rate"].to_numpy(), weights)
+    return TransitionScores(scored, filtered, priors, interval, notes)
+
+
+def normalise_scores(cells: pl.DataFrame, method: Method, interval: float | None) -> tuple[pl.DataFrame, float]:
+    """Set the column ``score`` of shrunken cells: their rates normalised, then rounded.
+
+    The map is fitted on training cells alone, see :func:`transition_scores`. Nothing else of a cell changes, so that
+    two normalisations of the same cells have the same splits and the same truth.
+
+    Args:
+        cells: ``impressions`` and the columns that :func:`shrink` adds.
+        method: see :class:`Normalisation`.
+        interval: scores are rounded to multiples of this; None: of :func:`posterior_interval`.
+
+    Returns:
+        The cells, and what their scores were rounded to.
+    """
+    reference = _training_cells(cells)
+    normalisation = Normalisation(
+        method if reference.height else "rate",
+        reference["shrunk_rate"].to_numpy(),
+        reference["impressions"].to_numpy().astype(np.float64),
+    )
     rates, lower, upper = (
-        normalisation.scores(shrunk[name].to_numpy(), shrunk["prior_rate"].to_numpy())
+        normalisation.scores(cells[name].to_numpy(), cells["prior_rate"].to_numpy())
         for name in ("shrunk_rate", "lower", "upper")
     )
-    interval = posterior_interval(lower, upper) if options.interval is None else options.interval
-    scored = shrunk.with_columns(pl.Series("score", round_to_interval(rates, interval), dtype=pl.Float64))
-    return TransitionScores(scored, filtered, priors, interval, notes)
+    rounding = posterior_interval(lower, upper) if interval is None else interval
+    return cells.with_columns(pl.Series("score", round_to_interval(rates, rounding), dtype=pl.Float64)), rounding
+
+
+def _training_cells(cells: pl.DataFrame) -> pl.DataFrame:
+    """Where cells are split, those that a fit may see; else all."""
+    seen = cells.filter(~pl.col("unseen")) if "unseen" in cells.columns else cells
+    return seen.filter(pl.col("split") == "train") if "split" in seen.columns else seen
 
 
 def unseen_clusters(clusters: Sequence[int], share: float, seed: int) -> list[int]:

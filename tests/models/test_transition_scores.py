@@ -1,5 +1,6 @@
 """Filter, shrink, normalise, round: against scipy, numerical integration and simulation."""
 
+from dataclasses import replace
 from math import comb, log
 
 import numpy as np
@@ -19,6 +20,7 @@ from models.transition_scores import (
     fit_cluster_priors,
     lift_scores,
     log_likelihood,
+    normalise_scores,
     posterior_interval,
     quantile_scores,
     round_to_interval,
@@ -329,3 +331,17 @@ def test_every_method_scores_between_0_and_1_and_rises_within_a_cluster(method):
     assert scored.interval in (0.01, 0.02, 0.05, 0.1, 0.2)
     for _, cluster in scored.scores.group_by("cluster_id"):
         assert cluster.sort("shrunk_rate")["score"].is_sorted()
+
+
+@pytest.mark.parametrize("method", ["quantile", "rate", "z_score", "lift"])
+@pytest.mark.parametrize("interval", [0.05, None])
+def test_normalising_anew_equals_scoring_anew_and_changes_nothing_else(method, interval):
+    frame, _, _ = simulated(clusters=6, cells_each=12)
+    splits = split_histories(frame["history"].to_list(), 0.2, 0.2, seed=1)
+    frame = frame.with_columns(pl.Series("split", splits), (pl.col("cluster_id") == 2).alias("unseen"))
+    standing = transition_scores(frame, OPEN).scores
+    expected = transition_scores(frame, replace(OPEN, method=method, interval=interval))
+    again, rounding = normalise_scores(standing, method, interval)
+    assert again.equals(expected.scores)
+    assert rounding == expected.interval
+    assert again.drop("score").equals(standing.drop("score"))
