@@ -53,10 +53,10 @@ LOSS_HISTORIES = 16
 ROWS_PER_PASS = 56  # of the peers; a step divides into passes of this many rows
 PAIRS_PER_PASS = 32
 SEED = 0
-# Two bfloat16 trainings on the same examples differ: the peers' heads round a logit to 8 bits, and padding and the cut
-# of the passes move every state. Gaps of 0.0004 (pointwise) and 0.001 (pairwise) were seen, where training itself had
-# lowered the losses by 0.01 and 0.05.
-LOSS_TOLERANCE = 0.005
+# Of the fall of the project's own loss. Two bfloat16 trainings on the same examples differ: the peers' heads round a
+# logit to 8 bits, and padding and the cut of the passes move every state. Gaps of 0.005 to 0.10 of the fall were seen in
+# two short runs (3 steps); an arm that learns nothing has a gap of 1.
+LOSS_TOLERANCE = 0.25
 PEERS = {"pointwise": "transformers", "pairwise": "trl"}
 
 
@@ -328,10 +328,14 @@ def contest(folder, options):
 
 
 def loss_gap(figures):
-    """The largest difference between the losses of an arm and its peer after the same examples."""
-    return max(
-        abs(figures[f"loss_after_{loss}"] - figures[f"loss_after_{loss}_{peer}"]) for loss, peer in PEERS.items()
-    )
+    """The largest gap between an arm and its peer after equal examples, as a share of the fall of the arm's own loss."""
+    gaps = []
+    for loss, peer in PEERS.items():
+        after = figures[f"loss_after_{loss}"]
+        fall = figures[f"loss_before_{loss}"] - after
+        gap = abs(after - figures[f"loss_after_{loss}_{peer}"])
+        gaps.append(gap / max(fall, 1e-9))  # without a fall, equal losses would prove nothing: fails
+    return max(gaps)
 
 
 def main():
@@ -360,7 +364,6 @@ def main():
             sys.exit("the start checkpoint could not be written, see above")
         figures = {key: value for option in options.values() for key, value in contest(folder, option).items()}
     figures["peak_gb"] = max(figures[f"peak_gb_{loss}"] for loss in PEERS)
-    figures["loss_gap"] = loss_gap(figures)
     pointwise = options["pointwise"]
     report = {
         "name": "alignment_training",
@@ -382,9 +385,10 @@ def main():
         "command": "python " + " ".join(["benchmarks/alignment_training.py", *sys.argv[1:]]),
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    figures["loss_gap_share_of_fall"] = loss_gap(figures)
     print(json.dumps(report))
-    if figures["loss_gap"] > LOSS_TOLERANCE:
-        sys.exit(f"after equal examples the losses differ by {figures['loss_gap']:.4f}, more than {LOSS_TOLERANCE}")
+    if not figures["loss_gap_share_of_fall"] <= LOSS_TOLERANCE:
+        sys.exit(f"after equal examples the losses differ by more than {LOSS_TOLERANCE} of the fall of the loss")
 
 
 if __name__ == "__main__":
