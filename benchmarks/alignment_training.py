@@ -54,8 +54,8 @@ ROWS_PER_PASS = 56  # of the peers; a step divides into passes of this many rows
 PAIRS_PER_PASS = 32
 SEED = 0
 # Of the fall of the project's own loss. Two bfloat16 trainings on the same examples differ: the peers' heads round a
-# logit to 8 bits, and padding and the cut of the passes move every state. Gaps of 0.005 to 0.10 of the fall were seen in
-# two short runs (3 steps); an arm that learns nothing has a gap of 1.
+# logit to 8 bits, and padding and the cut of the passes move every state. Gaps of 0.005 to 0.10 of the fall were seen
+# in two short runs (3 steps); an arm that learns nothing has a gap of 1.
 LOSS_TOLERANCE = 0.25
 PEERS = {"pointwise": "transformers", "pairwise": "trl"}
 
@@ -328,7 +328,7 @@ def contest(folder, options):
 
 
 def loss_gap(figures):
-    """The largest gap between an arm and its peer after equal examples, as a share of the fall of the arm's own loss."""
+    """The largest gap of an arm and its peer after equal examples, as a share of the fall of the project's loss."""
     gaps = []
     for loss, peer in PEERS.items():
         after = figures[f"loss_after_{loss}"]
