@@ -1,6 +1,7 @@
 """Checkpoints: the base model, the two language models trained from it, and the registry that lists them all."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,12 +36,17 @@ LANGUAGE_MODEL = ("models/prompts.py", "models/label_trie.py", "models/packed_pa
 TRAINING = (*LANGUAGE_MODEL, "models/fine_tuning.py")
 BASE_CODE = code_version("models/base_model.py", "models/language_model.py")
 NOVELTY_CODE = code_version(*TRAINING, "models/label_distribution.py", "models/novelty.py")
-SCORING = ("models/candidate_reader.py", "models/alignment.py")
+SCORING = (
+    "models/candidate_reader.py",
+    "models/alignment.py",
+    "models/predicted_rates.py",
+    "models/affinity.py",
+)
 JUDGING = (
     "models/alignment_report.py",
     "models/ranking_contest.py",
     "models/calibration.py",
-    "models/affinity.py",
+    "models/trust.py",
     "models/label_regression.py",
     "models/metrics.py",
     "models/yardsticks.py",
@@ -257,16 +263,7 @@ def _train_alignment_model(
     labels = cluster_labels(warehouse)
     with warehouse.reading() as connection:
         pairs = table_frame(connection, "training.pairwise_examples")
-    chosen = AlignmentOptions(
-        loss=options.loss,
-        tune=options.tune,
-        learning_rate=options.learning_rate,
-        steps=options.steps,
-        histories_per_batch=options.histories_per_batch,
-        histories_per_pass=options.histories_per_pass,
-        evaluate_every=options.evaluate_every,
-        seed=options.seed,
-    )
+    chosen = AlignmentOptions(**options.model_dump(include={field.name for field in fields(AlignmentOptions)}))
     resume.parent.mkdir(parents=True, exist_ok=True)
     report = train_alignment_model(
         base.folder / MODEL_FOLDER,
@@ -291,8 +288,12 @@ def _train_alignment_model(
             "selected_step": report.selected_step,
             "seconds": report.seconds,
         },
+        "selected_model": judgement.model,
         "leads": judgement.leads,
         "by_cut": judgement.by_cut,
+        "errors": judgement.errors,
+        "words": judgement.words,
+        "overtrained": report.overtrained,
         "selected_by": report.selected_by,
         "notes": list(report.notes),
         "curve": [vars(point) for point in report.curve],

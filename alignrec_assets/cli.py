@@ -193,7 +193,7 @@ def demo(
 
 @app.command()
 def study(
-    users: Annotated[int, typer.Option(min=100, help="Of the simulated world.")] = 20_000,
+    users: Annotated[int, typer.Option(min=100, help="Of the simulated world.")] = 60_000,
     home: HomeOption = None,
 ) -> None:
     """Train the alignment model in a world of 64 topics and compare it with the truth. Resumable; about an hour."""

@@ -117,6 +117,9 @@ class FeedbackSettings(Section):
     minimum_share_of_mean: Annotated[float, Field(ge=0)] = 0.2
     """A cell with fewer impressions than this share of the mean cell is dropped too: the bar rises with the log."""
     minimum_users: Annotated[int, Field(ge=1)] = 3
+    prior: Literal["cluster", "affinity"] = "affinity"
+    """What training scores are shrunk towards: the prior of the cluster, or also what histories that share a member
+    with this one say of it. Daily scores are shrunk towards the cluster."""
     normalisation: Literal["quantile", "rate", "z_score", "lift"] = "quantile"
     """``lift`` is over the cluster's prior, by which predicted scores are multiplied again before they rank."""
     interval: Annotated[float, Field(gt=0, le=0.5)] | Literal["auto"] = 0.05
@@ -144,6 +147,10 @@ class AlignmentSettings(Section):
     """Gradients of the passes of a batch add up: fewer take less memory."""
     steps: Annotated[int, Field(ge=1)] = 24
     evaluate_every: Annotated[int, Field(ge=1)] = 8
+    stack: bool = False
+    """Whether rankings go by the language model together with an additive affinity model of the same feedback."""
+    keep_overtrained: bool = False
+    """Whether the weights at two and three times the selected step are kept as comparison arms."""
     seed: int = 1
 
 

@@ -18,7 +18,9 @@ from alignrec_assets.warehouse import Warehouse, read_frame, read_records, table
 TRANSITIONS_CODE = code_version(queries=["training.novel_transitions"])
 NOVELTY_CODE = code_version("models/examples.py", queries=["training.novelty_examples"])
 FIRST_REFRESH_DAYS = 7
-POINTWISE_CODE = code_version("models/transition_scores.py", queries=["training.pointwise_examples"])
+POINTWISE_CODE = code_version(
+    "models/transition_scores.py", "models/affinity.py", queries=["training.pointwise_examples"]
+)
 PAIRWISE_CODE = code_version("models/pairs.py")
 
 
@@ -199,7 +201,7 @@ def latest_day(warehouse: Warehouse, table: str) -> date:
 
 
 def _pointwise_rows(scored: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    from models.transition_scores import ScoreOptions, split_histories, unseen_clusters
+    from models.transition_scores import ScoreOptions, effective_impressions, split_histories, unseen_clusters
     from models.transition_scores import transition_scores as score
 
     share = settings.alignment.holdout_share / 2
@@ -214,9 +216,11 @@ def _pointwise_rows(scored: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     options = ScoreOptions(
         **score_options(settings.feedback)
         | {"minimum_impressions": 1, "minimum_users": 1, "minimum_share_of_mean": 0.0}
+        | {"prior": settings.feedback.prior}
     )
-    rows = score(cells, options).scores
-    # A rate's standard error falls with the root of the impressions: between one vote a cell and one an impression.
-    weight = pl.col("impressions").cast(pl.Float64).sqrt().alias("weight")
+    scored_cells = score(cells, options)
+    rows = scored_cells.scores
+    evidence_weight = effective_impressions(rows["impressions"].to_numpy(), scored_cells.priors.concentration)
+    weight = pl.Series("weight", evidence_weight, dtype=pl.Float64)
     evidence = ["raw_rate", "impressions", "prior_rate", "shrunk_rate", "lower", "upper", "unseen", "split"]
     return rows.select("history", "cluster_id", "score", weight, *evidence)

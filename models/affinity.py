@@ -5,6 +5,7 @@ are strong where feedback is dense and silent on clusters that were never served
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -21,29 +22,47 @@ RANK = 8
 FACTOR_ITERATIONS = 200
 
 
+@dataclass(frozen=True, eq=False)
 class AdditiveAffinity:
-    """Score of C after S = bias[C] + sum over c in S of affinity[c, C]; ridge on the affinities.
+    """Score of C after S = bias[C] + sum over c in S of affinity[c, C].
 
-    The penalty is the one of least squared error on left-out histories. Biases are weighted means of the cluster's
-    training scores; the affinities of each cluster then fit what is left.
-
-    Args:
-        rows: training rows with ``history``, ``cluster_id``, ``score`` and ``weight``.
-        clusters: N.
+    Attributes:
+        bias: [clusters].
+        affinity: [clusters, clusters], member by offered cluster.
+        penalty: of the ridge that they were fitted with.
+        left_out: [rows] what each training row was predicted as while its history was left out.
     """
 
-    def __init__(self, rows: pl.DataFrame, clusters: int) -> None:
+    bias: Array
+    affinity: Array
+    penalty: float = float("nan")
+    left_out: Array = field(default_factory=lambda: np.zeros(0))
+
+    @classmethod
+    def fit(cls, rows: pl.DataFrame, clusters: int) -> "AdditiveAffinity":
+        """Ridge on the affinities, with the penalty of least squared error on left-out histories.
+
+        Biases are weighted means of the cluster's training scores; the affinities of each cluster then fit what is
+        left.
+
+        Args:
+            rows: training rows with ``history``, ``cluster_id``, ``score`` and ``weight``.
+            clusters: N.
+        """
         data = Rows(rows, clusters)
         folds = data.history % FOLDS
-        errors = np.zeros(len(PENALTIES))
+        left_out = np.full((len(PENALTIES), len(data.score)), data.weight @ data.score / data.weight.sum())
         for fold in range(FOLDS):
             kept, out = folds != fold, folds == fold
+            if not kept.any() or not out.any():
+                continue  # fewer histories than folds
             for index, penalty in enumerate(PENALTIES):
                 bias, affinity = _fit_additive(data, kept, penalty)
                 predicted = bias[data.cluster] + (data.members @ affinity)[data.history, data.cluster]
-                errors[index] += data.weight[out] @ (predicted - data.score)[out] ** 2
-        self.penalty = PENALTIES[int(np.argmin(errors))]
-        self.bias, self.affinity = _fit_additive(data, np.ones(len(data.score), dtype=np.bool_), self.penalty)
+                left_out[index, out] = predicted[out]
+        best = int(np.argmin((left_out - data.score) ** 2 @ data.weight))
+        everything = np.ones(len(data.score), dtype=np.bool_)
+        return cls(*_fit_additive(data, everything, PENALTIES[best]), PENALTIES[best], left_out[best])
 
     def scores(self, histories: Sequence[Sequence[int]], candidates: Sequence[Sequence[int]]) -> list[Array]:
         """Score of each candidate of each history."""
@@ -60,7 +79,7 @@ class Factorisation:
     on one fold of left-out histories.
 
     Args:
-        rows: as of :class:`AdditiveAffinity`.
+        rows: as of :meth:`AdditiveAffinity.fit`.
         clusters: N.
         seed: of the start.
     """

@@ -9,7 +9,7 @@ is the one that is saved; ``alignment_report`` judges it on the test histories.
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,20 +21,22 @@ from scipy.special import expit
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
+from models.affinity import AdditiveAffinity
 from models.alignment_examples import ServedHistory, group_by_history
 from models.alignment_report import Judgement, judge
 from models.candidate_reader import CandidateReader, Clusters
-from models.files import new_folder, replacing, write_json
+from models.files import new_folder, replacing
 from models.fine_tuning import Optimiser, Schedule
 from models.language_model import load_scoring_model, load_tokenizer, save_checkpoint, select_trainable
 from models.linear_head import fit_head
 from models.metrics import evaluate_ranking
+from models.predicted_rates import Cells, PredictedRates
 from models.progress import Log, Progress, silent
 from models.prompts import History, check_histories
 
 Array = NDArray[np.float64]
 
-MULTIPLIERS_FILE = "rank_multipliers.json"
+OVERTRAINING = (2, 3)  # times the selected step
 SAVE_EVERY_SECONDS = 120.0  # of an unfinished training: half a gigabyte each time with the embedded model
 
 
@@ -56,6 +58,8 @@ class AlignmentOptions:
         warmup_share: share of the steps in which the learning rate rises.
         weight_decay: as in AdamW.
         head_histories: training histories that the head is fitted to before the first step, see ``linear_head``.
+        stack: whether rankings go by the language model together with an additive affinity model of the same feedback.
+        keep_overtrained: whether the weights at two and three times the selected step are kept as comparison arms.
         seed: of the order of histories, the sample for the head, and adapters.
     """
 
@@ -69,6 +73,8 @@ class AlignmentOptions:
     warmup_share: float = 0.3
     weight_decay: float = 0.01
     head_histories: int = 256
+    stack: bool = False
+    keep_overtrained: bool = False
     seed: int = 0
 
 
@@ -76,7 +82,8 @@ class AlignmentOptions:
 class CurvePoint:
     """One look at the validation histories; a figure is None where it could not be measured.
 
-    ``training_loss`` is the mean over the steps since the point before (None at step 0).
+    ``training_loss`` is the mean over the steps since the point before (None at step 0), ``seconds`` the time of all
+    steps so far, without the looks.
     """
 
     step: int
@@ -84,6 +91,7 @@ class CurvePoint:
     validation_loss: float | None
     f1_at_k: float | None
     ndcg_at_k: float | None
+    seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -93,6 +101,7 @@ class AlignmentReport:
     Attributes:
         curve: the looks at the validation histories; step 0 is the pretrained body under the fitted head.
         judgement: of the test histories.
+        overtrained: by factor (2, 3) the step of the arm and its ``f1_at_k`` and ``ndcg_at_k`` on the test histories.
         selected_step: the step whose weights were saved.
         selected_by: ``f1_at_k``, ``validation_loss``, or ``last_step`` where there was nothing to validate on.
         notes: every reason why a figure is missing or another rule was used.
@@ -101,6 +110,7 @@ class AlignmentReport:
 
     curve: tuple[CurvePoint, ...]
     judgement: Judgement
+    overtrained: dict[int, dict[str, float | None]]
     selected_step: int
     selected_by: str
     notes: tuple[str, ...]
@@ -147,13 +157,16 @@ class AlignmentTraining:
         self.model = load_scoring_model(base, options.seed)
         self.options = options
         self.k = k
-        self.multipliers = multipliers
+        self.multipliers = np.ones(len(labels)) if multipliers is None else multipliers
+        self.predicted_rates: PredictedRates | None = None
         select_trainable(self.model, options.tune, options.seed)
         self.reader = CandidateReader(self.model, self.tokenizer, labels)
         self.curve: list[CurvePoint] = []
         self.selected: CurvePoint | None = None
         self.best_weights: dict[str, Tensor] = {}
+        self.look_weights: dict[int, dict[str, Tensor]] = {}
         self.recent: list[float] = []
+        self.seconds = 0.0
 
     def fit(
         self,
@@ -186,7 +199,7 @@ class AlignmentTraining:
                 self.look(validation, 0, None, log)
                 optimiser = Optimiser(self.model.parameters(), schedule)
             self._take_steps(optimiser, training, validation, log, resume, save_every_seconds)
-        self.model.load_state_dict(self.best_weights, strict=False)
+        self.use_weights(self.best_weights)
         if resume is not None:
             resume.unlink(missing_ok=True)
 
@@ -197,6 +210,8 @@ class AlignmentTraining:
         evidence.
         """
         totals = [float(self._evidence([row]).sum()) for row in served]
+        if sum(totals) == 0.0:
+            return 0.0  # pairwise: every served cluster of every history of the batch ties
         value = 0.0
         for start in range(0, len(served), self.options.histories_per_pass):
             part = served[start : start + self.options.histories_per_pass]
@@ -226,24 +241,65 @@ class AlignmentTraining:
     def look(self, validation: Sequence[ServedHistory], step: int, training_loss: float | None, log: Log) -> None:
         """Add a point to the curve, and keep the weights if it is the best so far."""
         point = validation_point(self.reader, validation, self.k, step, training_loss, self.multipliers)
+        point = replace(point, seconds=self.seconds)
         self.curve.append(point)
         log(f"step {step}: {describe(point)}")
-        if self.selected is None or merit(point) > merit(self.selected):
-            self.selected = point
-            self.best_weights = {
+        best = self.selected is None or merit(point) > merit(self.selected)
+        if best or self.options.keep_overtrained:
+            weights = {
                 name: weight.detach().clone() for name, weight in self.model.named_parameters() if weight.requires_grad
             }
+            if self.options.keep_overtrained:
+                self.look_weights[step] = weights
+            if best:
+                self.selected, self.best_weights = point, weights
 
     def predict(self, histories: Sequence[History], candidates: Sequence[Clusters]) -> list[Array]:
         """Predicted scores L of the candidates of each history, by the weights as they stand."""
-        return rank_scores(self.reader.all_logits(histories, candidates), candidates, None)
+        return [expit(logits) for logits in self.reader.all_logits(histories, candidates)]
+
+    def calibrate(self, rows: pl.DataFrame, validation: Sequence[ServedHistory]) -> PredictedRates:
+        """Fit what turns scores into rates, and the stack where the options ask for one, to the weights as they stand.
+
+        Args:
+            rows: training rows, see ``predicted_rates.RateMap.fit``.
+            validation: histories that the weights did not learn from.
+        """
+        rows = rows.sort("history", "cluster_id")  # sums of floats follow the order of the rows
+        cells = Cells(
+            histories=[row.history for row in validation],
+            candidates=[row.clusters for row in validation],
+            rates=[row.rates for row in validation],
+            impressions=[row.impressions for row in validation],
+            weights=[row.weights for row in validation],
+        )
+        affinity = None
+        if self.options.stack:
+            affinity = AdditiveAffinity.fit(rows.with_columns(score=pl.col("raw_rate")), len(self.multipliers))
+        scores = self.predict(cells.histories, cells.candidates)
+        self.predicted_rates = PredictedRates.fit(rows, self.multipliers, affinity, cells, scores)
+        return self.predicted_rates
+
+    def overtrained_steps(self) -> dict[int, int]:
+        """By factor the first look at or after that many times the selected step; without those that lie beyond."""
+        selected = self.selected.step if self.selected else 0
+        found = {}
+        for factor in OVERTRAINING if selected else ():
+            later = [step for step in self.look_weights if step >= factor * selected]
+            if later:
+                found[factor] = min(later)
+        return found
+
+    def use_weights(self, weights: dict[str, Tensor]) -> None:
+        """Let the model have other trained weights, such as those of a look."""
+        self.model.load_state_dict(weights, strict=False)
 
     def save(self, output: Path) -> None:
-        """Write the model with its multipliers, if any, to a new folder, whole or not at all."""
+        """Write the model, with what turns its scores into rates once it is calibrated, whole or not at all."""
         with new_folder(output) as folder:
             save_checkpoint(self.model, self.tokenizer, folder)
-            if self.multipliers is not None:
-                write_json(folder / MULTIPLIERS_FILE, self.multipliers.tolist())
+            if self.predicted_rates is not None:
+                self.predicted_rates.save(folder)
 
     def _fit_head(self, training: Sequence[ServedHistory], log: Log) -> None:
         options = self.options
@@ -266,10 +322,12 @@ class AlignmentTraining:
         for step, batch in enumerate(training_batches(len(training), options), start=1):
             if step <= optimiser.step_count:
                 continue  # taken before the interruption
+            began = time.monotonic()
             self.model.train()
             self.recent.append(self.accumulate_gradient(optimiser, [training[index] for index in batch]))
             optimiser.step()
             self.model.eval()
+            self.seconds += time.monotonic() - began
             progress.advance(note=f"loss {self.recent[-1]:.3f}")
             if step % options.evaluate_every == 0 or step == options.steps:
                 self.look(validation, step, float(np.mean(self.recent)), log)
@@ -287,6 +345,8 @@ class AlignmentTraining:
         state = {
             "optimiser": optimiser.state(),
             "best_weights": self.best_weights,
+            "look_weights": self.look_weights,
+            "seconds": self.seconds,
             "curve": [asdict(point) for point in self.curve],
             "selected": None if self.selected is None else asdict(self.selected),
             "recent": self.recent,
@@ -299,6 +359,8 @@ class AlignmentTraining:
         state: dict[str, Any] = torch.load(path, weights_only=True)
         optimiser.load_state(state["optimiser"])
         self.best_weights = state["best_weights"]
+        self.look_weights = state["look_weights"]
+        self.seconds = state["seconds"]
         self.curve = [CurvePoint(**point) for point in state["curve"]]
         self.selected = None if state["selected"] is None else CurvePoint(**state["selected"])
         self.recent = state["recent"]
@@ -331,7 +393,7 @@ def validation_point(
     k: int,
     step: int,
     training_loss: float | None,
-    multipliers: Array | None,
+    multipliers: Array,
 ) -> CurvePoint:
     """Loss (pointwise, whatever is trained) and ranking of the validation histories as they stand."""
     if not served:
@@ -347,10 +409,8 @@ def validation_point(
     return CurvePoint(step, training_loss, float(loss), ranking.f1_at_k, ranking.ndcg_at_k)
 
 
-def rank_scores(logits: Sequence[Array], clusters: Sequence[Clusters], multipliers: Array | None) -> list[Array]:
-    """Predicted scores L, times the multiplier of each cluster where there are any: what rankings go by."""
-    if multipliers is None:
-        return [expit(values) for values in logits]
+def rank_scores(logits: Sequence[Array], clusters: Sequence[Clusters], multipliers: Array) -> list[Array]:
+    """Predicted scores L, times the multiplier of each cluster: what rankings of the language model go by."""
     return [expit(values) * multipliers[list(chosen)] for values, chosen in zip(logits, clusters, strict=True)]
 
 
@@ -375,9 +435,9 @@ def train_alignment_model(
         output: folder to be written, whole or not at all: a standard sequence classifier with one label.
         labels: the label of cluster i at index i.
         examples: one row per (history, cluster served) with ``history`` (sorted cluster ids), ``cluster_id``,
-            ``score`` (soft label L in [0, 1]), ``weight`` (evidence, above 0), ``raw_rate``, ``impressions``,
-            ``split`` (``train``, ``validation`` or ``test``; all rows of a history in one), and ``unseen`` (whether
-            the cluster is kept from training and validation, to judge what words tell of it).
+            ``score`` (soft label L in [0, 1]), ``weight`` (evidence, above 0), ``raw_rate``, ``shrunk_rate``,
+            ``impressions``, ``split`` (``train``, ``validation`` or ``test``; all rows of a history in one), and
+            ``unseen`` (whether the cluster is kept from training and validation, to judge what words tell of it).
         options: how to train.
         k: clusters served per history, the cut of the metrics.
         log: receives progress lines.
@@ -397,19 +457,40 @@ def train_alignment_model(
     served = group_by_history(seen, len(labels), pairs if options.loss == "pairwise" else None)
     training = AlignmentTraining(base, labels, options, k, multipliers)
     training.fit(served["train"], served["validation"], log, resume)
+    predicted_rates = training.calibrate(seen.filter(pl.col("split") == "train"), served["validation"])
     training.save(output)
     log("ranking the test histories, by the model and by the yardsticks")
-    judgement = judge(training.predict, examples, len(labels), k, multipliers, label_embeddings, options.seed)
+    judgement = judge(training.predict, predicted_rates, examples, labels, k, label_embeddings, options.seed)
+    overtrained = _overtrained_arms(training, output, served["test"])
     selected = training.selected or training.curve[-1]
     selected_by, notes = selection_rule(selected, len(served["validation"]), k)
     return AlignmentReport(
         curve=tuple(training.curve),
         judgement=judgement,
+        overtrained=overtrained,
         selected_step=selected.step,
         selected_by=selected_by,
         notes=(*notes, *judgement.notes),
         seconds=time.monotonic() - started,
     )
+
+
+def _overtrained_arms(
+    training: AlignmentTraining, output: Path, test: Sequence[ServedHistory]
+) -> dict[int, dict[str, float | None]]:
+    """Save the over-trained weights beside the model, and rank the test histories by them."""
+    arms: dict[int, dict[str, float | None]] = {}
+    candidates = [row.clusters for row in test]
+    for factor, step in training.overtrained_steps().items():
+        training.use_weights(training.look_weights[step])
+        training.save(output.with_name(f"{output.name}_overtrained_{factor}x"))
+        logits = training.reader.all_logits([row.history for row in test], candidates)
+        found = evaluate_ranking(
+            rank_scores(logits, candidates, training.multipliers), [row.rates for row in test], training.k
+        )
+        arms[factor] = {"step": step, "f1_at_k": found.f1_at_k, "ndcg_at_k": found.ndcg_at_k}
+    training.use_weights(training.best_weights)
+    return arms
 
 
 def selection_rule(selected: CurvePoint, validation_histories: int, k: int) -> tuple[str, list[str]]:
@@ -439,10 +520,10 @@ def score_candidates(
         log: receives progress lines.
 
     Returns:
-        The predicted score L in (0, 1) of each candidate of each history, times the cluster's multiplier where the
-        model was trained with some. Results move in the last digits of bfloat16
-        with the micro-batch a history falls in: cut shards at multiples of
-        ``candidate_reader.HISTORIES_PER_PASS`` histories.
+        What rankings go by: the predicted score L in (0, 1) of each candidate of each history, times the cluster's
+        multiplier where scores are lifts; with a stack the predicted rate. Results move in the last digits of bfloat16
+        with the micro-batch a history falls in: cut shards at multiples of ``candidate_reader.HISTORIES_PER_PASS``
+        histories.
 
     Raises:
         ValueError: the folder holds no alignment model, or a history or candidate is no cluster.
@@ -456,10 +537,9 @@ def score_candidates(
             )
     check_alignment_model(folder)
     reader = CandidateReader(load_scoring_model(folder), load_tokenizer(folder), labels)
-    logits = reader.all_logits([sorted(history) for history in histories], candidates, log)
-    file = folder / MULTIPLIERS_FILE
-    multipliers = np.array(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
-    return rank_scores(logits, candidates, multipliers)
+    read = [sorted(history) for history in histories]
+    scores = [expit(logits) for logits in reader.all_logits(read, candidates, log)]
+    return PredictedRates.load(folder).ranking_values(scores, read, candidates)
 
 
 def check_alignment_model(folder: Path) -> None:

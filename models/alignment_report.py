@@ -1,11 +1,11 @@
-"""How good the alignment model is on histories that it never saw: yardsticks, calibration, new clusters.
+"""How good the alignment model is on histories that it never saw: yardsticks, calibration, trust, new clusters.
 
 Everything here is measured on the raw rates of held-out cells, neither shrunk nor rounded. Yardsticks learn from the
-same training rows as the model.
+same training cells as the model: from their raw rates, each with its evidence, for shrunken ones serve them worse.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,18 @@ from models.calibration import Reliability, reliability
 from models.candidate_reader import Clusters
 from models.label_regression import LabelRegression, nearest_label_scores
 from models.metrics import evaluate_ranking
+from models.predicted_rates import PredictedRates
 from models.prompts import History
-from models.ranking_contest import MEASURES, MODEL, Contest, headroom_share, hold_contest, split_half_ceiling
+from models.ranking_contest import (
+    LANGUAGE_MODEL,
+    MEASURES,
+    MODEL,
+    Contest,
+    headroom_share,
+    hold_contest,
+    split_half_ceiling,
+)
+from models.trust import errors_by, predictive_coverage, rewarded_words
 from models.yardsticks import TrainingMeans, random_scores
 
 Array = NDArray[np.float64]
@@ -34,99 +44,149 @@ class Judgement:
 
     Attributes:
         figures: ``f1_at_k`` and ``ndcg_at_k`` of the model and, with a suffix, of each yardstick (``_random``,
-            ``_prior``, ``_training_means``, ``_additive``, ``_factorisation``, ``_label_regression``) and of the split
-            halves of the held-out log (``_split_half``, a low estimate of the noise ceiling);
-            ``split_half_share_f1`` and ``_ndcg`` (of the way from random to it); ``yardsticks_beaten_share`` (those
-            whose lead intervals exclude 0 by both measures); ``ece`` (expected calibration error of the predicted
-            scores against the held-out ones); ``unseen_f1_at_k`` and ``unseen_ndcg_at_k`` of clusters that were kept
-            from training, with ``_random`` and ``_nearest_label`` beside them. None where nothing could be measured.
+            ``_prior``, ``_training_means``, ``_additive``, ``_factorisation``, ``_label_regression``), of the language
+            model alone where the model is a stack (``_language_model``), and of the split halves of the held-out log
+            (``_split_half``, a low estimate of the noise ceiling); ``split_half_share_f1`` and ``_ndcg`` (of the way
+            from random to it); ``yardsticks_beaten_share`` (those whose lead intervals exclude 0 by both measures);
+            ``ece`` (expected calibration error of predicted rates); ``predictive_coverage`` (share of held-out counts
+            inside the 90% that the intervals predict for them); ``interval_width`` (median, of the true rate);
+            ``unseen_f1_at_k`` and ``unseen_ndcg_at_k`` of clusters that were kept from training, with ``_random`` and
+            ``_nearest_label`` beside them. None where nothing could be measured.
+        model: what the figures without a suffix are of.
         held_out_histories: test histories that qualify (at least 2k supported clusters).
-        leads: of the model over each yardstick, by measure: [low, high] of the 95% interval.
+        leads: of the model over each contestant, by measure: [low, high] of the 95% interval.
         by_cut: F1 and NDCG of model and random at other cuts.
         calibration: of the test cells; None without any.
+        predicted: [cells] rates of the test cells.
+        observed: [cells] their raw rates.
+        errors: see ``trust.errors_by``, by ``impressions`` of the cell and ``popularity`` of the cluster.
+        words: see ``trust.rewarded_words``.
         notes: every reason why a figure is missing.
     """
 
     figures: dict[str, float | None]
+    model: str
     held_out_histories: int
     leads: dict[str, dict[str, list[float]]]
     by_cut: dict[int, dict[str, float | None]]
     calibration: Reliability | None
+    predicted: Array
+    observed: Array
+    errors: dict[str, list[dict[str, float]]]
+    words: list[dict[str, Any]]
     notes: tuple[str, ...]
 
 
 def judge(
     predict: Predict,
+    predicted_rates: PredictedRates,
     examples: pl.DataFrame,
-    labels: int,
+    labels: Sequence[str],
     k: int,
-    multipliers: Array | None,
     label_embeddings: NDArray[np.floating] | None,
     seed: int,
 ) -> Judgement:
     """Judge a trained model on the test histories.
 
     Args:
-        predict: the model: predicted scores L of candidates.
+        predict: the language model: predicted scores L of candidates.
+        predicted_rates: what makes ranking values and rates of them.
         examples: as ``alignment.train_alignment_model`` takes them.
-        labels: N.
+        labels: the label of cluster i at index i.
         k: the cut of the metrics.
-        multipliers: [N] by which predicted scores are multiplied before they rank; None: not at all.
         label_embeddings: [N, dimensions] of the labels, rows of length 1; None leaves out what needs them.
         seed: of bootstrap, split halves and factorisation.
     """
     seen = examples.filter(~pl.col("unseen"))
-    test = group_by_history(seen, labels)["test"]
+    test = group_by_history(seen, len(labels))["test"]
     rows = seen.filter(pl.col("split") == "train")
-    yardsticks = _yardsticks(rows, labels, label_embeddings, seed)
+    yardsticks = _yardsticks(rows, len(labels), label_embeddings, seed)
     histories, candidates = [row.history for row in test], [row.clusters for row in test]
-    predicted = predict(histories, candidates)
+    scores = predict(histories, candidates)
     rates = [row.rates for row in test]
-    scores = {MODEL: predicted, **{name: score(histories, candidates) for name, score in yardsticks.items()}}
-    scaled = {name: _multiplied(values, candidates, multipliers, name) for name, values in scores.items()}
-    contest = hold_contest(scaled, rates, k, seed)
+    contestants = {
+        MODEL: predicted_rates.ranking_values(scores, histories, candidates),
+        **{name: score(histories, candidates) for name, score in yardsticks.items()},
+    }
+    if predicted_rates.stack is not None:
+        contestants[LANGUAGE_MODEL] = replace(predicted_rates, stack=None).ranking_values(scores, histories, candidates)
+    contest = hold_contest(contestants, rates, k, seed)
     halves = split_half_ceiling(rates, [row.impressions for row in test], k, seed)
-    calibration = _calibration(predicted, test)
     notes = [f"no figures on test histories: {contest.reason}"] if contest.reason else []
-    unseen, unseen_notes = _unseen_figures(predict, examples, labels, k, label_embeddings, yardsticks)
+
+    def rank(histories: Sequence[History], candidates: Sequence[Clusters]) -> list[Array]:
+        return predicted_rates.ranking_values(predict(histories, candidates), histories, candidates)
+
+    unseen, unseen_notes = _unseen_figures(rank, examples, len(labels), k, label_embeddings, yardsticks)
+    predicted = predicted_rates.rates(scores, histories, candidates)
+    trust = _trust(predicted, predicted_rates, test, rows, labels)
     return Judgement(
-        figures={
-            **_contest_figures(contest, halves),
-            "ece": calibration.expected_calibration_error if calibration else None,
-            **unseen,
-        },
+        figures={**_contest_figures(contest, halves), **trust.pop("figures"), **unseen},
+        model="language model" if predicted_rates.stack is None else "language model + additive affinity",
         held_out_histories=contest.histories,
         leads={name: {m: list(interval) for m, interval in found.items()} for name, found in contest.leads.items()},
-        by_cut=_by_cut(scaled, rates),
-        calibration=calibration,
+        by_cut=_by_cut(contestants, rates),
+        **trust,
         notes=(*notes, *unseen_notes),
     )
+
+
+def _trust(
+    predicted: Sequence[Array],
+    predicted_rates: PredictedRates,
+    test: Sequence[ServedHistory],
+    rows: pl.DataFrame,
+    labels: Sequence[str],
+) -> dict[str, Any]:
+    """Whether the predicted rates of the test cells can be believed: the fields of a judgement that say so."""
+    if not test:
+        figures = dict.fromkeys(("ece", "predictive_coverage", "interval_width"))
+        nothing = np.zeros(0)
+        return {"figures": figures, "calibration": None, "predicted": nothing, "observed": nothing} | {
+            "errors": {},
+            "words": [],
+        }
+    rates, observed = np.concatenate(predicted), np.concatenate([row.rates for row in test])
+    impressions = np.concatenate([row.impressions for row in test])
+    clusters = np.concatenate([row.clusters for row in test])
+    calibration = reliability(rates, observed, np.concatenate([row.weights for row in test]))
+    lower, upper = predicted_rates.interval(rates)
+    served = rows.group_by("cluster_id").agg(pl.col("impressions").sum())
+    popularity = np.zeros(len(labels))
+    popularity[served["cluster_id"].to_numpy()] = served["impressions"].to_numpy()
+    return {
+        "figures": {
+            "ece": calibration.expected_calibration_error,
+            "predictive_coverage": predictive_coverage(rates, predicted_rates.concentration, observed, impressions),
+            "interval_width": float(np.median(upper - lower)),
+        },
+        "calibration": calibration,
+        "predicted": rates,
+        "observed": observed,
+        "errors": {
+            "impressions": errors_by(impressions, rates, observed, impressions),
+            "popularity": errors_by(popularity[clusters], rates, observed, impressions),
+        },
+        "words": rewarded_words(labels, clusters, rates, observed, impressions),
+    }
 
 
 def _yardsticks(
     rows: pl.DataFrame, labels: int, label_embeddings: NDArray[np.floating] | None, seed: int
 ) -> dict[str, Predict]:
-    """What scores candidates without the language model, fitted to the training rows."""
+    """What scores candidates without the language model: rates, fitted to those of the training cells."""
     means = TrainingMeans(rows)
+    raw = rows.with_columns(score=pl.col("raw_rate"))
     found: dict[str, Predict] = {
         "random": lambda _, candidates: random_scores(candidates),
         "prior": lambda _, candidates: means.prior_scores(candidates),
         "training_means": means.scores,
-        "additive": AdditiveAffinity(rows, labels).scores,
-        "factorisation": Factorisation(rows, labels, seed).scores,
+        "additive": AdditiveAffinity.fit(raw, labels).scores,
+        "factorisation": Factorisation(raw, labels, seed).scores,
     }
     if label_embeddings is not None:
-        found["label_regression"] = LabelRegression(rows, label_embeddings).scores
+        found["label_regression"] = LabelRegression(raw, label_embeddings).scores
     return found
-
-
-def _multiplied(
-    scores: Sequence[Array], candidates: Sequence[Clusters], multipliers: Array | None, name: str
-) -> list[Array]:
-    """Scores on the scale of the labels become rates where labels are lifts; yardsticks of rates are rates already."""
-    if multipliers is None or name in ("random", "prior", "training_means"):
-        return list(scores)
-    return [values * multipliers[list(clusters)] for values, clusters in zip(scores, candidates, strict=True)]
 
 
 def _contest_figures(contest: Contest, halves: dict[str, float | None]) -> dict[str, float | None]:
@@ -154,18 +214,8 @@ def _by_cut(scores: dict[str, list[Array]], rates: Sequence[Array]) -> dict[int,
     return found
 
 
-def _calibration(predicted: Sequence[Array], test: Sequence[ServedHistory]) -> Reliability | None:
-    if not test:
-        return None
-    return reliability(
-        np.concatenate(predicted),
-        np.concatenate([row.scores for row in test]),
-        np.concatenate([row.weights for row in test]),
-    )
-
-
 def _unseen_figures(
-    predict: Predict,
+    rank: Predict,
     examples: pl.DataFrame,
     labels: int,
     k: int,
@@ -183,7 +233,7 @@ def _unseen_figures(
     if not test:
         return {}, ["no figures on clusters never served: there are no test histories"]
     histories, candidates, rates = zip(*((row.history, row.clusters, row.rates) for row in test), strict=True)
-    scores: dict[str, list[Array]] = {"": predict(histories, candidates), "_random": random_scores(candidates)}
+    scores: dict[str, list[Array]] = {"": rank(histories, candidates), "_random": random_scores(candidates)}
     if label_embeddings is not None:
         served = examples.filter(~pl.col("unseen") & (pl.col("split") == "train"))["cluster_id"].to_list()
         scores["_nearest_label"] = nearest_label_scores(

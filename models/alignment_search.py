@@ -25,14 +25,16 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from scipy.special import expit
 from transformers import AutoConfig
 
-from models.alignment import AlignmentOptions, AlignmentTraining, CurvePoint, rank_scores
+from models.alignment import AlignmentOptions, AlignmentTraining, CurvePoint
 from models.alignment_examples import ServedHistory, group_by_history
 from models.alignment_report import judge
 from models.candidate_reader import CandidateReader, Clusters
 from models.files import content_hash, new_folder, write_json
 from models.language_model import load_scoring_model, load_tokenizer
+from models.predicted_rates import PredictedRates
 from models.progress import Log, silent
 from models.prompts import History
 from models.transition_scores import Method
@@ -356,6 +358,7 @@ class AlignmentSearch:
         served = self._served(data.examples, data.pairs)
         training = AlignmentTraining(self.base, self.labels, options, self.k, data.multipliers)
         training.fit(served["train"], served["validation"], self.log, unfinished)
+        training.calibrate(_training_rows(data.examples), served["validation"])
         return training
 
     def _served(self, examples: pl.DataFrame, pairs: pl.DataFrame | None) -> dict[str, list[ServedHistory]]:
@@ -391,15 +394,15 @@ class AlignmentSearch:
         reader = CandidateReader(load_scoring_model(model), load_tokenizer(model), self.labels)
 
         def predict(histories: Sequence[History], candidates: Sequence[Clusters]) -> list[Array]:
-            return rank_scores(reader.all_logits(histories, candidates), candidates, None)
+            return [expit(logits) for logits in reader.all_logits(histories, candidates)]
 
         data = self.prepare(winner.parameters["normalisation"], "pointwise")
         judgement = judge(
             predict,
+            PredictedRates.load(model),
             data.examples,
-            len(self.labels),
+            self.labels,
             self.k,
-            data.multipliers,
             label_embeddings,
             self.options.training.seed,
         )
@@ -449,6 +452,10 @@ def _complete(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 def _best(trials: Sequence[Trial]) -> list[Trial]:
     """Best first."""
     return sorted(trials, key=lambda trial: trial.rank, reverse=True)
+
+
+def _training_rows(examples: pl.DataFrame) -> pl.DataFrame:
+    return examples.filter(~pl.col("unseen") & (pl.col("split") == "train"))
 
 
 def _with_weights(trial: Trial, *, kept: bool) -> Trial:

@@ -14,16 +14,17 @@ from models.progress import Log, Progress, silent
 
 Array = NDArray[np.float64]
 
-LARGEST_LOGIT = 4.0  # of a soft label: scores of 0 and 1 have no finite logit
+LEAST_MEAN = 1e-3  # scores that are all 0, or all 1, have no finite logit
 HEAD_PENALTIES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 HEAD_FOLDS = 5
 
 
 def fit_head(reader: CandidateReader, served: Sequence[ServedHistory], log: Log = silent) -> float:
-    """Start the head from a weighted ridge regression of logit(L) on the pretrained body's states, in place.
+    """Start the head from a weighted ridge regression on the pretrained body's states, in place.
 
     A random head first pulls the body towards itself and spoils its features; a fitted one does not (Kumar et al.,
-    2022, "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution"). Logits are cut at 4.
+    2022, "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution"). The targets are
+    :func:`working_logits`: scores of 0 and 1, which few impressions give, have no logit of their own.
 
     Returns:
         The penalty, chosen by cross-validation over histories: noisy scores need a stronger one.
@@ -36,13 +37,23 @@ def fit_head(reader: CandidateReader, served: Sequence[ServedHistory], log: Log 
             read = reader.states([row.history for row in rows], [row.clusters for row in rows])
             states.append(read.cpu().numpy().astype(np.float64))
             progress.advance(len(batch))
-    targets = np.clip(logit(np.concatenate([row.scores for row in served])), -LARGEST_LOGIT, LARGEST_LOGIT)
     weights = np.concatenate([row.weights for row in served])
+    targets = working_logits(np.concatenate([row.scores for row in served]), weights)
     folds = np.repeat(np.arange(len(served)) % HEAD_FOLDS, [len(row.clusters) for row in served])
     penalty, head = ridge(np.concatenate(states), targets, weights, folds)
     with torch.no_grad():
         reader.head.copy_(torch.from_numpy(head)[None, :])
     return penalty
+
+
+def working_logits(scores: Array, weights: Array) -> Array:
+    """logit(m) + (L - m) / (m (1 - m)), m being the weighted mean score: linear in the scores.
+
+    A least-squares fit to them is the first Fisher-scoring step of a logistic regression, taken from the constant model
+    (McCullagh and Nelder, Generalized Linear Models, section 2.5).
+    """
+    mean = float(np.clip(np.average(scores, weights=weights), LEAST_MEAN, 1 - LEAST_MEAN))
+    return np.asarray(logit(mean) + (scores - mean) / (mean * (1 - mean)))
 
 
 def ridge(x: Array, targets: Array, weights: Array, folds: NDArray[np.int64]) -> tuple[float, Array]:

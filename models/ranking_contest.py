@@ -11,6 +11,7 @@ from models.metrics import RankingEvaluation, evaluate_ranking
 Array = NDArray[np.float64]
 
 MODEL = "model"
+LANGUAGE_MODEL = "language_model"  # alone, where the model is a stack: no yardstick
 MEASURES = ("f1_at_k", "ndcg_at_k")
 BOOTSTRAP_DRAWS = 2_000
 BOOTSTRAP_MASS = 0.95
@@ -36,7 +37,11 @@ class Contest:
     @property
     def beaten_share(self) -> float | None:
         """Share of the yardsticks whose intervals lie above 0 by both measures; None without any."""
-        beaten = [all(low > 0 for low, _ in measures.values()) for measures in self.leads.values()]
+        beaten = [
+            all(low > 0 for low, _ in measures.values())
+            for name, measures in self.leads.items()
+            if name != LANGUAGE_MODEL
+        ]
         return sum(beaten) / len(beaten) if beaten else None
 
 

@@ -19,8 +19,11 @@ from scipy.special import betaln, expit, logit
 from scipy.stats import beta as beta_distribution
 from scipy.stats import norm as normal_distribution
 
+from models.affinity import FOLDS, AdditiveAffinity
+
 Array = NDArray[np.float64]
 Method = Literal["quantile", "rate", "z_score", "lift"]
+Prior = Literal["cluster", "affinity"]
 
 # The strength of a prior, in impressions. Below the least a prior says nothing; above the most it overrules any cell.
 LEAST_CONCENTRATION, MOST_CONCENTRATION = 0.5, 1e5
@@ -40,6 +43,8 @@ class ScoreOptions:
         minimum_share_of_mean: a cell with fewer impressions than this share of the mean cell is dropped too: the bar
             rises with the log, so that twice the traffic keeps the same cells.
         minimum_users: a cell with fewer distinct users is dropped.
+        prior: what a cell is shrunk towards: ``cluster``, the prior rate of its cluster, or ``affinity``, what cells
+            that share a cluster of the history say of it too, see :class:`AffinityPrior`.
         method: see :class:`Normalisation`.
         interval: scores are rounded to multiples of this; None: of :func:`posterior_interval`.
     """
@@ -47,6 +52,7 @@ class ScoreOptions:
     minimum_impressions: int = 5
     minimum_share_of_mean: float = 0.2
     minimum_users: int = 3
+    prior: Prior = "cluster"
     method: Method = "quantile"
     interval: float | None = 0.05
 
@@ -179,22 +185,20 @@ class ClusterPriors:
 def fit_cluster_priors(cells: pl.DataFrame) -> ClusterPriors:
     """Fit the two levels of the prior: clusters under one hyper-prior, cells around their cluster.
 
-    1. kappa_0: the concentration of all cells under one global beta prior. A cell of n impressions tells of its cluster
-       as much as e = n (kappa_0 + 1) / (n + kappa_0) independent impressions do (the beta-binomial's design effect): a
-       few huge cells must not pass for certainty about the cluster.
+    1. kappa_0: the concentration of all cells under one global beta prior. Each cell counts with its
+       :func:`effective_impressions`: a few huge cells must not pass for certainty about the cluster.
     2. The hyper-prior Beta(mu tau, (1 - mu) tau): a beta-binomial fit to the clusters' effective totals (E, Y). The
        prior mean of a cluster is its posterior mean (Y + mu tau) / (E + tau).
     3. The concentration of cells around their cluster's prior mean, one for all clusters.
     """
     n = cells["impressions"].to_numpy().astype(np.float64)
     y = cells["positives"].to_numpy().astype(np.float64)
-    kappa = fit_beta_prior(y, n).concentration
-    effective = n * (kappa + 1.0) / (n + kappa)
+    effective = effective_impressions(n, fit_beta_prior(y, n).concentration)
     clusters, inverse = np.unique(cells["cluster_id"].to_numpy(), return_inverse=True)
-    effective_impressions = np.bincount(inverse, weights=effective, minlength=len(clusters))
-    effective_positives = np.bincount(inverse, weights=effective * y / n, minlength=len(clusters))
-    hyper = fit_beta_prior(effective_positives, effective_impressions)
-    means = (effective_positives + hyper.alpha) / (effective_impressions + hyper.concentration)
+    impressions = np.bincount(inverse, weights=effective, minlength=len(clusters))
+    positives = np.bincount(inverse, weights=effective * y / n, minlength=len(clusters))
+    hyper = fit_beta_prior(positives, impressions)
+    means = (positives + hyper.alpha) / (impressions + hyper.concentration)
     return ClusterPriors(
         hyper_prior=hyper,
         cluster_means={int(cluster): float(mean) for cluster, mean in zip(clusters, means, strict=True)},
@@ -202,15 +206,72 @@ def fit_cluster_priors(cells: pl.DataFrame) -> ClusterPriors:
     )
 
 
-def shrink(cells: pl.DataFrame, priors: ClusterPriors) -> pl.DataFrame:
+def effective_impressions(impressions: Array, concentration: float) -> Array:
+    """n (kappa + 1) / (n + kappa): as many independent impressions tell as much of the mean around which cells vary.
+
+    The design effect of the beta-binomial; never more than kappa + 1.
+    """
+    return np.asarray(impressions * (concentration + 1.0) / (impressions + concentration))
+
+
+class AffinityPrior:
+    """Prior means of cells by cluster and by the members of the history: the third level, below cluster and all.
+
+    m(S, C) is the additive affinity model (``affinity.AdditiveAffinity``) of raw rates, each with its effective
+    impressions; ``concentration`` is that of cells around it. Shrinking towards the cluster's prior alone takes from
+    every cell most of what sets it apart from its cluster, and a model that learns such scores ranks by the prior: on a
+    simulated log with 14 impressions a cell, additive affinities of scores shrunk that way correlated 0.79 with the
+    true rates, of raw rates 0.89.
+
+    Args:
+        cells: to fit, of at least ``FOLDS`` histories.
+        priors: of the same cells.
+        clusters: N.
+    """
+
+    def __init__(self, cells: pl.DataFrame, priors: ClusterPriors, clusters: int) -> None:
+        n = cells["impressions"].to_numpy().astype(np.float64)
+        y = cells["positives"].to_numpy().astype(np.float64)
+        rows = cells.select(
+            "history",
+            "cluster_id",
+            pl.Series("score", y / n, dtype=pl.Float64),
+            pl.Series("weight", effective_impressions(n, priors.concentration), dtype=pl.Float64),
+        )
+        self.model = AdditiveAffinity.fit(rows, clusters)
+        self.served = set(cells["cluster_id"].to_list())
+        self.hyper_prior = priors.hyper_prior
+        # Around what was said of each history while it was left out: fitted values follow their own noise, and cells
+        # would seem to vary around them by chance alone.
+        self.concentration = fit_concentration(y, n, self._bounded(self.model.left_out))
+
+    def means(self, cells: pl.DataFrame) -> Array:
+        """Prior mean of each cell, within the bounds of a rate; clusters never served have the hyper-prior's mean."""
+        clusters = cells["cluster_id"].to_list()
+        means = np.concatenate(
+            [np.zeros(0), *self.model.scores(cells["history"].to_list(), [[cluster] for cluster in clusters])]
+        )
+        known = np.array([cluster in self.served for cluster in clusters], dtype=np.bool_)
+        return np.where(known, self._bounded(means), self.hyper_prior.mean)
+
+    def _bounded(self, means: Array) -> Array:
+        """An additive model knows no bounds: a mean of 0 would say that no feedback could ever be positive."""
+        return np.clip(means, self.hyper_prior.mean / 10, 0.95)
+
+
+def shrink(cells: pl.DataFrame, priors: ClusterPriors, affinities: AffinityPrior | None = None) -> pl.DataFrame:
     """Add ``raw_rate``, ``prior_rate``, ``shrunk_rate`` (posterior mean), ``lower`` and ``upper`` (central 90%).
 
-    The posterior of a cell is Beta(kappa m + y, kappa (1 - m) + n - y), m being its cluster's prior mean.
+    The posterior of a cell is Beta(kappa m + y, kappa (1 - m) + n - y), m being the prior rate of its cluster, or the
+    mean that ``affinities`` give where there are some, and kappa the concentration of cells around it.
     """
     n = cells["impressions"].to_numpy().astype(np.float64)
     y = cells["positives"].to_numpy().astype(np.float64)
     prior = priors.means(cells["cluster_id"].to_list())
-    alpha, beta = prior * priors.concentration + y, (1.0 - prior) * priors.concentration + n - y
+    mean, kappa = (
+        (prior, priors.concentration) if affinities is None else (affinities.means(cells), affinities.concentration)
+    )
+    alpha, beta = mean * kappa + y, (1.0 - mean) * kappa + n - y
     tail = (1.0 - CREDIBLE_MASS) / 2.0
     return cells.with_columns(
         pl.Series("raw_rate", y / n, dtype=pl.Float64),
@@ -344,9 +405,16 @@ def transition_scores(cells: pl.DataFrame, options: ScoreOptions) -> TransitionS
         cells, max(options.minimum_impressions, 1), options.minimum_users, options.minimum_share_of_mean
     )
     kept = filtered.kept
-    priors = fit_cluster_priors(_training_cells(kept))
-    scored, interval = normalise_scores(shrink(kept, priors), options.method, options.interval)
+    fitted = _training_cells(kept)
+    priors = fit_cluster_priors(fitted)
     notes = [priors.hyper_prior.note] if priors.hyper_prior.note else []
+    affinities = None
+    if options.prior == "affinity":
+        if fitted["history"].n_unique() >= FOLDS:
+            affinities = AffinityPrior(fitted, priors, _cluster_count(kept))
+        else:
+            notes.append(f"fewer than {FOLDS} histories show no affinities: cells are shrunk towards their clusters")
+    scored, interval = normalise_scores(shrink(kept, priors, affinities), options.method, options.interval)
     if not cells.height:
         notes.append("no cells: nothing was counted yet")
     elif not kept.height:
@@ -380,6 +448,11 @@ def normalise_scores(cells: pl.DataFrame, method: Method, interval: float | None
     )
     rounding = posterior_interval(lower, upper) if interval is None else interval
     return cells.with_columns(pl.Series("score", round_to_interval(rates, rounding), dtype=pl.Float64)), rounding
+
+
+def _cluster_count(cells: pl.DataFrame) -> int:
+    """One more than the highest cluster id, offered or in a history."""
+    return 1 + max(int(cells["cluster_id"].max()), int(cells["history"].explode().max()))  # type: ignore[arg-type]
 
 
 def _training_cells(cells: pl.DataFrame) -> pl.DataFrame:

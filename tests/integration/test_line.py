@@ -15,6 +15,7 @@ from support.line import FIRST_DAY, LAST_DAY, command
 from alignrec_assets.home import Home
 from alignrec_assets.tables import TABLES
 from alignrec_assets.warehouse import Warehouse, count_rows, read_records, table_frame
+from models.predicted_rates import PredictedRates
 from models.transition_table import TransitionTable
 
 MODULE = ("-m", "alignrec_assets.definitions")
@@ -138,10 +139,10 @@ def test_lift_is_multiplied_by_the_prior_again_before_it_ranks(copied_home):
         version = read_records(connection, "alignment_model")[""].fingerprint
         scored = table_frame(connection, "candidates.scored")
     model = copied_home.checkpoints / "alignment_model" / version / "model"
-    multipliers = json.loads((model / "rank_multipliers.json").read_text())
+    multipliers = PredictedRates.load(model).rate_map.multipliers
     for cluster, prior in examples.select("cluster_id", "prior_rate").unique().iter_rows():
         assert multipliers[cluster] == pytest.approx(prior)
-    assert (scored["alignment_score"] <= pl.Series([multipliers[c] for c in scored["cluster_id"]])).all()
+    assert (scored["alignment_score"].to_numpy() <= multipliers[scored["cluster_id"].to_numpy()]).all()
 
 
 def test_rebuild_recreates_the_warehouse(copied_home):

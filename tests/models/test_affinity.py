@@ -41,7 +41,7 @@ def test_each_cluster_is_a_weighted_ridge_regression():
     np.testing.assert_allclose(affinity[:, 4], reference.coef_, atol=1e-10)
 
 
-@pytest.mark.parametrize("predictor", [AdditiveAffinity, Factorisation])
+@pytest.mark.parametrize("predictor", [AdditiveAffinity.fit, Factorisation])
 def test_what_was_left_out_is_predicted(predictor):
     frame, bias, affinity = additive_world(rank=2 if predictor is Factorisation else None)
     held_out = pl.Series([sum(history) % 4 == 0 for history in frame["history"].to_list()])
@@ -53,14 +53,14 @@ def test_what_was_left_out_is_predicted(predictor):
 
 
 def test_noise_asks_for_a_stronger_penalty():
-    quiet, loud = (AdditiveAffinity(additive_world(noise=noise)[0], CLUSTERS).penalty for noise in (0.01, 2.0))
+    quiet, loud = (AdditiveAffinity.fit(additive_world(noise=noise)[0], CLUSTERS).penalty for noise in (0.01, 2.0))
     assert quiet < loud
 
 
 def test_a_cluster_never_served_gets_the_mean_whatever_the_history():
     frame, *_ = additive_world()
     mean = np.average(frame["score"], weights=frame["weight"])
-    for model in (AdditiveAffinity(frame, CLUSTERS), Factorisation(frame, CLUSTERS)):
+    for model in (AdditiveAffinity.fit(frame, CLUSTERS), Factorisation(frame, CLUSTERS)):
         scores = np.concatenate(model.scores([[0, 1], [5, 6]], [[11], [11]]))
         np.testing.assert_allclose(scores, mean, atol=2e-3)
 
@@ -86,4 +86,7 @@ def test_factors_have_a_gradient_that_leads_down():
 
 def test_no_candidates_no_scores():
     frame, *_ = additive_world()
-    assert [len(scores) for scores in AdditiveAffinity(frame, CLUSTERS).scores([[0, 1], [2, 3]], [[], [4]])] == [0, 1]
+    assert [len(scores) for scores in AdditiveAffinity.fit(frame, CLUSTERS).scores([[0, 1], [2, 3]], [[], [4]])] == [
+        0,
+        1,
+    ]

@@ -28,8 +28,9 @@ from models.candidate_reader import CandidateReader
 from models.files import content_hash
 from models.fine_tuning import Optimiser, Schedule
 from models.language_model import load_scoring_model, load_tokenizer
-from models.linear_head import HEAD_PENALTIES, fit_head, ridge
+from models.linear_head import HEAD_PENALTIES, fit_head, ridge, working_logits
 from models.metrics import evaluate_ranking
+from models.predicted_rates import PredictedRates
 from models.progress import silent
 from models.prompts import alignment_prompt, label_text
 
@@ -61,7 +62,8 @@ def toy_examples(seed=0):
                 rate = generator.binomial(impressions, true) / impressions
                 rows.append(([a, b], cluster, round(rate * 20) / 20, impressions**0.5, rate, impressions, split))
     columns = ["history", "cluster_id", "score", "weight", "raw_rate", "impressions", "split"]
-    return pl.DataFrame(rows, schema=columns, orient="row").with_columns(unseen=pl.lit(value=False))
+    frame = pl.DataFrame(rows, schema=columns, orient="row")
+    return frame.with_columns(unseen=pl.lit(value=False), shrunk_rate=pl.col("raw_rate"))
 
 
 @pytest.fixture(scope="module")
@@ -198,9 +200,40 @@ def test_multipliers_scale_what_is_ranked_and_travel_with_the_model(tiny_model_f
     multipliers = np.linspace(0.1, 0.8, len(LABELS))
     train_alignment_model(tiny_model_folder, folder, LABELS, examples, options, k=2, multipliers=multipliers)
     (with_them,) = score_candidates(folder, LABELS, [[0, 1]], [[2, 5]])
-    (folder / "rank_multipliers.json").unlink()
+    learned = PredictedRates.load(folder)
+    replace(learned, rate_map=replace(learned.rate_map, multipliers=np.ones(len(LABELS)))).save(folder)
     (without,) = score_candidates(folder, LABELS, [[0, 1]], [[2, 5]])
     np.testing.assert_allclose(with_them, without * multipliers[[2, 5]])
+
+
+def test_a_stack_travels_with_the_model_and_is_judged_as_the_model(tiny_model_folder, examples, tmp_path):
+    options, folder = replace(QUICK, steps=4, stack=True), tmp_path / "model"
+    report = train_alignment_model(tiny_model_folder, folder, LABELS, examples, options, k=2)
+    assert report.judgement.model == "language model + additive affinity"
+    assert {"additive", "language_model"} <= set(report.judgement.leads)
+    test = group_by_history(examples, len(LABELS))["test"]
+    ranked = score_candidates(folder, LABELS, [row.history for row in test], [row.clusters for row in test])
+    assert evaluate_ranking(ranked, [row.rates for row in test], 2).ndcg_at_k == pytest.approx(
+        report.judgement.figures["ndcg_at_k"], abs=1e-6
+    )
+
+
+def test_overtrained_arms_are_kept_at_two_and_three_times_the_selected_step(tiny_model_folder, examples, tmp_path):
+    training = AlignmentTraining(tiny_model_folder, LABELS, replace(QUICK, keep_overtrained=True), k=2)
+    served = group_by_history(examples, len(LABELS))
+    training.fit(served["train"], served["validation"], silent)
+    assert sorted(training.look_weights) == [0, 5, 10, 15, 20]
+    steps = {}
+    for selected in (0, 5, 10):
+        training.selected = replace(training.curve[0], step=selected)
+        steps[selected] = training.overtrained_steps()
+    assert steps == {0: {}, 5: {2: 10, 3: 15}, 10: {2: 20}}
+    report = train_alignment_model(
+        tiny_model_folder, tmp_path / "model", LABELS, examples, replace(QUICK, keep_overtrained=True), k=2
+    )
+    for factor, arm in report.overtrained.items():
+        assert arm["step"] >= factor * report.selected_step
+        assert (tmp_path / f"model_overtrained_{factor}x" / "config.json").is_file()
 
 
 def test_clusters_kept_from_training_are_judged_apart(tiny_model_folder, examples, tmp_path):
@@ -231,12 +264,24 @@ def test_fitted_head_is_the_weighted_ridge_solution(tiny_model_folder, examples)
     served = group_by_history(examples, len(LABELS))["train"]
     x = reader.states([row.history for row in served], [row.clusters for row in served]).detach().numpy()
     scores, weights = (np.concatenate([getattr(row, name) for row in served]) for name in ("scores", "weights"))
-    with np.errstate(divide="ignore"):
-        target = np.clip(np.log(scores / (1 - scores)), -4, 4)
-
+    target = working_logits(scores, weights)
     penalty = fit_head(reader, served)
     reference = Ridge(alpha=penalty * weights.sum(), fit_intercept=False).fit(x, target, sample_weight=weights)
     np.testing.assert_allclose(reader.head.detach().numpy()[0], reference.coef_, rtol=1e-3, atol=1e-4)
+
+
+def test_working_logits_are_one_step_towards_the_logistic_fit():
+    """From the constant model one least-squares step must lead where one Newton step of the likelihood does."""
+    generator = np.random.default_rng(1)
+    x = np.c_[generator.normal(size=(50, 2)), np.ones(50)]
+    scores, weights = generator.uniform(size=50), generator.uniform(0.5, 2, 50)
+    mean = np.average(scores, weights=weights)
+    start = np.array([0, 0, np.log(mean / (1 - mean))])
+    gradient = x.T @ (weights * (scores - mean))
+    newton = start + np.linalg.solve((x * (weights * mean * (1 - mean))[:, None]).T @ x, gradient)
+    least_squares = np.linalg.solve((x * weights[:, None]).T @ x, x.T @ (weights * working_logits(scores, weights)))
+    np.testing.assert_allclose(least_squares, newton, atol=1e-10)
+    assert np.isfinite(working_logits(np.zeros(3), np.ones(3))).all()
 
 
 @pytest.mark.parametrize("noise", [0.01, 30.0])
@@ -349,7 +394,8 @@ def test_without_enough_supported_clusters_the_loss_selects(tiny_model_folder, e
     assert report.selected_by == "validation_loss"
     assert report.selected_step == min(report.curve, key=lambda point: point.validation_loss).step
     assert report.judgement.held_out_histories == 0
-    ranked = {name: value for name, value in report.judgement.figures.items() if name != "ece"}
+    trust = {"ece", "predictive_coverage", "interval_width"}
+    ranked = {name: value for name, value in report.judgement.figures.items() if name not in trust}
     assert set(ranked.values()) == {None}
     assert any("10 supported clusters" in note for note in report.notes)
 
