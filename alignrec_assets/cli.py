@@ -140,9 +140,9 @@ def run(
 def search(home: HomeOption = None) -> None:
     """Search for better settings of the alignment model, by the budget in the settings. Resumable."""
     chosen = _use(home)
-    from alignrec_assets.running import run_search
+    from alignrec_assets.running import run_beside_the_line
 
-    run_search(chosen, _write)
+    run_beside_the_line(chosen, "search", _write)
 
 
 @app.command()

@@ -12,7 +12,7 @@ from alignrec_assets.definitions import defs
 from alignrec_assets.home import Home
 from alignrec_assets.instance import fail_dead_runs, prepare_instance
 from alignrec_assets.partitions import DAYS
-from alignrec_assets.selections import SEARCH, SELECTIONS
+from alignrec_assets.selections import SELECTIONS
 from alignrec_assets.step_log import STEP_LOGGER
 from models.progress import Log
 
@@ -57,16 +57,16 @@ def run_line(
             run_selection(instance, name, (start, end) if name == "days" else None, write, recluster=recluster)
 
 
-def run_search(home: Home, write: Log) -> None:
-    """Run the search for better settings of the alignment model, on what the line has made so far.
+def run_beside_the_line(home: Home, name: str, write: Log) -> None:
+    """Run a selection that is no part of the line, such as the search, on what the line has made so far.
 
     Raises:
-        RunFailedError: a step failed; finished trials stay.
+        RunFailedError: a step failed; what was finished before it stays.
     """
     prepare_instance(home)
     with dg.DagsterInstance.get() as instance:
         fail_dead_runs(instance, write)
-        run_selection(instance, SEARCH[0], None, write)
+        run_selection(instance, name, None, write)
 
 
 def run_selection(

@@ -17,3 +17,11 @@ SEARCH: tuple[str, str, str] = (
     "Trials of other settings of the alignment model, and the registry that lists them; no part of the line.",
 )
 """Likewise, of the search."""
+
+STUDY: tuple[str, str, str] = (
+    "study",
+    'key:"base_model" or key:"training/pointwise_examples" or key:"training/pairwise_examples" or '
+    'key:"alignment_model" or key:"registry/checkpoints"',
+    "The alignment model and what it needs, without the novelty model; no part of the line.",
+)
+"""Likewise, of the study."""

@@ -132,7 +132,14 @@ class AlignmentSettings(Section):
     """Training of the alignment model."""
 
     holdout_share: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    """Share of histories held out, half to select the checkpoint and half to report it."""
+    """Share of histories held out, to select the checkpoint and to report it."""
+    report_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Share of the held-out histories that report; the others select."""
+    holdout_days: Annotated[int, Field(ge=0)] = 0
+    """The last days of the log that neither teach nor select: training reads the scores as of the day before them."""
+    training_user_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the users whose feedback teaches; held-out histories are judged by all users, so that less feedback to
+    learn from does not blur what it is judged by."""
     minimum_histories: Annotated[int, Field(ge=2)] = 30
     """With fewer scored histories no model is trained, and the table is planned by novelty alone."""
     loss: Literal["pointwise", "pairwise"] = "pointwise"
@@ -147,6 +154,8 @@ class AlignmentSettings(Section):
     """Gradients of the passes of a batch add up: fewer take less memory."""
     steps: Annotated[int, Field(ge=1)] = 24
     evaluate_every: Annotated[int, Field(ge=1)] = 8
+    validation_histories: Annotated[int, Field(ge=1)] = 96
+    """How many of the histories that select are ranked at each look."""
     stack: bool = False
     """Whether rankings go by the language model together with an additive affinity model of the same feedback."""
     keep_overtrained: bool = False
@@ -189,7 +198,15 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     "study": {
         "interests": {"clusters": 64},
         "novelty": {"maximum_examples": 7900},
-        "alignment": {"steps": 160, "evaluate_every": 20},
+        "alignment": {
+            "learning_rate": 3e-4,
+            "steps": 320,
+            "evaluate_every": 80,
+            "holdout_share": 0.3,
+            "report_share": 0.67,
+            "stack": True,
+            "keep_overtrained": True,
+        },
     },
     "reference": {
         "interests": {"clusters": 761},

@@ -1,10 +1,14 @@
 """The study: what the alignment model is worth, on a world whose truth is known, at the size of the profile ``study``.
 
-64 topics, 2,016 histories, random exposures as feedback, a share of the clusters kept from training. The line runs up
-to the trained models; then their rankings are compared with the truth. Run again, it goes on where it was.
+64 topics, 2,016 histories, random exposures as feedback, a share of the clusters kept from training. The model learns
+from the feedback of some of the users; what is held out is judged by all of them, so that little feedback to learn from
+does not blur what it is judged by. Beside the model of the line: the same training with a tenth, a third and three
+times the feedback, the pairwise loss, the days after the window, and the truth. Run again, it goes on where it was.
 """
 
 import json
+import shutil
+from dataclasses import fields
 from datetime import date
 from typing import Any
 
@@ -13,20 +17,26 @@ import polars as pl
 
 from alignrec_assets.home import Home
 from alignrec_assets.instance import prepare_instance
-from alignrec_assets.settings import load_settings, update_settings_file
+from alignrec_assets.queries import query
+from alignrec_assets.refresh import Facts
+from alignrec_assets.settings import Settings, load_settings, update_settings_file
+from alignrec_assets.warehouse import Warehouse, read_frame, table_frame
 from models.files import replacing, write_json
 from models.progress import Log
 
 FIRST_DAY = date(2026, 1, 5)
 DAYS = 14
+AMOUNTS = {0.1: "a tenth", 1 / 3: "a third", 1.0: "all", 3.0: "three times"}
+ARM_STEPS_SHARE = 0.5  # of the steps of the model, for the trainings beside it
 STUDY_SETTINGS: dict[str, dict[str, Any]] = {
     "calendar": {"first_day": FIRST_DAY, "last_day": date(2026, 1, FIRST_DAY.day + DAYS - 1)},
-    "alignment": {"unseen_cluster_share": 0.125},
+    "feedback": {"minimum_impressions": 2, "minimum_users": 1, "normalisation": "rate", "interval": 0.01},
+    "alignment": {"unseen_cluster_share": 0.125, "training_user_share": 1 / 30, "holdout_days": 3},
 }
 
 
 def run_study(home: Home, users: int, write: Log) -> None:
-    """Simulate, run days and learning, and write what the truth says into ``reports/alignment.json``.
+    """Simulate, run days and learning, train beside the model, and write ``reports/alignment.json`` anew with it all.
 
     Args:
         home: a home of its own; its ``settings.toml``, where there is none yet, gets the profile ``study``.
@@ -36,12 +46,12 @@ def run_study(home: Home, users: int, write: Log) -> None:
     from models.arena.world import World, WorldOptions
 
     if not home.settings.exists():
-        with replacing(home.settings) as partial:
-            partial.write_text('profile = "study"\n', encoding="utf-8")
+        with replacing(home.settings) as partial_file:
+            partial_file.write_text('profile = "study"\n', encoding="utf-8")
         update_settings_file(home, STUDY_SETTINGS)
     prepare_instance(home)
     # Imported here: the calendar that the partitions are made of is written by now.
-    from alignrec_assets.running import run_line
+    from alignrec_assets.running import run_beside_the_line, run_line
     from alignrec_assets.simulation import Simulation
 
     options = WorldOptions(first_day=FIRST_DAY, users=users, items=6_000, topics=64, random_shelf=5, seed=1)
@@ -51,65 +61,243 @@ def run_study(home: Home, users: int, write: Log) -> None:
     else:
         write(f"simulated world: {users:,} users, {DAYS} days, five random exposures a session")
         simulation.write_quiet_days(World(options), lambda line: write(f"  {line}"))
-    run_line(home, None, None, write, selections=("days", "learning"))
-    write("comparing with the truth")
-    rates = _true_rates(home, World(options))
-    for line in _report(home, rates):
+    run_line(home, None, None, write, selections=("days",))
+    write("the alignment model")
+    run_beside_the_line(home, "study", write)
+    study = Study(home, users, write)
+    found = study.trainings_beside() | study.later_days() | study.truth(World(options))
+    for line in study.report(found):
         write(line)
 
 
-def _true_rates(home: Home, world: Any) -> pl.DataFrame:
-    """True rates of every history and cluster after the last day, by simulating the days again in memory."""
-    from alignrec_assets.interests import read_assignments, required_taxonomy
+class Study:
+    """What is measured around the alignment model that the line has trained."""
 
-    for _ in range(DAYS):
-        world.simulate_day(world.next_day)
-    assigned = read_assignments(home, required_taxonomy(home))
-    clusters = dict(zip(assigned["item_id"].to_list(), assigned["cluster_id"].to_list(), strict=True))
-    rates: pl.DataFrame = world.truth().history_rates(clusters, load_settings(home).history.clusters)
-    return rates
+    def __init__(self, home: Home, users: int, write: Log) -> None:
+        from alignrec_assets.checkpoints import cluster_labels
+        from alignrec_assets.refresh import required_checkpoint
+
+        self.home = home
+        self.users = users
+        self.write = write
+        self.settings: Settings = load_settings(home)
+        self.warehouse = Warehouse(home)
+        self.checkpoint = required_checkpoint(self.warehouse, "alignment_model")
+        self.labels = cluster_labels(self.warehouse)
+        with self.warehouse.reading() as connection:
+            self.examples = table_frame(connection, "training.pointwise_examples")
+        self.examples = self.examples.drop("as_of", "taxonomy_version")
+        manifest = self.checkpoint.manifest
+        self.as_of = date.fromisoformat(manifest["as_of"])
+        self.window = {"as_of": self.as_of, "taxonomy_version": manifest["taxonomy"]}
+
+    def trainings_beside(self) -> Facts:
+        """The contest over the amount of feedback, and the pairwise loss on the same feedback."""
+        amounts = []
+        for amount, name in AMOUNTS.items():
+            share = min(amount * self.settings.alignment.training_user_share, 1.0)
+            arm = {"name": name, "amount": amount, "users": round(share * self.users)}
+            amounts.append(arm | self._arm(f"amount {amount:.2f}", share, "pointwise"))
+        pairwise = self._arm("pairwise", self.settings.alignment.training_user_share, "pairwise")
+        return {"amounts": amounts, "pairwise": pairwise}
+
+    def later_days(self) -> Facts:
+        """How the model and the yardsticks rank the days after the window, for histories that they learned from."""
+        from models.alignment_report import yardstick_scores
+        from models.ranking_contest import MODEL, hold_contest
+
+        options, k = self.settings.alignment, self.settings.candidates.k
+        if not options.holdout_days:
+            return {}
+        with self.warehouse.reading() as connection:
+            later = read_frame(connection, query("evaluation.later_cells"), self.window)
+        known = self.examples.filter((pl.col("split") == "train") & ~pl.col("unseen"))
+        later = (
+            later.join(known.select("history").unique(), on="history")
+            .filter(pl.col("cluster_id").is_in(known["cluster_id"].unique().implode()))
+            .filter(pl.col("impressions") >= self.settings.feedback.minimum_impressions)
+            .sort("history", "cluster_id")
+        )
+        chosen = later["history"].unique().sort().sample(min(200, later["history"].n_unique()), seed=options.seed)
+        grouped = (
+            later.filter(pl.col("history").is_in(chosen.implode()))
+            .group_by("history", maintain_order=True)
+            .agg("cluster_id", (pl.col("positives") / pl.col("impressions")).alias("rate"))
+        )
+        histories, candidates = grouped["history"].to_list(), grouped["cluster_id"].to_list()
+        rates = [np.array(values, dtype=np.float64) for values in grouped["rate"].to_list()]
+        self.write(f"ranking the {options.holdout_days} days after the window")
+        scores = {MODEL: self._score(histories, candidates)}
+        for name, score in yardstick_scores(known, len(self.labels), self._embeddings(), options.seed).items():
+            scores[name] = score(histories, candidates)
+        contest = hold_contest(scores, rates, k, options.seed)
+        return {"later_days": {"days": options.holdout_days, "histories": contest.histories, "values": contest.values}}
+
+    def truth(self, world: Any) -> Facts:
+        """Ceilings, shares of the way to them, and what intervals and scores are worth, by the known rates."""
+        from models.arena.truth import noise_ceiling
+        from models.predicted_rates import PredictedRates
+        from models.ranking_contest import headroom_share
+
+        k, reported = self.settings.candidates.k, self.checkpoint.figures
+        test = self.examples.filter(pl.col("split") == "test")
+        cells = test.join(self._true_rates(world), on=["history", "cluster_id"]).sort("history", "cluster_id")
+        figures: dict[str, float | None] = {}
+        for part, prefix in ((cells.filter(~pl.col("unseen")), ""), (cells.filter("unseen"), "unseen_")):
+            if part.is_empty():
+                continue
+            for measure, value in noise_ceiling(part, k, seed=0).items():
+                name = f"{prefix}{measure}"
+                figures[f"{name}_ceiling"] = value
+                figures[share_name(prefix, measure)] = headroom_share(reported[name], reported[f"{name}_random"], value)
+        seen = (
+            cells.filter(~pl.col("unseen")).group_by("history", maintain_order=True).agg("cluster_id", "positive_rate")
+        )
+        histories, candidates = seen["history"].to_list(), seen["cluster_id"].to_list()
+        predicted = np.concatenate(self._score(histories, candidates))
+        true = np.concatenate([np.array(values) for values in seen["positive_rate"].to_list()])
+        figures["correlation_with_truth"] = float(np.corrcoef(predicted, true)[0, 1])
+        if self.settings.alignment.stack:  # its ranking values are rates
+            lower, upper = PredictedRates.load(self._folder).interval(predicted)
+            figures["interval_coverage"] = float(np.mean((true >= lower) & (true <= upper)))
+        return {"truth": figures}
+
+    def report(self, found: Facts) -> list[str]:
+        """Add what was found to ``reports/alignment.json``, and draw the amounts; returns lines to show."""
+        from models.study_pictures import draw_amounts
+
+        path = self.home.reports / "alignment.json"
+        report = json.loads(path.read_text(encoding="utf-8"))
+        figures = report["figures"] | found.pop("truth")
+        (same_feedback,) = (arm for arm in found["amounts"] if arm["amount"] == 1)
+        figures |= _compare_losses(same_feedback, found["pairwise"])
+        write_json(path, report | {"figures": figures, "command": "make study", **found})
+        picture = self.home.reports / "alignment_amounts.png"
+        draw_amounts(found["amounts"], self.settings.candidates.k, picture)
+        return ["", *(f"  {name:<36}{_number(value):>10}" for name, value in sorted(figures.items())), f"  {path}"]
+
+    @property
+    def _folder(self) -> Any:
+        from alignrec_assets.checkpoints import MODEL_FOLDER
+
+        return self.checkpoint.folder / MODEL_FOLDER
+
+    def _score(self, histories: list[list[int]], candidates: list[list[int]]) -> list[Any]:
+        from models.alignment import score_candidates
+
+        return score_candidates(self._folder, self.labels, histories, candidates, self.write)
+
+    def _embeddings(self) -> Any:
+        from models.item_embeddings import text_vectors
+
+        return text_vectors(self.labels)
+
+    def _true_rates(self, world: Any) -> pl.DataFrame:
+        """By simulating the days again in memory."""
+        from alignrec_assets.interests import read_assignments, required_taxonomy
+
+        self.write("simulating the days again, for the truth")
+        for _ in range(DAYS):
+            world.simulate_day(world.next_day)
+        assigned = read_assignments(self.home, required_taxonomy(self.home))
+        clusters = dict(zip(assigned["item_id"].to_list(), assigned["cluster_id"].to_list(), strict=True))
+        parameters = self.window | {"window_days": self.settings.feedback.window_days}
+        with self.warehouse.reading() as connection:
+            holders = read_frame(connection, query("evaluation.history_holders"), parameters)
+        # The simulator's ids are u0000000, u0000001 and so on.
+        shown = holders.with_columns(pl.col("user_id").str.slice(1).cast(pl.Int64).alias("user"))
+        rates: pl.DataFrame = world.truth().shown_history_rates(shown, clusters)
+        return rates
+
+    def _arm(self, name: str, share: float, loss: str) -> Facts:
+        """Train beside the model, judge on the same histories, keep the figures and not the weights."""
+        from alignrec_assets.checkpoints import MODEL_FOLDER
+        from alignrec_assets.refresh import required_checkpoint
+        from alignrec_assets.training import with_less_feedback
+        from models.alignment import AlignmentOptions, train_alignment_model
+        from models.pairs import sample_pairs
+
+        folder = self.home.reports / "study"
+        kept = folder / f"{name.replace(' ', '_')}.json"
+        stamp = {"alignment_model": self.checkpoint.version, "share": share, "loss": loss}
+        known: Facts = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+        if known.get("stamp") == stamp:
+            self.write(f"{name}: skipped, it is in {kept}")
+            return known
+        self.write(f"{name}: {share:.3f} of the users, {loss} loss")
+        chosen = self.settings.alignment
+        options = AlignmentOptions(
+            **chosen.model_dump(include={field.name for field in fields(AlignmentOptions)})
+            | {"loss": loss, "steps": max(1, round(chosen.steps * ARM_STEPS_SHARE)), "keep_overtrained": False}
+        )
+        examples = with_less_feedback(self.warehouse, self.settings, self.examples, share, self.as_of)
+        seen = examples.filter(~pl.col("unseen"))
+        taught = seen.filter(pl.col("split") == "train")
+        found: Facts = {
+            "stamp": stamp,
+            "training_cells": taught.height,
+            "training_impressions": int(taught["impressions"].sum()),
+            "figures": {},
+            "curve": [],
+        }
+        if taught.is_empty():
+            self.write("  no cell has enough feedback: nothing to learn from")
+            return found
+        base = required_checkpoint(self.warehouse, "base_model")
+        folder.mkdir(parents=True, exist_ok=True)
+        output = folder / f"{name.replace(' ', '_')}_model"
+        shutil.rmtree(output, ignore_errors=True)
+        report = train_alignment_model(
+            base.folder / MODEL_FOLDER,
+            output,
+            self.labels,
+            examples,
+            options,
+            self.settings.candidates.k,
+            lambda line: self.write(f"  {line}"),
+            pairs=sample_pairs(seen, chosen.pairs_per_history, chosen.seed) if loss == "pairwise" else None,
+            label_embeddings=self._embeddings(),
+            resume=folder / f".{output.name}.unfinished",
+        )
+        shutil.rmtree(output)
+        found |= {
+            "figures": report.judgement.figures,
+            "leads": report.judgement.leads,
+            "curve": [vars(point) for point in report.curve],
+        }
+        write_json(kept, found)
+        return found
 
 
-def _report(home: Home, rates: pl.DataFrame) -> list[str]:
-    """Add the noise ceilings, the shares of the way to them, and the correlation with the truth to the report."""
-    from alignrec_assets.checkpoints import MODEL_FOLDER, cluster_labels
-    from alignrec_assets.refresh import required_checkpoint
-    from alignrec_assets.warehouse import Warehouse, table_frame
-    from models.alignment import score_candidates
-    from models.arena.truth import noise_ceiling
-    from models.ranking_contest import headroom_share
-
-    warehouse, k = Warehouse(home), load_settings(home).candidates.k
-    with warehouse.reading() as connection:
-        test = table_frame(connection, "training.pointwise_examples").filter(pl.col("split") == "test")
-    cells = test.join(rates, on=["history", "cluster_id"]).sort("history", "cluster_id")
-    path = home.reports / "alignment.json"
-    report = json.loads(path.read_text(encoding="utf-8"))
-    figures: dict[str, float | None] = report["figures"]
-    for part, prefix in ((cells.filter(~pl.col("unseen")), ""), (cells.filter("unseen"), "unseen_")):
-        if part.is_empty():
-            continue
-        ceiling = noise_ceiling(part, k, seed=0)
-        for measure, value in ceiling.items():
-            name = f"{prefix}{measure}"
-            figures[f"{name}_ceiling"] = value
-            share = headroom_share(figures[name], figures[f"{name}_random"], value)
-            figures[_share_name(prefix, measure)] = share
-    folder = required_checkpoint(warehouse, "alignment_model").folder / MODEL_FOLDER
-    grouped = cells.group_by("history", maintain_order=True).agg("cluster_id", "positive_rate")
-    candidates = grouped["cluster_id"].to_list()
-    predicted = score_candidates(folder, cluster_labels(warehouse), grouped["history"].to_list(), candidates)
-    true = np.concatenate([np.array(values) for values in grouped["positive_rate"].to_list()])
-    figures["correlation_with_truth"] = float(np.corrcoef(np.concatenate(predicted), true)[0, 1])
-    write_json(path, report | {"figures": figures, "command": "make study"})
-    return ["", *(f"  {name:<36}{_number(value):>10}" for name, value in sorted(figures.items())), f"  {path}"]
-
-
-def _share_name(prefix: str, measure: str) -> str:
+def share_name(prefix: str, measure: str) -> str:
+    """The name of the share of the way from random to the ceiling."""
     short = {"f1_at_k": "f1", "ndcg_at_k": "ndcg"}[measure]
     if prefix:
         return "unseen_cluster_headroom_share" + ("" if short == "ndcg" else "_f1")
     return f"headroom_share_{short}"
+
+
+def seconds_to(curve: list[dict[str, Any]], target: float) -> float | None:
+    """Training seconds at the first look whose F1@k reaches the target; None if none does."""
+    reached = [point["seconds"] for point in curve if (point["f1_at_k"] or 0.0) >= target]
+    return reached[0] if reached else None
+
+
+def _compare_losses(pointwise: Facts, pairwise: Facts) -> Facts:
+    """Seconds of both losses to the F1@k that both reach, and the ranking and calibration of both.
+
+    Without the stack: it would level the two.
+    """
+    arms = {"pointwise": pointwise, "pairwise": pairwise}
+    equal = min(max((point["f1_at_k"] or 0.0 for point in arm["curve"]), default=0.0) for arm in arms.values())
+    found: Facts = {}
+    for name, arm in arms.items():
+        suffix = "_language_model" if "f1_at_k_language_model" in arm["figures"] else ""
+        found[f"{name}_seconds_to_equal_f1"] = seconds_to(arm["curve"], equal)
+        for measure in ("f1_at_k", "ndcg_at_k"):
+            found[f"{name}_{measure}"] = arm["figures"].get(f"{measure}{suffix}")
+        found[f"{name}_ece"] = arm["figures"].get(f"ece{suffix}")
+    return found
 
 
 def _number(value: float | None) -> str:

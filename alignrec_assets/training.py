@@ -19,7 +19,9 @@ TRANSITIONS_CODE = code_version(queries=["training.novel_transitions"])
 NOVELTY_CODE = code_version("models/examples.py", queries=["training.novelty_examples"])
 FIRST_REFRESH_DAYS = 7
 POINTWISE_CODE = code_version(
-    "models/transition_scores.py", "models/affinity.py", queries=["training.pointwise_examples"]
+    "models/transition_scores.py",
+    "models/affinity.py",
+    queries=["training.pointwise_examples", "evaluation.cells_of_some_users"],
 )
 PAIRWISE_CODE = code_version("models/pairs.py")
 
@@ -110,18 +112,22 @@ def pointwise_examples(context: dg.AssetExecutionContext, home: HomeResource) ->
     settings = home.settings
     warehouse = home.warehouse(context.log.info)
     taxonomy = required_taxonomy(home.home)
-    as_of = latest_day(warehouse, "feedback.transition_scores")
+    options = settings.alignment
+    as_of = latest_day(warehouse, "feedback.transition_scores") - timedelta(days=options.holdout_days)
     made_by = {
         "code": POINTWISE_CODE,
         "feedback": settings.feedback.model_dump(),
-        "split": [settings.alignment.holdout_share, settings.alignment.unseen_cluster_share, settings.alignment.seed],
+        "split": [options.holdout_share, options.report_share, options.unseen_cluster_share, options.seed],
+        "training_user_share": options.training_user_share,
     }
 
     def build() -> tuple[pl.DataFrame, Facts]:
         with warehouse.reading() as connection:
             parameters = {"as_of": as_of, "taxonomy_version": taxonomy, "signal": settings.feedback.signal}
             scored = read_frame(connection, query("training.pointwise_examples"), parameters)
-        rows = _pointwise_rows(scored, settings)
+        rows = pointwise_rows(scored, settings)
+        if options.training_user_share < 1:
+            rows = with_less_feedback(warehouse, settings, rows, options.training_user_share, as_of)
         counted = dict(rows.group_by("split").agg(pl.col("history").n_unique()).iter_rows())
         facts: Facts = {"as_of": as_of.isoformat(), **{f"{split}_histories": n for split, n in sorted(counted.items())}}
         return rows.with_columns(pl.lit(as_of).alias("as_of"), pl.lit(taxonomy).alias("taxonomy_version")), facts
@@ -150,7 +156,8 @@ def pairwise_examples(context: dg.AssetExecutionContext, home: HomeResource) -> 
     """Pairs of the pointwise examples of a history, ties dropped; empty while the loss is pointwise."""
     settings = home.settings
     warehouse = home.warehouse(context.log.info)
-    as_of = latest_day(warehouse, "feedback.transition_scores")
+    held_out = timedelta(days=settings.alignment.holdout_days)
+    as_of = latest_day(warehouse, "feedback.transition_scores") - held_out
     chosen = [settings.alignment.loss, settings.alignment.pairs_per_history, settings.alignment.seed]
 
     def build() -> tuple[pl.DataFrame, Facts]:
@@ -200,16 +207,21 @@ def latest_day(warehouse: Warehouse, table: str) -> date:
     return date.fromisoformat(max(days))
 
 
-def _pointwise_rows(scored: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+def pointwise_rows(cells: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """Examples from cells that passed the filter: split, shrunk, normalised, with their evidence.
+
+    Args:
+        cells: ``history``, ``cluster_id``, ``impressions``, ``users``, ``positives``.
+        settings: of the home.
+    """
     from models.transition_scores import ScoreOptions, effective_impressions, split_histories, unseen_clusters
     from models.transition_scores import transition_scores as score
 
-    share = settings.alignment.holdout_share / 2
-    splits = split_histories(scored["history"].to_list(), share, share, settings.alignment.seed)
-    unseen = unseen_clusters(
-        scored["cluster_id"].unique().to_list(), settings.alignment.unseen_cluster_share, settings.alignment.seed
-    )
-    cells = scored.with_columns(
+    chosen = settings.alignment
+    test_share = chosen.holdout_share * chosen.report_share
+    splits = split_histories(cells["history"].to_list(), chosen.holdout_share - test_share, test_share, chosen.seed)
+    unseen = unseen_clusters(cells["cluster_id"].unique().to_list(), chosen.unseen_cluster_share, chosen.seed)
+    marked = cells.with_columns(
         pl.Series("split", splits, dtype=pl.String), pl.col("cluster_id").is_in(unseen).alias("unseen")
     )
     # The cells passed the filter when they were scored; what changes here is what priors and quantiles are fitted on.
@@ -218,9 +230,30 @@ def _pointwise_rows(scored: pl.DataFrame, settings: Settings) -> pl.DataFrame:
         | {"minimum_impressions": 1, "minimum_users": 1, "minimum_share_of_mean": 0.0}
         | {"prior": settings.feedback.prior}
     )
-    scored_cells = score(cells, options)
-    rows = scored_cells.scores
-    evidence_weight = effective_impressions(rows["impressions"].to_numpy(), scored_cells.priors.concentration)
+    scored = score(marked, options)
+    evidence_weight = effective_impressions(scored.scores["impressions"].to_numpy(), scored.priors.concentration)
     weight = pl.Series("weight", evidence_weight, dtype=pl.Float64)
     evidence = ["raw_rate", "impressions", "prior_rate", "shrunk_rate", "lower", "upper", "unseen", "split"]
-    return rows.select("history", "cluster_id", "score", weight, *evidence)
+    return scored.scores.select("history", "cluster_id", "score", weight, *evidence)
+
+
+def with_less_feedback(
+    warehouse: Warehouse, settings: Settings, examples: pl.DataFrame, share: float, as_of: date
+) -> pl.DataFrame:
+    """Examples whose training rows come from a share of the users; the held-out rows stay as they are."""
+    from models.transition_scores import filter_cells
+
+    parameters = {
+        "as_of": as_of,
+        "window_days": settings.feedback.window_days,
+        "taxonomy_version": required_taxonomy(warehouse.home),
+        "share": share,
+    }
+    with warehouse.reading() as connection:
+        counted = read_frame(connection, query("evaluation.cells_of_some_users"), parameters)
+    bars = settings.feedback
+    cells = counted.with_columns(pl.col("impressions", "users", "positives").cast(pl.Int64))
+    kept = filter_cells(cells, bars.minimum_impressions, bars.minimum_users, bars.minimum_share_of_mean).kept
+    unseen = examples.filter("unseen")["cluster_id"].unique()
+    taught = pointwise_rows(kept, settings).with_columns(pl.col("cluster_id").is_in(unseen.implode()).alias("unseen"))
+    return pl.concat([taught.filter(pl.col("split") == "train"), examples.filter(pl.col("split") != "train")])

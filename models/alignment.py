@@ -58,6 +58,7 @@ class AlignmentOptions:
         warmup_share: share of the steps in which the learning rate rises.
         weight_decay: as in AdamW.
         head_histories: training histories that the head is fitted to before the first step, see ``linear_head``.
+        validation_histories: how many of the validation histories are ranked at each look.
         stack: whether rankings go by the language model together with an additive affinity model of the same feedback.
         keep_overtrained: whether the weights at two and three times the selected step are kept as comparison arms.
         seed: of the order of histories, the sample for the head, and adapters.
@@ -73,6 +74,7 @@ class AlignmentOptions:
     warmup_share: float = 0.3
     weight_decay: float = 0.01
     head_histories: int = 256
+    validation_histories: int = 96
     stack: bool = False
     keep_overtrained: bool = False
     seed: int = 0
@@ -187,6 +189,8 @@ class AlignmentTraining:
             save_every_seconds: least time between two writes of it.
         """
         options = self.options
+        order = np.random.default_rng((options.seed, 2)).permutation(len(validation))
+        shown = [validation[index] for index in sorted(order[: options.validation_histories])]
         schedule = Schedule(options.learning_rate, options.steps, options.warmup_share, options.weight_decay)
         with torch.random.fork_rng():
             torch.manual_seed(options.seed)  # of dropout, where the model has any
@@ -196,9 +200,9 @@ class AlignmentTraining:
                 log(f"the training that was interrupted after step {optimiser.step_count} goes on")
             else:
                 self._fit_head(training, log)
-                self.look(validation, 0, None, log)
+                self.look(shown, 0, None, log)
                 optimiser = Optimiser(self.model.parameters(), schedule)
-            self._take_steps(optimiser, training, validation, log, resume, save_every_seconds)
+            self._take_steps(optimiser, training, shown, log, resume, save_every_seconds)
         self.use_weights(self.best_weights)
         if resume is not None:
             resume.unlink(missing_ok=True)

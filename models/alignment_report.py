@@ -48,7 +48,8 @@ class Judgement:
             model alone where the model is a stack (``_language_model``), and of the split halves of the held-out log
             (``_split_half``, a low estimate of the noise ceiling); ``split_half_share_f1`` and ``_ndcg`` (of the way
             from random to it); ``yardsticks_beaten_share`` (those whose lead intervals exclude 0 by both measures);
-            ``ece`` (expected calibration error of predicted rates); ``predictive_coverage`` (share of held-out counts
+            ``ece`` (expected calibration error of predicted rates; ``ece_language_model`` likewise);
+            ``predictive_coverage`` (share of held-out counts
             inside the 90% that the intervals predict for them); ``interval_width`` (median, of the true rate);
             ``unseen_f1_at_k`` and ``unseen_ndcg_at_k`` of clusters that were kept from training, with ``_random`` and
             ``_nearest_label`` beside them. None where nothing could be measured.
@@ -100,7 +101,7 @@ def judge(
     seen = examples.filter(~pl.col("unseen"))
     test = group_by_history(seen, len(labels))["test"]
     rows = seen.filter(pl.col("split") == "train")
-    yardsticks = _yardsticks(rows, len(labels), label_embeddings, seed)
+    yardsticks = yardstick_scores(rows, len(labels), label_embeddings, seed)
     histories, candidates = [row.history for row in test], [row.clusters for row in test]
     scores = predict(histories, candidates)
     rates = [row.rates for row in test]
@@ -120,6 +121,11 @@ def judge(
     unseen, unseen_notes = _unseen_figures(rank, examples, len(labels), k, label_embeddings, yardsticks)
     predicted = predicted_rates.rates(scores, histories, candidates)
     trust = _trust(predicted, predicted_rates, test, rows, labels)
+    if test and predicted_rates.stack is not None:
+        own = np.concatenate(predicted_rates.rate_map.of(scores, candidates))
+        weights = np.concatenate([row.weights for row in test])
+        calibration = reliability(own, trust["observed"], weights)
+        trust["figures"]["ece_language_model"] = calibration.expected_calibration_error
     return Judgement(
         figures={**_contest_figures(contest, halves), **trust.pop("figures"), **unseen},
         model="language model" if predicted_rates.stack is None else "language model + additive affinity",
@@ -171,10 +177,17 @@ def _trust(
     }
 
 
-def _yardsticks(
+def yardstick_scores(
     rows: pl.DataFrame, labels: int, label_embeddings: NDArray[np.floating] | None, seed: int
 ) -> dict[str, Predict]:
-    """What scores candidates without the language model: rates, fitted to those of the training cells."""
+    """What scores candidates without the language model: rates, fitted to those of the training cells.
+
+    Args:
+        rows: training rows of clusters that were served.
+        labels: N.
+        label_embeddings: as of :func:`judge`.
+        seed: of the factorisation.
+    """
     means = TrainingMeans(rows)
     raw = rows.with_columns(score=pl.col("raw_rate"))
     found: dict[str, Predict] = {

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from scipy.sparse import csr_matrix
 
 from models.arena.catalogue import Catalogue
 from models.arena.responses import SIGNALS, response_probabilities
@@ -106,6 +107,34 @@ class Truth:
                 "cluster_id": pl.Series(np.tile(np.arange(count), len(histories)), dtype=pl.Int32),
                 "users": np.repeat(users, count),
                 **columns,
+            }
+        )
+
+    def shown_history_rates(self, shown: pl.DataFrame, item_clusters: Mapping[str, int]) -> pl.DataFrame:
+        """The positive rates of histories over those who were shown something while they held them.
+
+        What a log can teach about a history is the mean over these users, not over the few who hold it at one moment.
+
+        Args:
+            shown: ``history``, ``user`` (index) and ``impressions``, by which users count.
+            item_clusters: cluster of each item.
+
+        Returns:
+            ``history``, ``cluster_id`` and ``positive_rate``; a row for each history and each cluster.
+        """
+        histories = sorted({tuple(history) for history in shown["history"].to_list()})
+        place = {history: index for index, history in enumerate(histories)}
+        rows = np.array([place[tuple(history)] for history in shown["history"].to_list()])
+        users, column = np.unique(shown["user"].to_numpy(), return_inverse=True)
+        counts = shown["impressions"].to_numpy().astype(np.float64)
+        weights = csr_matrix((counts, (rows, column)), shape=(len(histories), len(users)))
+        rates = weights @ self.user_rates(users, item_clusters)["positive"] / weights.sum(axis=1)
+        count = rates.shape[1]
+        return pl.DataFrame(
+            {
+                "history": pl.Series(np.repeat(histories, count, axis=0).tolist(), dtype=pl.List(pl.Int32())),
+                "cluster_id": pl.Series(np.tile(np.arange(count), len(histories)), dtype=pl.Int32),
+                "positive_rate": np.asarray(rates).ravel(),
             }
         )
 

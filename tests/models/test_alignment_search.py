@@ -18,7 +18,7 @@ from models.progress import silent
 
 LABELS = ["football goals", "jazz piano", "chess openings", "wild life", "cooking", "space", "cards", "garden"]
 STANDING = AlignmentOptions(
-    tune="top:1", learning_rate=3e-3, steps=2, histories_per_batch=4, evaluate_every=1, head_histories=8
+    tune="top:1", learning_rate=3e-3, steps=4, histories_per_batch=4, evaluate_every=1, head_histories=8
 )
 POWERS = {"quantile": 1.0, "rate": 0.7, "z_score": 1.5, "lift": 2.0}
 
@@ -109,7 +109,7 @@ def test_the_first_trial_is_what_stands_and_is_trained_as_the_line_would(undistu
         "loss": "pointwise",
         "tune": "top:1",
         "learning_rate": 3e-3,
-        "steps": 2,
+        "steps": 4,
     }
     examples = prepare_from(toy_examples())("quantile", "pointwise").examples
     line = train_alignment_model(tiny_model_folder, tmp_path / "model", LABELS, examples, STANDING, k=2)
@@ -169,7 +169,7 @@ def test_an_interrupted_search_ends_with_the_same_trials(begin, undisturbed, tmp
 
         return log
 
-    for places in (["trial 1 of"], ["step 1"], ["trial 2:"], ["trial 3 of", "step 1"], ["trial 5 of", "step 1"]):
+    for places in (["trial 1 of"], ["step 1"], ["trial 2:"], ["trial 3 of", "step 1"], ["trial 5 of", "step 2"]):
         with pytest.raises(KeyboardInterrupt):
             begin(tmp_path, log=kill_at(*places)).run()
     assert begin(tmp_path, trials=6, log=lines.append).run().trials[-1].number == 6

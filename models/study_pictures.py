@@ -1,0 +1,50 @@
+"""The picture of the study: from how much feedback on words stop helping."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+from matplotlib import pyplot as plt
+
+CONTESTANTS = {
+    "": ("stack", "#1f5fa8", "-"),
+    "_language_model": ("language model alone", "#1f5fa8", "--"),
+    "_additive": ("additive affinity", "#d1792b", "-"),
+    "_factorisation": ("factorisation", "#8a5fb0", "-"),
+    "_training_means": ("training means", "#3b8f4f", "-"),
+    "_label_regression": ("label regression", "#b0803a", ":"),
+    "_prior": ("prior of the cluster", "#c2452d", ":"),
+    "_random": ("random", "#888888", ":"),
+}
+
+
+def draw_amounts(amounts: Sequence[dict[str, Any]], k: int, path: Path) -> None:
+    """Draw F1@k and NDCG@k of all contestants over the amount of feedback that they learned from, as a PNG.
+
+    Args:
+        amounts: each with ``name``, ``training_impressions`` and ``figures``.
+        k: the cut.
+        path: of the picture.
+    """
+    figure, panels = plt.subplots(1, 2, figsize=(13, 4.8), layout="constrained")
+    ordered = sorted(amounts, key=lambda arm: arm["training_impressions"])
+    impressions = [arm["training_impressions"] for arm in ordered]
+    for panel, measure, title in ((panels[0], "f1_at_k", f"F1@{k}"), (panels[1], "ndcg_at_k", f"NDCG@{k}")):
+        for suffix, (name, colour, style) in CONTESTANTS.items():
+            values = [arm["figures"].get(f"{measure}{suffix}") for arm in ordered]
+            if any(value is not None for value in values):
+                shown = [float("nan") if value is None else value for value in values]
+                panel.plot(impressions, shown, color=colour, linestyle=style, marker="o", markersize=4, label=name)
+        panel.set(xscale="log", xlabel="impressions to learn from", title=f"{title} on the same held-out histories")
+        panel.set_xticks(
+            impressions, [f"{arm['name']}\n{count:,}" for arm, count in zip(ordered, impressions, strict=True)]
+        )
+        panel.minorticks_off()
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[1].legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
