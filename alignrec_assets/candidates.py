@@ -67,6 +67,9 @@ def pools(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Materiali
     return table_result(record)
 
 
+PREDICTIONS = ("alignment_score", "predicted_rate", "rate_lower", "rate_upper")
+
+
 @dg.asset(
     **table_asset(
         "candidates.scored",
@@ -87,22 +90,25 @@ def scored(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Material
     alignment = current_checkpoint(warehouse, "alignment_model")
     if alignment is None:
         context.log.info("no alignment model yet: the scores stay empty, and the table is planned by novelty alone")
-        rows = drawn.with_columns(pl.lit(None, dtype=pl.Float64).alias("alignment_score"))
+        rows = drawn.with_columns(pl.lit(None, dtype=pl.Float64).alias(name) for name in PREDICTIONS)
         record = Record(version, rows.height)
     else:
 
         def build(folder: Path) -> Facts:
-            from models.alignment import score_candidates
+            from models.alignment import predict_candidates
 
             grouped = drawn.group_by("history", maintain_order=True).agg("cluster_id")
-            scores = score_candidates(
+            found = predict_candidates(
                 alignment.folder / MODEL_FOLDER,
                 cluster_labels(warehouse),
                 grouped["history"].to_list(),
                 grouped["cluster_id"].to_list(),
                 context.log.info,
             )
-            drawn.with_columns(pl.Series("alignment_score", np.concatenate(scores))).write_parquet(folder / SCORES_FILE)
+            values = (found.ranking, found.rates, found.lower, found.upper)
+            drawn.with_columns(
+                pl.Series(name, np.concatenate(arrays)) for name, arrays in zip(PREDICTIONS, values, strict=True)
+            ).write_parquet(folder / SCORES_FILE)
             return {"alignment_model": alignment.version}
 
         checkpoint = refresh_checkpoint(context, home.home, "scored", version, build)

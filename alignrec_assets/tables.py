@@ -291,7 +291,16 @@ _ALL = (
     Table(
         "candidates.scored",
         "The pools with the score of the alignment model.",
-        (HISTORY, Column("draw_order", "INTEGER", "order of the first draw, from 0"), CLUSTER, PROBABILITY, ALIGNMENT),
+        (
+            HISTORY,
+            Column("draw_order", "INTEGER", "order of the first draw, from 0"),
+            CLUSTER,
+            PROBABILITY,
+            ALIGNMENT,
+            Column("predicted_rate", "DOUBLE", "predicted rate of the signal; null without a model"),
+            Column("rate_lower", "DOUBLE", "lower end of the 90% interval of the true rate; null without a model"),
+            Column("rate_upper", "DOUBLE", "upper end of the 90% interval of the true rate; null without a model"),
+        ),
     ),
     Table(
         "publication.transition_table",

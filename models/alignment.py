@@ -507,14 +507,34 @@ def selection_rule(selected: CurvePoint, validation_histories: int, k: int) -> t
     return "last_step", ["there are no validation histories: the last step was selected"]
 
 
-def score_candidates(
+@dataclass(frozen=True, eq=False)
+class CandidatePredictions:
+    """What a trained model says of the candidates of each history; one array per history each.
+
+    Attributes:
+        ranking: what rankings go by: the score L in (0, 1), times the cluster's multiplier where scores are lifts; with
+            a stack the rate.
+        rates: predicted rates of the signal.
+        lower, upper: the central 90% of the true rate, see ``predicted_rates.PredictedRates.interval``.
+    """
+
+    ranking: list[Array]
+    rates: list[Array]
+    lower: list[Array]
+    upper: list[Array]
+
+
+def predict_candidates(
     folder: Path,
     labels: Sequence[str],
     histories: Sequence[History],
     candidates: Sequence[Clusters],
     log: Log = silent,
-) -> list[Array]:
+) -> CandidatePredictions:
     """Score candidates by a trained alignment model.
+
+    Results move in the last digits of bfloat16 with the micro-batch a history falls in: cut shards at multiples of
+    ``candidate_reader.HISTORIES_PER_PASS`` histories.
 
     Args:
         folder: what :func:`train_alignment_model` wrote.
@@ -522,12 +542,6 @@ def score_candidates(
         histories: cluster ids, read as a set.
         candidates: cluster ids of each history; may be empty.
         log: receives progress lines.
-
-    Returns:
-        What rankings go by: the predicted score L in (0, 1) of each candidate of each history, times the cluster's
-        multiplier where scores are lifts; with a stack the predicted rate. Results move in the last digits of bfloat16
-        with the micro-batch a history falls in: cut shards at multiples of ``candidate_reader.HISTORIES_PER_PASS``
-        histories.
 
     Raises:
         ValueError: the folder holds no alignment model, or a history or candidate is no cluster.
@@ -543,7 +557,26 @@ def score_candidates(
     reader = CandidateReader(load_scoring_model(folder), load_tokenizer(folder), labels)
     read = [sorted(history) for history in histories]
     scores = [expit(logits) for logits in reader.all_logits(read, candidates, log)]
-    return PredictedRates.load(folder).ranking_values(scores, read, candidates)
+    learned = PredictedRates.load(folder)
+    rates = learned.rates(scores, read, candidates)
+    intervals = [learned.interval(values) for values in rates]
+    return CandidatePredictions(
+        ranking=learned.ranking_values(scores, read, candidates),
+        rates=rates,
+        lower=[lower for lower, _ in intervals],
+        upper=[upper for _, upper in intervals],
+    )
+
+
+def score_candidates(
+    folder: Path,
+    labels: Sequence[str],
+    histories: Sequence[History],
+    candidates: Sequence[Clusters],
+    log: Log = silent,
+) -> list[Array]:
+    """What rankings go by, see :func:`predict_candidates`."""
+    return predict_candidates(folder, labels, histories, candidates, log).ranking
 
 
 def check_alignment_model(folder: Path) -> None:

@@ -6,6 +6,7 @@ import matplotlib as mpl
 
 mpl.use("Agg")  # pictures go to files; a machine without a screen is the normal case
 
+import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -66,12 +67,13 @@ def draw_alignment_curves(report: AlignmentReport, k: int, path: Path) -> None:
 
 
 def draw_alignment_contest(judgement: Judgement, k: int, path: Path) -> None:
-    """Draw F1@k and NDCG@k of model and yardsticks on the test histories, and the reliability curve, as a PNG."""
-    figure, panels = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
+    """Draw F1@k and NDCG@k of model and yardsticks on the test histories, reliability, and histograms, as a PNG."""
+    figure, panels = plt.subplots(2, 2, figsize=(12, 8), layout="constrained")
+    panels = panels.ravel()
     contestants = ["", *(f"_{name}" for name in judgement.leads)]
     for panel, measure, title in ((panels[0], "f1_at_k", f"F1@{k}"), (panels[1], "ndcg_at_k", f"NDCG@{k}")):
         values = [judgement.figures.get(f"{measure}{suffix}") or 0.0 for suffix in contestants]
-        names = ["alignment model", *(name.replace("_", " ") for name in judgement.leads)]
+        names = [judgement.model, *(name.replace("_", " ") for name in judgement.leads)]
         colours = [MODEL_COLOUR, *(["#aaaaaa"] * len(judgement.leads))]
         bars = panel.barh(names, values, color=colours)
         panel.bar_label(bars, fmt=" {:.3f}")
@@ -82,19 +84,36 @@ def draw_alignment_contest(judgement: Judgement, k: int, path: Path) -> None:
         panel.set(title=f"{title} on {judgement.held_out_histories} test histories", xlim=(0, 1.15 * max(*values, 0.1)))
         panel.invert_yaxis()
     _draw_reliability(panels[2], judgement)
+    _draw_histograms(panels[3], judgement)
     _save(figure, list(panels), path)
 
 
 def _draw_reliability(panel: Axes, judgement: Judgement) -> None:
-    panel.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=1)
-    if judgement.calibration is not None:
-        panel.plot(judgement.calibration.predicted, judgement.calibration.observed, color=MODEL_COLOUR, marker="o")
+    found = judgement.calibration
+    if found is not None:
+        highest = 1.1 * float(max(found.predicted.max(), found.observed.max()))
+        panel.plot([0, highest], [0, highest], color="#bbbbbb", linewidth=1)
+        panel.plot(found.predicted, found.observed, color=MODEL_COLOUR, marker="o")
     error = judgement.figures.get("ece")
     panel.set(
         title="Calibration" if error is None else f"Calibration: error {error:.3f}",
-        xlabel="predicted score L",
-        ylabel="held-out score L",
+        xlabel="predicted rate, tenths of the evidence",
+        ylabel="held-out rate",
     )
+
+
+def _draw_histograms(panel: Axes, judgement: Judgement) -> None:
+    """Predicted rates beside observed ones, which chance spreads wider."""
+    if len(judgement.predicted):
+        bins = np.linspace(0, max(float(np.quantile(judgement.observed, 0.99)), float(judgement.predicted.max())), 30)
+        for values, colour, name in (
+            (judgement.observed, "#bbbbbb", "held-out rates"),
+            (judgement.predicted, MODEL_COLOUR, "predicted rates"),
+        ):
+            shares = np.full(len(values), 1 / len(values))
+            panel.hist(np.minimum(values, bins[-1]), bins.tolist(), weights=shares, color=colour, alpha=0.6, label=name)
+        panel.legend(frameon=False, fontsize=9)
+    panel.set(title="Rates of the test cells", xlabel="rate", ylabel="share of the cells")
 
 
 def _draw_yardsticks(panel: Axes, report: AlignmentReport, measure: str) -> None:

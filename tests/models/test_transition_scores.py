@@ -1,6 +1,7 @@
 """Filter, shrink, normalise, round: against scipy, numerical integration and simulation."""
 
 from dataclasses import replace
+from itertools import combinations
 from math import comb, log
 
 import numpy as np
@@ -15,6 +16,7 @@ from scipy.stats import beta, betabinom, binom, norm
 from models.transition_scores import (
     Normalisation,
     ScoreOptions,
+    effective_impressions,
     filter_cells,
     fit_beta_prior,
     fit_cluster_priors,
@@ -345,3 +347,64 @@ def test_normalising_anew_equals_scoring_anew_and_changes_nothing_else(method, i
     assert again.equals(expected.scores)
     assert rounding == expected.interval
     assert again.drop("score").equals(standing.drop("score"))
+
+
+def affine_cells(seed=0, histories=None):
+    """Cells of all pairs of 16 clusters whose rates follow cluster and members, 12 impressions each on average."""
+    generator = np.random.default_rng(seed)
+    bias, affinity = generator.uniform(0.1, 0.4, 16), generator.normal(0, 0.06, (16, 16))
+    rows = []
+    for a, b in combinations(range(16), 2):
+        for cluster in set(range(16)) - {a, b}:
+            true = float(np.clip(bias[cluster] + affinity[a, cluster] + affinity[b, cluster], 0.02, 0.9))
+            impressions = int(generator.integers(4, 20))
+            rows.append(([a, b], cluster, impressions, impressions, int(generator.binomial(impressions, true)), true))
+    columns = ["history", "cluster_id", "impressions", "users", "positives", "true"]
+    return pl.DataFrame(rows, schema=columns, orient="row")
+
+
+def test_affinities_bring_shrunken_rates_nearer_to_the_truth():
+    frame = affine_cells()
+    found = {}
+    for prior in ("cluster", "affinity"):
+        scores = transition_scores(frame, replace(OPEN, prior=prior)).scores
+        found[prior] = float(np.abs(scores["shrunk_rate"] - frame["true"]).mean())
+        inside = (scores["lower"] <= frame["true"]) & (frame["true"] <= scores["upper"])
+        assert 0.84 < inside.mean() < 0.96, prior
+    assert found["affinity"] < 0.75 * found["cluster"]
+
+
+def test_affinities_are_learned_from_training_cells_alone():
+    frame = affine_cells().with_columns(
+        split=pl.when(pl.col("history").list.sum() % 4 == 0).then(pl.lit("test")).otherwise(pl.lit("train"))
+    )
+    turned = frame.with_columns(
+        positives=pl.when(pl.col("split") == "test")
+        .then(pl.col("impressions") - pl.col("positives"))
+        .otherwise("positives")
+    )
+    first, second = (transition_scores(cells, replace(OPEN, prior="affinity")).scores for cells in (frame, turned))
+    training = pl.col("split") == "train"
+    assert first.filter(training)["shrunk_rate"].equals(second.filter(training)["shrunk_rate"])
+
+
+def test_where_members_say_nothing_affinities_are_the_cluster_prior():
+    generator = np.random.default_rng(4)
+    frame = affine_cells().with_columns(
+        positives=pl.Series([int(generator.binomial(n, 0.05 + 0.02 * c)) for n, c in
+                             affine_cells().select("impressions", "cluster_id").iter_rows()])
+    )  # fmt: skip
+    by_cluster, by_affinity = (transition_scores(frame, replace(OPEN, prior=p)).scores for p in ("cluster", "affinity"))
+    difference = (by_cluster["shrunk_rate"] - by_affinity["shrunk_rate"]).abs()
+    assert difference.mean() < 0.03
+
+
+def test_few_histories_are_shrunk_towards_their_clusters():
+    frame = affine_cells().filter(pl.col("history").list.sum() <= 3)
+    found = transition_scores(frame, replace(OPEN, prior="affinity"))
+    assert found.scores.equals(transition_scores(frame, OPEN).scores)
+    assert "fewer than 5 histories" in found.notes[-1]
+
+
+def test_effective_impressions_by_hand():
+    np.testing.assert_allclose(effective_impressions(np.array([1.0, 9.0, 1e9]), 9.0), [1.0, 5.0, 10.0], rtol=1e-6)

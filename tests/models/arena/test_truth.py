@@ -170,6 +170,20 @@ def test_the_rate_is_what_a_single_user_does_again_and_again():
     assert np.flatnonzero(squares < stats.chi2(12).ppf(0.999)).tolist() == [busiest["user"][0]]
 
 
+def test_rates_of_those_who_were_shown_something_are_means_weighted_by_impressions(tiny):
+    _, truth, clusters = tiny
+    shown = pl.DataFrame(
+        {"history": [[0, 1], [0, 1], [2, 3]], "user": [7, 21, 7], "impressions": [3, 1, 5]},
+        schema_overrides={"history": pl.List(pl.Int32)},
+    )
+    found = truth.shown_history_rates(shown, clusters)
+    alone = truth.user_rates(np.array([7, 21]), clusters)["positive"]
+    expected = {(0, 1): (3 * alone[0] + alone[1]) / 4, (2, 3): alone[0]}
+    assert found.height == 2 * alone.shape[1]
+    for history, cluster, rate in found.iter_rows():
+        assert math.isclose(rate, expected[tuple(history)][cluster], rel_tol=1e-6)
+
+
 def test_the_oracles_ranking_by_hand():
     rates = pl.DataFrame(
         {
