@@ -196,7 +196,7 @@ def study(
     users: Annotated[int, typer.Option(min=100, help="Of the simulated world.")] = 60_000,
     home: HomeOption = None,
 ) -> None:
-    """Train the alignment model in a world of 64 topics and compare it with the truth. Resumable; about an hour."""
+    """Train the alignment model in a world of 64 topics and compare it with the truth. Resumable; about two hours."""
     chosen = _use(home or (Path(".alignrec") / "study" if HOME_VARIABLE not in os.environ else None))
     from alignrec_assets.study import run_study
 

@@ -80,7 +80,7 @@ def draw_alignment_contest(judgement: Judgement, k: int, path: Path) -> None:
         half = judgement.figures.get(f"{measure}_split_half")
         if half is not None:
             panel.axvline(half, color=OTHER_COLOUR, linestyle="--", label="one half of the log by the other")
-            panel.legend(frameon=False, fontsize=8, loc="lower right")
+            panel.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.08))
         panel.set(title=f"{title} on {judgement.held_out_histories} test histories", xlim=(0, 1.15 * max(*values, 0.1)))
         panel.invert_yaxis()
     _draw_reliability(panels[2], judgement)
