@@ -9,7 +9,7 @@ times the feedback, the pairwise loss, the days after the window, and the truth.
 import json
 import shutil
 from dataclasses import fields
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -110,7 +110,10 @@ class Study:
         if not options.holdout_days:
             return {}
         with self.warehouse.reading() as connection:
-            later = read_frame(connection, query("evaluation.later_cells"), self.window)
+            after = {"as_of": self.as_of + timedelta(days=options.holdout_days), "window_days": options.holdout_days}
+            later = read_frame(
+                connection, query("evaluation.cells_of_some_users"), self.window | after | {"share": 1.0}
+            )
         known = self.examples.filter((pl.col("split") == "train") & ~pl.col("unseen"))
         later = (
             later.join(known.select("history").unique(), on="history")

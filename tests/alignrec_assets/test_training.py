@@ -52,11 +52,6 @@ def test_some_users_are_a_part_of_more_users(counted):
     assert everybody == [([1, 2], 3, 400, 200, 200)]  # days 2 and 3
 
 
-def test_later_cells_are_those_after_the_window(counted):
-    assert cells(counted, "evaluation.later_cells", as_of=date(2026, 1, 3)) == [([1, 2], 3, 200, 200, 100)]
-    assert cells(counted, "evaluation.later_cells", as_of=date(2026, 1, 4)) == []
-
-
 def test_held_out_histories_are_divided_by_the_report_share():
     histories = [[a, b] for a in range(40) for b in range(a + 1, 40)]
     frame = pl.DataFrame(

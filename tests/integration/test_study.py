@@ -14,7 +14,7 @@ from alignrec_assets.study import STUDY_SETTINGS
 def studied(tmp_path_factory, tiny_model_folder):
     home = Home(tmp_path_factory.mktemp("study") / "home")
     home.create()
-    alignment = {**SMALL["alignment"], "unseen_cluster_share": 0.3}
+    alignment = {**SMALL["alignment"], "unseen_cluster_share": 0.3, "holdout_days": 2}
     settings = SMALL | STUDY_SETTINGS | {"base_model": {"source": str(tiny_model_folder)}, "alignment": alignment}
     update_settings_file(home, settings | {"candidates": {"k": 1}})
     return home, command(home.path, "alignrec", "study", "--users", 400, "--home", home.path)
@@ -30,6 +30,7 @@ def test_the_report_tells_how_far_the_model_gets_on_the_way_to_the_truth(studied
     assert "unseen_cluster_headroom_share" in figures
     assert -1 <= figures["correlation_with_truth"] <= 1
     assert "yardsticks_beaten_share" in figures
+    assert json.loads((home.reports / "alignment.json").read_text())["later_days"]["days"] == 2
 
 
 def test_a_second_study_goes_on_where_the_first_was(studied):
