@@ -95,7 +95,7 @@ def scored(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Material
     else:
 
         def build(folder: Path) -> Facts:
-            from models.alignment import predict_candidates
+            from models.alignment_scoring import predict_candidates
 
             grouped = drawn.group_by("history", maintain_order=True).agg("cluster_id")
             found = predict_candidates(

@@ -39,6 +39,7 @@ NOVELTY_CODE = code_version(*TRAINING, "models/label_distribution.py", "models/n
 SCORING = (
     "models/candidate_reader.py",
     "models/alignment.py",
+    "models/alignment_scoring.py",
     "models/predicted_rates.py",
     "models/affinity.py",
 )

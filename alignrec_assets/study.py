@@ -186,7 +186,7 @@ class Study:
         return self.checkpoint.folder / MODEL_FOLDER
 
     def _score(self, histories: list[list[int]], candidates: list[list[int]]) -> list[Any]:
-        from models.alignment import score_candidates
+        from models.alignment_scoring import score_candidates
 
         return score_candidates(self._folder, self.labels, histories, candidates, self.write)
 

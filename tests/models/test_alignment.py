@@ -18,12 +18,12 @@ from models.alignment import (
     CurvePoint,
     merit,
     pairwise_loss,
-    score_candidates,
     soft_label_loss,
     train_alignment_model,
     training_batches,
 )
 from models.alignment_examples import group_by_history
+from models.alignment_scoring import score_candidates
 from models.candidate_reader import CandidateReader
 from models.files import content_hash
 from models.fine_tuning import Optimiser, Schedule
