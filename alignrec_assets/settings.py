@@ -147,6 +147,10 @@ class AlignmentSettings(Section):
     pairs_per_history: Annotated[int, Field(ge=1)] = 64
     unseen_cluster_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of clusters kept from training, to measure what words tell of a cluster that was never served."""
+    layers: Annotated[int, Field(ge=1)] | None = None
+    """How many of the lower decoder layers of the base model are kept; none means all."""
+    head_histories: Annotated[int, Field(ge=1)] = 256
+    """How many of the training histories the linear head is fitted to."""
     tune: Tune = "top:10"
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-4
     histories_per_batch: Annotated[int, Field(ge=1)] = 8
@@ -157,7 +161,8 @@ class AlignmentSettings(Section):
     validation_histories: Annotated[int, Field(ge=1)] = 96
     """How many of the histories that select are ranked at each look."""
     stack: bool = False
-    """Whether rankings go by the language model together with an additive affinity model of the same feedback."""
+    """Whether the head is fitted together with an additive affinity model of the same feedback: the first learns from
+    words, for all clusters alike, the second keeps what words do not tell."""
     keep_overtrained: bool = False
     """Whether the weights at two and three times the selected step are kept as comparison arms."""
     seed: int = 1

@@ -3,14 +3,15 @@
 64 topics, 2,016 histories, random exposures as feedback, a share of the clusters kept from training. The model learns
 from the feedback of some of the users; what is held out is judged by all of them, so that little feedback to learn from
 does not blur what it is judged by. Beside the model of the line: the same training with a tenth, a third and three
-times the feedback, the pairwise loss, the days after the window, and the truth. Run again, it goes on where it was.
+times the feedback, both losses without the stack, the days after the window, and the truth. Run again, it goes on where
+it was.
 """
 
 import json
 import shutil
 from dataclasses import fields
 from datetime import date, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -23,6 +24,9 @@ from alignrec_assets.settings import Settings, load_settings, update_settings_fi
 from alignrec_assets.warehouse import Warehouse, read_frame, table_frame
 from models.files import replacing, write_json
 from models.progress import Log
+
+if TYPE_CHECKING:
+    from models.alignment_scoring import CandidatePredictions
 
 FIRST_DAY = date(2026, 1, 5)
 DAYS = 14
@@ -54,12 +58,12 @@ def run_study(home: Home, users: int, write: Log) -> None:
     from alignrec_assets.running import run_beside_the_line, run_line
     from alignrec_assets.simulation import Simulation
 
-    options = WorldOptions(first_day=FIRST_DAY, users=users, items=6_000, topics=64, random_shelf=5, seed=1)
+    options = WorldOptions(first_day=FIRST_DAY, users=users, items=6_000, topics=64, random_shelf=15, seed=1)
     simulation = Simulation(home, options, DAYS, DAYS)
     if simulation.finished:
         write("simulated world: skipped, all days are in the landing zone")
     else:
-        write(f"simulated world: {users:,} users, {DAYS} days, five random exposures a session")
+        write(f"simulated world: {users:,} users, {DAYS} days, fifteen random exposures a session")
         simulation.write_quiet_days(World(options), lambda line: write(f"  {line}"))
     run_line(home, None, None, write, selections=("days",))
     write("the alignment model")
@@ -92,14 +96,18 @@ class Study:
         self.window = {"as_of": self.as_of, "taxonomy_version": manifest["taxonomy"]}
 
     def trainings_beside(self) -> Facts:
-        """The contest over the amount of feedback, and the pairwise loss on the same feedback."""
+        """The contest over the amount of feedback, and both losses on the same feedback.
+
+        The losses are compared without the stack, whose head is fitted to the scores and would level the two.
+        """
         amounts = []
         for amount, name in AMOUNTS.items():
             share = min(amount * self.settings.alignment.training_user_share, 1.0)
             arm = {"name": name, "amount": amount, "users": round(share * self.users)}
-            amounts.append(arm | self._arm(f"amount {amount:.2f}", share, "pointwise"))
-        pairwise = self._arm("pairwise", self.settings.alignment.training_user_share, "pairwise")
-        return {"amounts": amounts, "pairwise": pairwise}
+            amounts.append(arm | self._arm(f"amount {amount:.2f}", share, {}))
+        share = self.settings.alignment.training_user_share
+        losses = {loss: self._arm(loss, share, {"loss": loss, "stack": False}) for loss in ("pointwise", "pairwise")}
+        return {"amounts": amounts, "losses": losses}
 
     def later_days(self) -> Facts:
         """How the model and the yardsticks rank the days after the window, for histories that they learned from."""
@@ -130,7 +138,7 @@ class Study:
         histories, candidates = grouped["history"].to_list(), grouped["cluster_id"].to_list()
         rates = [np.array(values, dtype=np.float64) for values in grouped["rate"].to_list()]
         self.write(f"ranking the {options.holdout_days} days after the window")
-        scores = {MODEL: self._score(histories, candidates)}
+        scores = {MODEL: self._predict(histories, candidates).ranking}
         for name, score in yardstick_scores(known, len(self.labels), self._embeddings(), options.seed).items():
             scores[name] = score(histories, candidates)
         contest = hold_contest(scores, rates, k, options.seed)
@@ -139,7 +147,6 @@ class Study:
     def truth(self, world: Any) -> Facts:
         """Ceilings, shares of the way to them, and what intervals and scores are worth, by the known rates."""
         from models.arena.truth import noise_ceiling
-        from models.predicted_rates import PredictedRates
         from models.ranking_contest import headroom_share
 
         k, reported = self.settings.candidates.k, self.checkpoint.figures
@@ -157,12 +164,13 @@ class Study:
             cells.filter(~pl.col("unseen")).group_by("history", maintain_order=True).agg("cluster_id", "positive_rate")
         )
         histories, candidates = seen["history"].to_list(), seen["cluster_id"].to_list()
-        predicted = np.concatenate(self._score(histories, candidates))
-        true = np.concatenate([np.array(values) for values in seen["positive_rate"].to_list()])
-        figures["correlation_with_truth"] = float(np.corrcoef(predicted, true)[0, 1])
-        if self.settings.alignment.stack:  # its ranking values are rates
-            lower, upper = PredictedRates.load(self._folder).interval(predicted)
-            figures["interval_coverage"] = float(np.mean((true >= lower) & (true <= upper)))
+        found = self._predict(histories, candidates)
+        true, lower, upper = (
+            np.concatenate([np.array(values) for values in lists])
+            for lists in (seen["positive_rate"].to_list(), found.lower, found.upper)
+        )
+        figures["correlation_with_truth"] = float(np.corrcoef(np.concatenate(found.rates), true)[0, 1])
+        figures["interval_coverage"] = float(np.mean((true >= lower) & (true <= upper)))
         return {"truth": figures}
 
     def report(self, found: Facts) -> list[str]:
@@ -172,8 +180,7 @@ class Study:
         path = self.home.reports / "alignment.json"
         report = json.loads(path.read_text(encoding="utf-8"))
         figures = report["figures"] | found.pop("truth")
-        (same_feedback,) = (arm for arm in found["amounts"] if arm["amount"] == 1)
-        figures |= _compare_losses(same_feedback, found["pairwise"])
+        figures |= _compare_losses(found["losses"])
         write_json(path, report | {"figures": figures, "command": "make study", **found})
         picture = self.home.reports / "alignment_amounts.png"
         draw_amounts(found["amounts"], self.settings.candidates.k, picture)
@@ -185,10 +192,10 @@ class Study:
 
         return self.checkpoint.folder / MODEL_FOLDER
 
-    def _score(self, histories: list[list[int]], candidates: list[list[int]]) -> list[Any]:
-        from models.alignment_scoring import score_candidates
+    def _predict(self, histories: list[list[int]], candidates: list[list[int]]) -> "CandidatePredictions":
+        from models.alignment_scoring import predict_candidates
 
-        return score_candidates(self._folder, self.labels, histories, candidates, self.write)
+        return predict_candidates(self._folder, self.labels, histories, candidates, self.write)
 
     def _embeddings(self) -> Any:
         from models.item_embeddings import text_vectors
@@ -212,8 +219,8 @@ class Study:
         rates: pl.DataFrame = world.truth().shown_history_rates(shown, clusters)
         return rates
 
-    def _arm(self, name: str, share: float, loss: str) -> Facts:
-        """Train beside the model, judge on the same histories, keep the figures and not the weights."""
+    def _arm(self, name: str, share: float, changed: dict[str, Any]) -> Facts:
+        """Train beside the model with some options changed, judge on the same histories, and keep the figures alone."""
         from alignrec_assets.checkpoints import MODEL_FOLDER
         from alignrec_assets.refresh import required_checkpoint
         from alignrec_assets.training import with_less_feedback
@@ -222,16 +229,17 @@ class Study:
 
         folder = self.home.reports / "study"
         kept = folder / f"{name.replace(' ', '_')}.json"
-        stamp = {"alignment_model": self.checkpoint.version, "share": share, "loss": loss}
+        stamp = {"alignment_model": self.checkpoint.version, "share": share, "changed": changed}
         known: Facts = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
         if known.get("stamp") == stamp:
             self.write(f"{name}: skipped, it is in {kept}")
             return known
-        self.write(f"{name}: {share:.3f} of the users, {loss} loss")
+        self.write(f"{name}: {share:.3f} of the users")
         chosen = self.settings.alignment
         options = AlignmentOptions(
             **chosen.model_dump(include={field.name for field in fields(AlignmentOptions)})
-            | {"loss": loss, "steps": max(1, round(chosen.steps * ARM_STEPS_SHARE)), "keep_overtrained": False}
+            | {"steps": max(1, round(chosen.steps * ARM_STEPS_SHARE)), "keep_overtrained": False}
+            | changed
         )
         examples = with_less_feedback(self.warehouse, self.settings, self.examples, share, self.as_of)
         seen = examples.filter(~pl.col("unseen"))
@@ -258,7 +266,7 @@ class Study:
             options,
             self.settings.candidates.k,
             lambda line: self.write(f"  {line}"),
-            pairs=sample_pairs(seen, chosen.pairs_per_history, chosen.seed) if loss == "pairwise" else None,
+            pairs=sample_pairs(seen, chosen.pairs_per_history, chosen.seed) if options.loss == "pairwise" else None,
             label_embeddings=self._embeddings(),
             resume=folder / f".{output.name}.unfinished",
         )
@@ -286,20 +294,13 @@ def seconds_to(curve: list[dict[str, Any]], target: float) -> float | None:
     return reached[0] if reached else None
 
 
-def _compare_losses(pointwise: Facts, pairwise: Facts) -> Facts:
-    """Seconds of both losses to the F1@k that both reach, and the ranking and calibration of both.
-
-    Without the stack: it would level the two.
-    """
-    arms = {"pointwise": pointwise, "pairwise": pairwise}
+def _compare_losses(arms: Facts) -> Facts:
+    """Seconds of both losses to the F1@k that both reach, and the ranking and calibration of both."""
     equal = min(max((point["f1_at_k"] or 0.0 for point in arm["curve"]), default=0.0) for arm in arms.values())
     found: Facts = {}
     for name, arm in arms.items():
-        suffix = "_language_model" if "f1_at_k_language_model" in arm["figures"] else ""
         found[f"{name}_seconds_to_equal_f1"] = seconds_to(arm["curve"], equal)
-        for measure in ("f1_at_k", "ndcg_at_k"):
-            found[f"{name}_{measure}"] = arm["figures"].get(f"{measure}{suffix}")
-        found[f"{name}_ece"] = arm["figures"].get(f"ece{suffix}")
+        found |= {f"{name}_{figure}": arm["figures"].get(figure) for figure in ("f1_at_k", "ndcg_at_k", "ece")}
     return found
 
 

@@ -26,6 +26,7 @@ from models.alignment_report import Judgement, judge
 from models.candidate_reader import CandidateReader, Clusters
 from models.files import new_folder, replacing
 from models.fine_tuning import Optimiser, Schedule
+from models.joint_head import JointCells, JointHead, choose_spreads, fit_joint_head
 from models.language_model import load_scoring_model, load_tokenizer, save_checkpoint, select_trainable
 from models.linear_head import fit_head
 from models.metrics import evaluate_ranking
@@ -48,7 +49,8 @@ class AlignmentOptions:
 
     Attributes:
         loss: ``pointwise`` or ``pairwise``.
-        tune: which weights change: ``full``, ``top:<layers>`` or ``lora``; the head always does.
+        layers: how many of the lower decoder layers are kept; None: all.
+        tune: which weights change: ``full``, ``top:<layers>`` (of those kept) or ``lora``; the head always does.
         learning_rate: the highest rate of the schedule.
         steps: optimiser steps.
         histories_per_batch: histories in one step, each with all its served clusters.
@@ -56,14 +58,17 @@ class AlignmentOptions:
         evaluate_every: steps between two looks at the validation histories.
         warmup_share: share of the steps in which the learning rate rises.
         weight_decay: as in AdamW.
-        head_histories: training histories that the head is fitted to before the first step, see ``linear_head``.
+        head_histories: training histories that the head is fitted to before the first step, see ``linear_head``; of a
+            stack, also after the last, to the selected body.
         validation_histories: how many of the validation histories are ranked at each look.
-        stack: whether rankings go by the language model together with an additive affinity model of the same feedback.
+        stack: whether the head is fitted together with an additive affinity model of the same feedback, see
+            ``joint_head``.
         keep_overtrained: whether the weights at two and three times the selected step are kept as comparison arms.
         seed: of the order of histories, the sample for the head, and adapters.
     """
 
     loss: Literal["pointwise", "pairwise"] = "pointwise"
+    layers: int | None = None
     tune: str = "top:10"
     learning_rate: float = 1e-4
     steps: int = 24
@@ -155,11 +160,12 @@ class AlignmentTraining:
         self, base: Path, labels: Sequence[str], options: AlignmentOptions, k: int, multipliers: Array | None = None
     ) -> None:
         self.tokenizer = load_tokenizer(base)
-        self.model = load_scoring_model(base, options.seed)
+        self.model = load_scoring_model(base, options.seed, options.layers)
         self.options = options
         self.k = k
         self.multipliers = np.ones(len(labels)) if multipliers is None else multipliers
         self.predicted_rates: PredictedRates | None = None
+        self.alone: JointHead | None = None
         select_trainable(self.model, options.tune, options.seed)
         self.reader = CandidateReader(self.model, self.tokenizer, labels)
         self.curve: list[CurvePoint] = []
@@ -202,7 +208,7 @@ class AlignmentTraining:
                 self.look(shown, 0, None, log)
                 optimiser = Optimiser(self.model.parameters(), schedule)
             self._take_steps(optimiser, training, shown, log, resume, save_every_seconds)
-        self.use_weights(self.best_weights)
+        self.use_weights(self.best_weights, training, log)
         if resume is not None:
             resume.unlink(missing_ok=True)
 
@@ -261,8 +267,22 @@ class AlignmentTraining:
         """Predicted scores L of the candidates of each history, by the weights as they stand."""
         return [expit(logits) for logits in self.reader.all_logits(histories, candidates)]
 
+    def predict_alone(self, histories: Sequence[History], candidates: Sequence[Clusters]) -> list[Array]:
+        """Likewise by the language model of a stack alone, under a head that was fitted without affinities.
+
+        Raises:
+            ValueError: the model is no stack.
+        """
+        if self.alone is None:
+            raise ValueError("the model is no stack: predict is the language model alone")
+        head, offsets = self.reader.head.detach().double().cpu().numpy()[0], self.reader.offsets
+        self.reader.set_head(self.alone.head, self.alone.offsets)
+        scores = self.predict(histories, candidates)
+        self.reader.set_head(head, offsets)
+        return scores
+
     def calibrate(self, rows: pl.DataFrame, validation: Sequence[ServedHistory]) -> PredictedRates:
-        """Fit what turns scores into rates, and the stack where the options ask for one, to the weights as they stand.
+        """Fit what turns scores into rates to the weights as they stand.
 
         Args:
             rows: training rows, see ``predicted_rates.RateMap.fit``.
@@ -276,11 +296,8 @@ class AlignmentTraining:
             impressions=[row.impressions for row in validation],
             weights=[row.weights for row in validation],
         )
-        affinity = None
-        if self.options.stack:
-            affinity = AdditiveAffinity.fit(rows.with_columns(score=pl.col("raw_rate")), len(self.multipliers))
         scores = self.predict(cells.histories, cells.candidates)
-        self.predicted_rates = PredictedRates.fit(rows, self.multipliers, affinity, cells, scores)
+        self.predicted_rates = PredictedRates.fit(rows, self.multipliers, cells, scores)
         return self.predicted_rates
 
     def overtrained_steps(self) -> dict[int, int]:
@@ -293,22 +310,38 @@ class AlignmentTraining:
                 found[factor] = min(later)
         return found
 
-    def use_weights(self, weights: dict[str, Tensor]) -> None:
-        """Let the model have other trained weights, such as those of a look."""
+    def use_weights(self, weights: dict[str, Tensor], training: Sequence[ServedHistory], log: Log = silent) -> None:
+        """Let the model have the weights of a look; the head of a stack is fitted to them anew."""
         self.model.load_state_dict(weights, strict=False)
+        if self.options.stack:
+            self._fit_head(training, log)
 
     def save(self, output: Path) -> None:
         """Write the model, with what turns its scores into rates once it is calibrated, whole or not at all."""
         with new_folder(output) as folder:
             save_checkpoint(self.model, self.tokenizer, folder)
+            self.reader.save_offsets(folder)
             if self.predicted_rates is not None:
                 self.predicted_rates.save(folder)
 
     def _fit_head(self, training: Sequence[ServedHistory], log: Log) -> None:
         options = self.options
         order = np.random.default_rng((options.seed, 1)).permutation(len(training))[: options.head_histories]
-        penalty = fit_head(self.reader, [training[index] for index in sorted(order)], log)
-        log(f"the head starts from a ridge regression on {len(order)} histories, penalty {penalty:g}")
+        served = [training[index] for index in sorted(order)]
+        if not options.stack:
+            penalty = fit_head(self.reader, served, log)
+            log(f"the head starts from a ridge regression on {len(order)} histories, penalty {penalty:g}")
+            return
+        states = self.reader.all_states([row.history for row in served], [row.clusters for row in served], log)
+        cells = JointCells.of(states, served, len(self.reader.labels))
+        spreads = choose_spreads(cells)
+        joint = fit_joint_head(cells, spreads)
+        self.reader.set_head(joint.head, joint.offsets)
+        self.alone = fit_joint_head(cells, replace(spreads, bias=0.0, affinity=0.0))
+        log(
+            f"head and affinities fitted to {len(order)} histories, {len(cells.scores):,} cells; "
+            f"spreads in log-odds: head {spreads.head:g}, biases {spreads.bias:g}, affinities {spreads.affinity:g}"
+        )
 
     def _take_steps(
         self,
@@ -354,9 +387,14 @@ class AlignmentTraining:
             "selected": None if self.selected is None else asdict(self.selected),
             "recent": self.recent,
             "random": torch.get_rng_state(),
+            "offsets": [torch.from_numpy(values) for values in self._offset_arrays()],
         }
         with replacing(path) as partial:
             torch.save(state, partial)
+
+    def _offset_arrays(self) -> list[Array]:
+        offsets = self.reader.offsets
+        return [] if offsets is None else [offsets.bias, offsets.affinity]
 
     def _load_state(self, path: Path, optimiser: Optimiser) -> None:
         state: dict[str, Any] = torch.load(path, weights_only=True)
@@ -368,6 +406,8 @@ class AlignmentTraining:
         self.selected = None if state["selected"] is None else CurvePoint(**state["selected"])
         self.recent = state["recent"]
         torch.set_rng_state(state["random"])
+        if state["offsets"]:
+            self.reader.offsets = AdditiveAffinity(*(values.numpy() for values in state["offsets"]))
 
 
 def merit(point: CurvePoint) -> tuple[float, float, float]:
@@ -460,11 +500,13 @@ def train_alignment_model(
     served = group_by_history(seen, len(labels), pairs if options.loss == "pairwise" else None)
     training = AlignmentTraining(base, labels, options, k, multipliers)
     training.fit(served["train"], served["validation"], log, resume)
-    predicted_rates = training.calibrate(seen.filter(pl.col("split") == "train"), served["validation"])
+    rows = seen.filter(pl.col("split") == "train")
+    predicted_rates = training.calibrate(rows, served["validation"])
     training.save(output)
     log("ranking the test histories, by the model and by the yardsticks")
-    judgement = judge(training.predict, predicted_rates, examples, labels, k, label_embeddings, options.seed)
-    overtrained = _overtrained_arms(training, output, served["test"])
+    alone = training.predict_alone if options.stack else None
+    judgement = judge(training.predict, predicted_rates, examples, labels, k, label_embeddings, options.seed, alone)
+    overtrained = _overtrained_arms(training, output, served, rows, log)
     selected = training.selected or training.curve[-1]
     selected_by, notes = selection_rule(selected, len(served["validation"]), k)
     return AlignmentReport(
@@ -479,20 +521,26 @@ def train_alignment_model(
 
 
 def _overtrained_arms(
-    training: AlignmentTraining, output: Path, test: Sequence[ServedHistory]
+    training: AlignmentTraining,
+    output: Path,
+    served: dict[str, list[ServedHistory]],
+    rows: pl.DataFrame,
+    log: Log,
 ) -> dict[int, dict[str, float | None]]:
     """Save the over-trained weights beside the model, and rank the test histories by them."""
     arms: dict[int, dict[str, float | None]] = {}
+    test = served["test"]
     candidates = [row.clusters for row in test]
     for factor, step in training.overtrained_steps().items():
-        training.use_weights(training.look_weights[step])
+        log(f"the weights of step {step}, {factor} times the selected one")
+        training.use_weights(training.look_weights[step], served["train"], log)
+        training.calibrate(rows, served["validation"])
         training.save(output.with_name(f"{output.name}_overtrained_{factor}x"))
         logits = training.reader.all_logits([row.history for row in test], candidates)
         found = evaluate_ranking(
             rank_scores(logits, candidates, training.multipliers), [row.rates for row in test], training.k
         )
         arms[factor] = {"step": step, "f1_at_k": found.f1_at_k, "ndcg_at_k": found.ndcg_at_k}
-    training.use_weights(training.best_weights)
     return arms
 
 

@@ -5,7 +5,7 @@ same training cells as the model: from their raw rates, each with its evidence, 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ class Judgement:
             model alone where the model is a stack (``_language_model``), and of the split halves of the held-out log
             (``_split_half``, a low estimate of the noise ceiling); ``split_half_share_f1`` and ``_ndcg`` (of the way
             from random to it); ``yardsticks_beaten_share`` (those whose lead intervals exclude 0 by both measures);
-            ``ece`` (expected calibration error of predicted rates; ``ece_language_model`` likewise);
+            ``ece`` (expected calibration error of predicted rates);
             ``predictive_coverage`` (share of held-out counts
             inside the 90% that the intervals predict for them); ``interval_width`` (median, of the true rate);
             ``unseen_f1_at_k`` and ``unseen_ndcg_at_k`` of clusters that were kept from training, with ``_random`` and
@@ -86,17 +86,19 @@ def judge(
     k: int,
     label_embeddings: NDArray[np.floating] | None,
     seed: int,
+    alone: Predict | None = None,
 ) -> Judgement:
     """Judge a trained model on the test histories.
 
     Args:
-        predict: the language model: predicted scores L of candidates.
+        predict: the model: predicted scores L of candidates.
         predicted_rates: what makes ranking values and rates of them.
         examples: as ``alignment.train_alignment_model`` takes them.
         labels: the label of cluster i at index i.
         k: the cut of the metrics.
         label_embeddings: [N, dimensions] of the labels, rows of length 1; None leaves out what needs them.
         seed: of bootstrap, split halves and factorisation.
+        alone: the language model of a stack, without its affinities; None: the model is no stack.
     """
     seen = examples.filter(~pl.col("unseen"))
     test = group_by_history(seen, len(labels))["test"]
@@ -106,29 +108,25 @@ def judge(
     scores = predict(histories, candidates)
     rates = [row.rates for row in test]
     contestants = {
-        MODEL: predicted_rates.ranking_values(scores, histories, candidates),
+        MODEL: predicted_rates.ranking_values(scores, candidates),
         **{name: score(histories, candidates) for name, score in yardsticks.items()},
     }
-    if predicted_rates.stack is not None:
-        contestants[LANGUAGE_MODEL] = replace(predicted_rates, stack=None).ranking_values(scores, histories, candidates)
+    if alone is not None:
+        own = alone(histories, candidates)
+        contestants[LANGUAGE_MODEL] = predicted_rates.ranking_values(own, candidates)
     contest = hold_contest(contestants, rates, k, seed)
     halves = split_half_ceiling(rates, [row.impressions for row in test], k, seed)
     notes = [f"no figures on test histories: {contest.reason}"] if contest.reason else []
 
     def rank(histories: Sequence[History], candidates: Sequence[Clusters]) -> list[Array]:
-        return predicted_rates.ranking_values(predict(histories, candidates), histories, candidates)
+        return predicted_rates.ranking_values(predict(histories, candidates), candidates)
 
     unseen, unseen_notes = _unseen_figures(rank, examples, len(labels), k, label_embeddings, yardsticks)
-    predicted = predicted_rates.rates(scores, histories, candidates)
+    predicted = predicted_rates.rates(scores, candidates)
     trust = _trust(predicted, predicted_rates, test, rows, labels)
-    if test and predicted_rates.stack is not None:
-        own = np.concatenate(predicted_rates.rate_map.of(scores, candidates))
-        weights = np.concatenate([row.weights for row in test])
-        calibration = reliability(own, trust["observed"], weights)
-        trust["figures"]["ece_language_model"] = calibration.expected_calibration_error
     return Judgement(
         figures={**_contest_figures(contest, halves), **trust.pop("figures"), **unseen},
-        model="language model" if predicted_rates.stack is None else "language model + additive affinity",
+        model="language model" if alone is None else "language model + additive affinity",
         held_out_histories=contest.histories,
         leads={name: {m: list(interval) for m, interval in found.items()} for name, found in contest.leads.items()},
         by_cut=_by_cut(contestants, rates),

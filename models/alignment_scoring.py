@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from models.candidate_reader import CandidateReader, Clusters
-from models.language_model import load_scoring_model, load_tokenizer
 from models.predicted_rates import PredictedRates
 from models.progress import Log, silent
 from models.prompts import History, check_histories
@@ -23,8 +22,7 @@ class CandidatePredictions:
     """What a trained model says of the candidates of each history; one array per history each.
 
     Attributes:
-        ranking: what rankings go by: the score L in (0, 1), times the cluster's multiplier where scores are lifts; with
-            a stack the rate.
+        ranking: what rankings go by: the score L in (0, 1), times the cluster's multiplier where scores are lifts.
         rates: predicted rates of the signal.
         lower, upper: the central 90% of the true rate, see ``predicted_rates.PredictedRates.interval``.
     """
@@ -65,14 +63,14 @@ def predict_candidates(
                 f"history {list(history)}: candidate {unknown[0]} is no cluster, of which there are {len(labels)}"
             )
     check_alignment_model(folder)
-    reader = CandidateReader(load_scoring_model(folder), load_tokenizer(folder), labels)
+    reader = CandidateReader.open(folder, labels)
     read = [sorted(history) for history in histories]
     scores = [expit(logits) for logits in reader.all_logits(read, candidates, log)]
     learned = PredictedRates.load(folder)
-    rates = learned.rates(scores, read, candidates)
+    rates = learned.rates(scores, candidates)
     intervals = [learned.interval(values) for values in rates]
     return CandidatePredictions(
-        ranking=learned.ranking_values(scores, read, candidates),
+        ranking=learned.ranking_values(scores, candidates),
         rates=rates,
         lower=[lower for lower, _ in intervals],
         upper=[upper for _, upper in intervals],

@@ -33,7 +33,6 @@ from models.alignment_examples import ServedHistory, group_by_history
 from models.alignment_report import judge
 from models.candidate_reader import CandidateReader, Clusters
 from models.files import content_hash, new_folder, write_json
-from models.language_model import load_scoring_model, load_tokenizer
 from models.predicted_rates import PredictedRates
 from models.progress import Log, silent
 from models.prompts import History
@@ -391,7 +390,7 @@ class AlignmentSearch:
             return known
         self.log(f"ranking the test histories by trial {winner.number} and by the yardsticks")
         model = self.folder / winner.version / MODEL_FOLDER
-        reader = CandidateReader(load_scoring_model(model), load_tokenizer(model), self.labels)
+        reader = CandidateReader.open(model, self.labels)
 
         def predict(histories: Sequence[History], candidates: Sequence[Clusters]) -> list[Array]:
             return [expit(logits) for logits in reader.all_logits(histories, candidates)]

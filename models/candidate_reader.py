@@ -1,10 +1,12 @@
 """From the words of a history and its candidates to one logit per candidate, with gradients where they are enabled.
 
 The alignment model reads here, in training and in scoring alike: all candidates of one history are separate branches
-under its prompt in one packed sequence. How it learns stands in ``alignment``.
+under its prompt in one packed sequence. How it learns stands in ``alignment``. Where the model is a stack
+(``joint_head``), the offsets of the additive affinity model are added to what the head makes of the words.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,8 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from models.affinity import AdditiveAffinity
+from models.files import replacing
 from models.label_trie import separate_branches
-from models.language_model import padding_token
+from models.language_model import load_scoring_model, load_tokenizer, padding_token
 from models.packed_pass import end_states, micro_batches, pack
 from models.progress import Log, Progress, silent
 from models.prompts import History, alignment_prompt, label_tokens, prompt_tokens
@@ -21,11 +25,16 @@ from models.prompts import History, alignment_prompt, label_tokens, prompt_token
 Array = NDArray[np.float64]
 Clusters = Sequence[int]
 
+OFFSETS_FILE = "offsets.npz"
 HISTORIES_PER_PASS = 8  # fixed: micro-batches and their padding move bfloat16 results
 
 
 class CandidateReader:
-    """Reads candidate labels after the labels of a history, and gives one logit per candidate."""
+    """Reads candidate labels after the labels of a history, and gives one logit per candidate.
+
+    Attributes:
+        offsets: in log-odds, added to the head's; None: the language model alone.
+    """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]) -> None:
         self.model = model
@@ -33,6 +42,28 @@ class CandidateReader:
         self.labels = labels
         self.tokens = label_tokens(tokenizer, labels)
         self.head = model.get_parameter("score.weight")
+        self.offsets: AdditiveAffinity | None = None
+
+    @classmethod
+    def open(cls, folder: Path, labels: Sequence[str]) -> "CandidateReader":
+        """The reader of a trained alignment model, with its offsets where it is a stack."""
+        reader = cls(load_scoring_model(folder), load_tokenizer(folder), labels)
+        if (folder / OFFSETS_FILE).is_file():
+            with np.load(folder / OFFSETS_FILE) as arrays:
+                reader.offsets = AdditiveAffinity(arrays["bias"], arrays["affinity"])
+        return reader
+
+    def save_offsets(self, folder: Path) -> None:
+        """Write the offsets, where there are any, into the folder of the checkpoint."""
+        if self.offsets is not None:
+            with replacing(folder / OFFSETS_FILE) as partial, partial.open("wb") as file:
+                np.savez(file, allow_pickle=False, bias=self.offsets.bias, affinity=self.offsets.affinity)
+
+    def set_head(self, head: Array, offsets: AdditiveAffinity | None) -> None:
+        """Replace the head [hidden] and the offsets."""
+        with torch.no_grad():
+            self.head.copy_(torch.from_numpy(head)[None, :])
+        self.offsets = offsets
 
     def states(self, histories: Sequence[History], candidates: Sequence[Clusters]) -> Tensor:
         """Last hidden state at the end of every candidate's label.
@@ -54,7 +85,20 @@ class CandidateReader:
     def logits(self, histories: Sequence[History], candidates: Sequence[Clusters]) -> Tensor:
         """Logit of every candidate, [candidates in all]; float32, for bfloat16 would tie neighbours in a ranking."""
         logits: Tensor = self.states(histories, candidates) @ self.head.float().squeeze(0)
-        return logits
+        if self.offsets is None:
+            return logits
+        return logits + torch.from_numpy(np.concatenate(self.offsets.scores(histories, candidates))).to(logits)
+
+    @torch.inference_mode()
+    def all_states(self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent) -> Array:
+        """[candidates in all, hidden] states of many histories, in micro-batches by index; every history has some."""
+        states: list[Array] = []
+        progress = Progress(len(histories), "histories read for the head", log)
+        for batch in micro_batches(len(histories), HISTORIES_PER_PASS):
+            read = self.states([histories[i] for i in batch], [candidates[i] for i in batch])
+            states.append(read.cpu().numpy().astype(np.float64))
+            progress.advance(len(batch))
+        return np.concatenate(states)
 
     @torch.inference_mode()
     def all_logits(

@@ -61,19 +61,27 @@ def load_causal_model(source: str | Path) -> PreTrainedModel:
     return _ready(_load(AutoModelForCausalLM.from_pretrained, source, dtype="auto"))
 
 
-def load_scoring_model(source: str | Path, seed: int = 0) -> PreTrainedModel:
+def load_scoring_model(source: str | Path, seed: int = 0, layers: int | None = None) -> PreTrainedModel:
     """The language model of a folder or hub id with one linear projection to a score in place of its vocabulary head.
 
     The head is the ``score`` layer of a standard sequence classifier, so other engines load the checkpoint too. Where
     the source has no such head yet, it starts from the model's own initialisation, drawn with ``seed``.
 
+    Args:
+        source: folder or hub id.
+        seed: of a new head.
+        layers: how many of the lower decoder layers are kept; None: all. The upper layers of a language model turn
+            what was understood into the next word, which a score does not need (Skean et al. 2025, "Layer by Layer").
+
     Raises:
-        ValueError: there is no model, naming the source and the mend.
+        ValueError: there is no model, naming the source and the mend, or it has fewer layers.
     """
     tokenizer = load_tokenizer(source)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = _load(AutoModelForSequenceClassification.from_pretrained, source, dtype="auto", num_labels=1)
+    if layers is not None:
+        _keep_lower_layers(model, layers)
     model.config.pad_token_id = padding_token(tokenizer)
     return _ready(model)
 
@@ -136,6 +144,16 @@ def _load(loader: Callable[..., Any], source: str | Path, **arguments: Any) -> A
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"{source} cannot be loaded as a language model ({reason}): {mend}") from None
+
+
+def _keep_lower_layers(model: PreTrainedModel, layers: int) -> None:
+    stack = decoder_layers(model)
+    if not 1 <= layers <= len(stack):
+        raise ValueError(f"{layers} layers are to be kept, but the model has {len(stack)}: choose 1 to {len(stack)}")
+    del stack[layers:]
+    model.config.num_hidden_layers = layers
+    if getattr(model.config, "layer_types", None):
+        model.config.layer_types = model.config.layer_types[:layers]
 
 
 def _ready(model: PreTrainedModel) -> PreTrainedModel:

@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.special import logit
 
 from models.alignment_examples import ServedHistory
-from models.candidate_reader import HISTORIES_PER_PASS, CandidateReader
-from models.packed_pass import micro_batches
-from models.progress import Log, Progress, silent
+from models.candidate_reader import CandidateReader
+from models.progress import Log, silent
 
 Array = NDArray[np.float64]
 
@@ -29,20 +27,12 @@ def fit_head(reader: CandidateReader, served: Sequence[ServedHistory], log: Log 
     Returns:
         The penalty, chosen by cross-validation over histories: noisy scores need a stronger one.
     """
-    states: list[Array] = []
-    progress = Progress(len(served), "histories read for the head", log)
-    with torch.inference_mode():
-        for batch in micro_batches(len(served), HISTORIES_PER_PASS):
-            rows = [served[index] for index in batch]
-            read = reader.states([row.history for row in rows], [row.clusters for row in rows])
-            states.append(read.cpu().numpy().astype(np.float64))
-            progress.advance(len(batch))
+    states = reader.all_states([row.history for row in served], [row.clusters for row in served], log)
     weights = np.concatenate([row.weights for row in served])
     targets = working_logits(np.concatenate([row.scores for row in served]), weights)
     folds = np.repeat(np.arange(len(served)) % HEAD_FOLDS, [len(row.clusters) for row in served])
-    penalty, head = ridge(np.concatenate(states), targets, weights, folds)
-    with torch.no_grad():
-        reader.head.copy_(torch.from_numpy(head)[None, :])
+    penalty, head = ridge(states, targets, weights, folds)
+    reader.set_head(head, None)
     return penalty
 
 

@@ -27,6 +27,7 @@ from models.alignment_scoring import score_candidates
 from models.candidate_reader import CandidateReader
 from models.files import content_hash
 from models.fine_tuning import Optimiser, Schedule
+from models.joint_head import JointCells, choose_spreads, fit_joint_head
 from models.language_model import load_scoring_model, load_tokenizer
 from models.linear_head import HEAD_PENALTIES, fit_head, ridge, working_logits
 from models.metrics import evaluate_ranking
@@ -169,9 +170,9 @@ def test_pairs_of_clusters_that_were_not_served_are_refused(examples):
         group_by_history(examples, len(LABELS), pairs)
 
 
-@pytest.mark.parametrize("tune", ["full", "lora"])
-def test_a_training_that_was_killed_goes_on_to_the_same_weights(tune, tiny_model_folder, examples, tmp_path):
-    options = replace(QUICK, tune=tune, steps=9, evaluate_every=4)
+@pytest.mark.parametrize("tune, stack", [("full", False), ("lora", True)])
+def test_a_training_that_was_killed_goes_on_to_the_same_weights(tune, stack, tiny_model_folder, examples, tmp_path):
+    options = replace(QUICK, tune=tune, stack=stack, steps=9, evaluate_every=4)
     served = group_by_history(examples, len(LABELS))
     whole = AlignmentTraining(tiny_model_folder, LABELS, options, k=2)
     whole.fit(served["train"], served["validation"], silent)
@@ -191,6 +192,8 @@ def test_a_training_that_was_killed_goes_on_to_the_same_weights(tune, tiny_model
     assert "interrupted after step 3 goes on" in lines[0]
     assert not resume.exists()
     assert again.curve == whole.curve
+    if stack:
+        np.testing.assert_array_equal(again.reader.offsets.affinity, whole.reader.offsets.affinity)
     for (name, first), (_, second) in zip(whole.model.named_parameters(), again.model.named_parameters(), strict=True):
         assert torch.equal(first, second), name
 
@@ -216,6 +219,25 @@ def test_a_stack_travels_with_the_model_and_is_judged_as_the_model(tiny_model_fo
     assert evaluate_ranking(ranked, [row.rates for row in test], 2).ndcg_at_k == pytest.approx(
         report.judgement.figures["ndcg_at_k"], abs=1e-6
     )
+
+
+def test_the_head_of_a_stack_is_fitted_to_the_selected_body(tiny_model_folder, examples):
+    options = replace(QUICK, stack=True, head_histories=10**6)
+    training = AlignmentTraining(tiny_model_folder, LABELS, options, k=2)
+    served = group_by_history(examples, len(LABELS))
+    training.fit(served["train"], served["validation"], silent)
+    read = [row.history for row in served["train"]], [row.clusters for row in served["train"]]
+    cells = JointCells.of(training.reader.all_states(*read), served["train"], len(LABELS))
+    joint = fit_joint_head(cells, choose_spreads(cells))
+    np.testing.assert_allclose(training.reader.head.detach().numpy()[0], joint.head, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(training.reader.offsets.affinity, joint.offsets.affinity)
+    histories, candidates = [[0, 1]], [[3, 4]]
+    with_both, alone = (predict(histories, candidates)[0] for predict in (training.predict, training.predict_alone))
+    words = training.reader.states(histories, candidates).detach().numpy() @ training.alone.head
+    np.testing.assert_allclose(alone, expit(words + training.alone.offsets.bias[[3, 4]]), rtol=1e-4)
+    np.testing.assert_array_equal(training.predict(histories, candidates)[0], with_both)
+    with pytest.raises(ValueError, match="no stack"):
+        AlignmentTraining(tiny_model_folder, LABELS, QUICK, k=2).predict_alone(histories, candidates)
 
 
 def test_overtrained_arms_are_kept_at_two_and_three_times_the_selected_step(tiny_model_folder, examples, tmp_path):

@@ -93,6 +93,21 @@ def test_half_precision_is_widened_to_bfloat16(tmp_path, tiny_model_folder):
     assert load_causal_model(tmp_path / "half").dtype == torch.bfloat16
 
 
+def test_the_lower_layers_alone_are_a_model_of_their_own(tmp_path, tiny_model_folder):
+    whole = load_scoring_model(tiny_model_folder, seed=1)
+    lower = load_scoring_model(tiny_model_folder, seed=1, layers=3)
+    with torch.no_grad():
+        states = whole.base_model(TEXT, output_hidden_states=True).hidden_states[3]
+        expected = lower.base_model.norm(states)
+        torch.testing.assert_close(lower.base_model(TEXT).last_hidden_state, expected)
+        save_checkpoint(lower, load_tokenizer(tiny_model_folder), tmp_path / "model")
+        again = load_scoring_model(tmp_path / "model")
+        assert len(decoder_layers(again)) == again.config.num_hidden_layers == 3
+        torch.testing.assert_close(again(TEXT).logits, lower(TEXT).logits)
+    with pytest.raises(ValueError, match="the model has 4: choose 1 to 4"):
+        load_scoring_model(tiny_model_folder, layers=5)
+
+
 def test_decoder_layers_and_padding(tiny_model_folder):
     assert len(decoder_layers(load_causal_model(tiny_model_folder))) == 4
     assert padding_token(load_tokenizer(tiny_model_folder)) == 1

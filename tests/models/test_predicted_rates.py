@@ -1,14 +1,11 @@
-"""Scores to rates, stacks and intervals: by hand, against scikit-learn, and against rates that were drawn here."""
-
-from dataclasses import replace
+"""Scores to rates and intervals: by hand, and against rates that were drawn here."""
 
 import numpy as np
 import polars as pl
 import pytest
-from sklearn.linear_model import LinearRegression
 
-from models.affinity import AdditiveAffinity
-from models.predicted_rates import Cells, PredictedRates, RateMap, Stack
+from models.predicted_rates import Cells, PredictedRates, RateMap
+from models.transition_scores import ASSUMED_CONCENTRATION
 
 
 def rows(scores, rates, clusters=None):
@@ -43,33 +40,6 @@ def test_lifts_are_multiplied_by_their_cluster():
     np.testing.assert_allclose(rates, [0.2, 0.4, 0.8])
 
 
-def test_a_stack_is_the_regression_on_both_predictions():
-    generator = np.random.default_rng(0)
-    affinity = AdditiveAffinity(generator.uniform(0.1, 0.5, 40), generator.normal(0, 0.05, (40, 40)))
-    candidates = [list(range(2, 40))] * 30
-    own = [generator.uniform(0.1, 0.5, 38) for _ in candidates]
-    other = affinity.scores([[0, 1]] * 30, candidates)
-    truth = [0.02 + 0.6 * x + 0.3 * y + generator.normal(0, 0.02, 38) for x, y in zip(own, other, strict=True)]
-    weights = [generator.uniform(1, 9, 38) for _ in candidates]
-    found = Stack.fit(affinity, cells(candidates, truth, [], weights), own)
-    reference = LinearRegression().fit(
-        np.stack([np.concatenate(own), np.concatenate(other)], axis=1),
-        np.concatenate(truth),
-        sample_weight=np.concatenate(weights),
-    )
-    assert [found.language_model, found.additive] == pytest.approx(reference.coef_.tolist(), abs=1e-6)
-    assert found.constant == pytest.approx(reference.intercept_, abs=1e-6)
-
-
-def test_a_prediction_that_misleads_gets_no_weight():
-    affinity = AdditiveAffinity(np.linspace(0.1, 0.5, 20), np.zeros((20, 20)))
-    candidates = [list(range(20))]
-    truth = affinity.scores([[0, 1]], candidates)
-    found = Stack.fit(affinity, cells(candidates, truth, [], [np.ones(20)]), [1 - truth[0]])
-    assert found.language_model == pytest.approx(0)
-    np.testing.assert_allclose(found.of([truth[0]], [[0, 1]], candidates)[0], truth[0], atol=1e-9)
-
-
 def drawn(kappa, seed=3):
     """Validation cells whose true rates vary around the predicted ones with a known concentration."""
     generator = np.random.default_rng(seed)
@@ -85,29 +55,25 @@ def test_intervals_cover_the_true_rates(kappa):
     predicted, true, held_out = drawn(kappa)
     levels = np.linspace(0, 1, 21)
     training = rows(levels.tolist(), levels.tolist())
-    learned = PredictedRates.fit(training, np.ones(30), None, held_out, list(predicted))
+    learned = PredictedRates.fit(training, np.ones(30), held_out, list(predicted))
     assert learned.concentration == pytest.approx(kappa, rel=0.25)
     lower, upper = learned.interval(predicted.ravel())
     assert np.mean((true.ravel() >= lower) & (true.ravel() <= upper)) == pytest.approx(0.9, abs=0.03)
 
 
-def test_without_validation_there_is_no_stack(tmp_path):
+def test_without_validation_the_concentration_is_an_assumption():
     nothing = Cells([], [], [], [], [])
-    affinity = AdditiveAffinity(np.zeros(3), np.zeros((3, 3)))
-    learned = PredictedRates.fit(rows([0.1, 0.9], [0.1, 0.9]), np.ones(3), affinity, nothing, [])
-    assert learned.stack is None
-    assert np.isfinite(learned.concentration)
+    learned = PredictedRates.fit(rows([0.1, 0.9], [0.1, 0.9]), np.ones(3), nothing, [])
+    assert learned.concentration == ASSUMED_CONCENTRATION
 
 
 def test_it_is_read_as_it_was_written(tmp_path):
     predicted, _, held_out = drawn(20.0)
-    affinity = AdditiveAffinity(np.linspace(0.1, 0.5, 30), np.full((30, 30), 0.01))
     training = rows([0.1, 0.5, 0.9], [0.1, 0.5, 0.8])
-    learned = PredictedRates.fit(training, np.linspace(0.5, 1, 30), affinity, held_out, list(predicted))
-    for written in (learned, replace(learned, stack=None)):
-        written.save(tmp_path)
-        read = PredictedRates.load(tmp_path)
-        arguments = (list(predicted), held_out.histories, held_out.candidates)
-        for first, second in zip(written.rates(*arguments), read.rates(*arguments), strict=True):
-            np.testing.assert_array_equal(first, second)
-        assert read.concentration == written.concentration
+    written = PredictedRates.fit(training, np.linspace(0.5, 1, 30), held_out, list(predicted))
+    written.save(tmp_path)
+    read = PredictedRates.load(tmp_path)
+    arguments = (list(predicted), held_out.candidates)
+    for first, second in zip(written.rates(*arguments), read.rates(*arguments), strict=True):
+        np.testing.assert_array_equal(first, second)
+    assert read.concentration == written.concentration
