@@ -162,7 +162,8 @@ class AlignmentSettings(Section):
     """How many of the histories that select are ranked at each look."""
     stack: bool = False
     """Whether the head is fitted together with an additive affinity model of the same feedback: the first learns from
-    words, for all clusters alike, the second keeps what words do not tell."""
+    words, for all clusters alike, the second keeps what words do not tell. It predicts rates: `feedback.normalisation`
+    must be rate."""
     keep_overtrained: bool = False
     """Whether the weights at two and three times the selected step are kept as comparison arms."""
     seed: int = 1
@@ -203,10 +204,13 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     "study": {
         "interests": {"clusters": 64},
         "novelty": {"maximum_examples": 7900},
+        "feedback": {"normalisation": "rate", "interval": 0.01},
         "alignment": {
-            "learning_rate": 3e-4,
-            "steps": 320,
-            "evaluate_every": 80,
+            "layers": 20,
+            "tune": "top:4",
+            "head_histories": 1024,
+            "steps": 96,
+            "evaluate_every": 24,
             "holdout_share": 0.3,
             "report_share": 0.67,
             "stack": True,
@@ -248,6 +252,15 @@ class Settings(BaseSettings):
         if self.interests.clusters < needed:
             raise ValueError(
                 f"interests.clusters = {self.interests.clusters} is too few: history.clusters + candidates.k = {needed}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _stack_of_rates(self) -> "Settings":
+        if self.alignment.stack and self.feedback.normalisation != "rate":
+            raise ValueError(
+                f"alignment.stack predicts rates, but feedback.normalisation = {self.feedback.normalisation}: "
+                "set feedback.normalisation = rate, or alignment.stack = false"
             )
         return self
 

@@ -34,8 +34,8 @@ AMOUNTS = {0.1: "a tenth", 1 / 3: "a third", 1.0: "all", 3.0: "three times"}
 ARM_STEPS_SHARE = 0.5  # of the steps of the model, for the trainings beside it
 STUDY_SETTINGS: dict[str, dict[str, Any]] = {
     "calendar": {"first_day": FIRST_DAY, "last_day": date(2026, 1, FIRST_DAY.day + DAYS - 1)},
-    "feedback": {"minimum_impressions": 2, "minimum_users": 1, "normalisation": "rate", "interval": 0.01},
-    "alignment": {"unseen_cluster_share": 0.125, "training_user_share": 1 / 30, "holdout_days": 3},
+    "feedback": {"minimum_impressions": 2, "minimum_users": 1},
+    "alignment": {"unseen_cluster_share": 0.125, "training_user_share": 0.05, "holdout_days": 3},
 }
 
 
@@ -104,7 +104,8 @@ class Study:
         for amount, name in AMOUNTS.items():
             share = min(amount * self.settings.alignment.training_user_share, 1.0)
             arm = {"name": name, "amount": amount, "users": round(share * self.users)}
-            amounts.append(arm | self._arm(f"amount {amount:.2f}", share, {}))
+            found = self._model_itself() if amount == 1 else self._arm(f"amount {amount:.2f}", share, {})
+            amounts.append(arm | found)
         share = self.settings.alignment.training_user_share
         losses = {loss: self._arm(loss, share, {"loss": loss, "stack": False}) for loss in ("pointwise", "pairwise")}
         return {"amounts": amounts, "losses": losses}
@@ -219,6 +220,12 @@ class Study:
         rates: pl.DataFrame = world.truth().shown_history_rates(shown, clusters)
         return rates
 
+    def _model_itself(self) -> Facts:
+        """The model of the line, in the form of an arm."""
+        manifest = self.checkpoint.manifest
+        taught = self.examples.filter(~pl.col("unseen") & (pl.col("split") == "train"))
+        return _feedback(taught) | {name: manifest[name] for name in ("figures", "leads", "curve")}
+
     def _arm(self, name: str, share: float, changed: dict[str, Any]) -> Facts:
         """Train beside the model with some options changed, judge on the same histories, and keep the figures alone."""
         from alignrec_assets.checkpoints import MODEL_FOLDER
@@ -244,13 +251,7 @@ class Study:
         examples = with_less_feedback(self.warehouse, self.settings, self.examples, share, self.as_of)
         seen = examples.filter(~pl.col("unseen"))
         taught = seen.filter(pl.col("split") == "train")
-        found: Facts = {
-            "stamp": stamp,
-            "training_cells": taught.height,
-            "training_impressions": int(taught["impressions"].sum()),
-            "figures": {},
-            "curve": [],
-        }
+        found: Facts = {"stamp": stamp, **_feedback(taught), "figures": {}, "curve": []}
         if taught.is_empty():
             self.write("  no cell has enough feedback: nothing to learn from")
             return found
@@ -278,6 +279,10 @@ class Study:
         }
         write_json(kept, found)
         return found
+
+
+def _feedback(taught: pl.DataFrame) -> Facts:
+    return {"training_cells": taught.height, "training_impressions": int(taught["impressions"].sum())}
 
 
 def share_name(prefix: str, measure: str) -> str:

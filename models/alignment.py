@@ -166,6 +166,7 @@ class AlignmentTraining:
         self.multipliers = np.ones(len(labels)) if multipliers is None else multipliers
         self.predicted_rates: PredictedRates | None = None
         self.alone: JointHead | None = None
+        self._last_read: tuple[Sequence[History], Sequence[Clusters], Array] | None = None
         select_trainable(self.model, options.tune, options.seed)
         self.reader = CandidateReader(self.model, self.tokenizer, labels)
         self.curve: list[CurvePoint] = []
@@ -265,7 +266,11 @@ class AlignmentTraining:
 
     def predict(self, histories: Sequence[History], candidates: Sequence[Clusters]) -> list[Array]:
         """Predicted scores L of the candidates of each history, by the weights as they stand."""
-        return [expit(logits) for logits in self.reader.all_logits(histories, candidates)]
+        if self.alone is None:
+            return [expit(logits) for logits in self.reader.all_logits(histories, candidates)]
+        # What is asked here is asked of the language model alone next: the states are read once for both.
+        self._last_read = histories, candidates, self.reader.all_states(histories, candidates)
+        return self._scores(self.reader.head.detach().double().cpu().numpy()[0], self.reader.offsets)
 
     def predict_alone(self, histories: Sequence[History], candidates: Sequence[Clusters]) -> list[Array]:
         """Likewise by the language model of a stack alone, under a head that was fitted without affinities.
@@ -275,11 +280,17 @@ class AlignmentTraining:
         """
         if self.alone is None:
             raise ValueError("the model is no stack: predict is the language model alone")
-        head, offsets = self.reader.head.detach().double().cpu().numpy()[0], self.reader.offsets
-        self.reader.set_head(self.alone.head, self.alone.offsets)
-        scores = self.predict(histories, candidates)
-        self.reader.set_head(head, offsets)
-        return scores
+        if self._last_read is None or self._last_read[0] is not histories or self._last_read[1] is not candidates:
+            self.predict(histories, candidates)
+        return self._scores(self.alone.head, self.alone.offsets)
+
+    def _scores(self, head: Array, offsets: AdditiveAffinity | None) -> list[Array]:
+        """Scores of what was read last, under a head."""
+        if self._last_read is None or offsets is None:
+            raise ValueError("nothing was read yet")
+        histories, candidates, states = self._last_read
+        parts = np.split(states @ head, np.cumsum([len(clusters) for clusters in candidates])[:-1])
+        return [expit(part + offset) for part, offset in zip(parts, offsets.scores(histories, candidates), strict=True)]
 
     def calibrate(self, rows: pl.DataFrame, validation: Sequence[ServedHistory]) -> PredictedRates:
         """Fit what turns scores into rates to the weights as they stand.
@@ -337,10 +348,11 @@ class AlignmentTraining:
         spreads = choose_spreads(cells)
         joint = fit_joint_head(cells, spreads)
         self.reader.set_head(joint.head, joint.offsets)
-        self.alone = fit_joint_head(cells, replace(spreads, bias=0.0, affinity=0.0))
+        self.alone = fit_joint_head(cells, replace(spreads, bias=0.0, embedding=0.0, affinity=0.0))
         log(
-            f"head and affinities fitted to {len(order)} histories, {len(cells.scores):,} cells; "
-            f"spreads in log-odds: head {spreads.head:g}, biases {spreads.bias:g}, affinities {spreads.affinity:g}"
+            f"head and affinities fitted to {len(order)} histories, {len(cells.rates):,} cells; "
+            f"spreads in log-odds: head {spreads.head:g}, embeddings {spreads.embedding:g}, "
+            f"own affinities {spreads.affinity:g}"
         )
 
     def _take_steps(

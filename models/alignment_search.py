@@ -157,10 +157,11 @@ def search_space(options: SearchOptions, layers: int) -> dict[str, BaseDistribut
         layers: of the base model: no more can be tuned.
     """
     standing = options.training
-    tune = ["full", "lora", *(f"top:{count}" for count in TOP_LAYERS if count <= layers)]
+    tune = ["full", "lora", *(f"top:{count}" for count in TOP_LAYERS if count <= (standing.layers or layers))]
     low, high = min(LEARNING_RATES[0], standing.learning_rate), max(LEARNING_RATES[1], standing.learning_rate)
     return {
-        "normalisation": CategoricalDistribution(NORMALISATIONS),
+        # A stack predicts rates, whatever the labels were normalised to.
+        "normalisation": CategoricalDistribution((options.normalisation,) if standing.stack else NORMALISATIONS),
         "loss": CategoricalDistribution(LOSSES),
         "tune": CategoricalDistribution(sorted({*tune, standing.tune})),
         "learning_rate": FloatDistribution(low, high, log=True),

@@ -25,6 +25,7 @@ from models.prompts import History, alignment_prompt, label_tokens, prompt_token
 Array = NDArray[np.float64]
 Clusters = Sequence[int]
 
+READ_AFTER = "\n"
 OFFSETS_FILE = "offsets.npz"
 HISTORIES_PER_PASS = 8  # fixed: micro-batches and their padding move bfloat16 results
 
@@ -32,7 +33,12 @@ HISTORIES_PER_PASS = 8  # fixed: micro-batches and their padding move bfloat16 r
 class CandidateReader:
     """Reads candidate labels after the labels of a history, and gives one logit per candidate.
 
+    A candidate is read at the line break after its label: the last word's own state tells of that word first. On a
+    simulated log, heads on the states at the line break ranked clusters that were never served far better (NDCG@3 0.77
+    against 0.51 with 20 layers, 0.65 against 0.51 with 16).
+
     Attributes:
+        tokens: of each label, with the line break.
         offsets: in log-odds, added to the head's; None: the language model alone.
     """
 
@@ -40,7 +46,8 @@ class CandidateReader:
         self.model = model
         self.tokenizer = tokenizer
         self.labels = labels
-        self.tokens = label_tokens(tokenizer, labels)
+        line_break = tokenizer(READ_AFTER, add_special_tokens=False).input_ids
+        self.tokens = [[*tokens, *line_break] for tokens in label_tokens(tokenizer, labels)]
         self.head = model.get_parameter("score.weight")
         self.offsets: AdditiveAffinity | None = None
 
@@ -66,7 +73,7 @@ class CandidateReader:
         self.offsets = offsets
 
     def states(self, histories: Sequence[History], candidates: Sequence[Clusters]) -> Tensor:
-        """Last hidden state at the end of every candidate's label.
+        """Last hidden state at the line break after every candidate's label.
 
         Args:
             histories: cluster ids in the order to be shown.

@@ -9,7 +9,7 @@ from models.alignment_examples import ServedHistory
 from models.joint_head import JointCells, Spreads, choose_spreads, fit_joint_head
 
 CLUSTERS = 6
-SPREADS = Spreads(head=0.5, bias=0.6, affinity=0.3)
+SPREADS = Spreads(head=0.5, bias=0.6, embedding=0.0, affinity=0.3)
 
 
 def served_histories(states, seed=0, head=None, affinity=0.0, impressions=30):
@@ -47,7 +47,7 @@ def test_it_is_the_minimum_of_the_penalised_deviance():
     middle = np.average(rows.states, axis=0, weights=rows.weights)
     spread = np.sqrt(np.average((rows.states - middle) ** 2, axis=0, weights=rows.weights))
     x = (rows.states - middle) / (spread * np.sqrt(rows.states.shape[1]))
-    constant = logit(np.average(rows.scores, weights=rows.weights))
+    constant = logit(np.average(rows.rates, weights=rows.weights))
 
     def parts(flat):
         return flat[:4], flat[4 : 4 + CLUSTERS], flat[4 + CLUSTERS :].reshape(CLUSTERS, CLUSTERS)
@@ -59,7 +59,7 @@ def test_it_is_the_minimum_of_the_penalised_deviance():
     def objective(flat):
         head, bias, affinity = parts(flat)
         value = eta(flat)
-        deviance = rows.weights @ (np.logaddexp(0, value) - rows.scores * value)
+        deviance = rows.weights @ (np.logaddexp(0, value) - rows.rates * value)
         penalties = (head @ head) / 0.5**2 + (bias @ bias) / 0.6**2 + (affinity**2).sum() / 0.3**2
         return deviance + penalties / 2
 
@@ -80,10 +80,10 @@ def test_a_cluster_that_was_never_served_has_the_head_alone():
 
 def test_a_spread_of_zero_leaves_a_kind_out():
     rows = cells(head=np.array([0.3, -0.2, 0.0, 0.1]), affinity=0.4)
-    words = fit_joint_head(rows, Spreads(0.5, 0.0, 0.0))
+    words = fit_joint_head(rows, Spreads(0.5, 0.0, 0.0, 0.0))
     assert np.abs(words.offsets.affinity).max() < 1e-6
     assert np.ptp(words.offsets.bias) < 1e-6
-    assert np.abs(fit_joint_head(rows, Spreads(0.0, 0.6, 0.3)).head).max() < 1e-6
+    assert np.abs(fit_joint_head(rows, Spreads(0.0, 0.6, 0.2, 0.3)).head).max() < 1e-6
 
 
 def test_states_may_be_moved_and_stretched():
@@ -98,11 +98,11 @@ def test_states_may_be_moved_and_stretched():
 def test_what_words_tell_decides_the_spreads(told):
     head = np.array([0.5, -0.5, 0.4, 0.3]) if told else None
     chosen = choose_spreads(cells(head=head, affinity=0.0 if told else 0.9, impressions=400))
-    assert (chosen.head > 0.3) == told
-    assert (chosen.affinity > 0.2) != told
+    assert (chosen.head > 0.1) == told
+    assert (chosen.embedding > 0.2) != told
 
 
 def test_too_few_histories_take_the_middle_spreads():
     states = np.ones((4, 2))
     served = served_histories(np.ones((100, 2)))[:1]
-    assert choose_spreads(JointCells.of(states, served, CLUSTERS)) == Spreads(0.18, 0.6, 0.18)
+    assert choose_spreads(JointCells.of(states, served, CLUSTERS)) == Spreads(0.18, 0.6, 0.15, 0.06)
