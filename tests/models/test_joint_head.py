@@ -106,3 +106,25 @@ def test_too_few_histories_take_the_middle_spreads():
     states = np.ones((4, 2))
     served = served_histories(np.ones((100, 2)))[:1]
     assert choose_spreads(JointCells.of(states, served, CLUSTERS)) == Spreads(0.18, 0.6, 0.15, 0.06)
+
+
+def test_embeddings_find_the_few_sides_of_taste():
+    """Affinities of rank 1, seen through few impressions: drawn to a low rank they are nearer to the truth."""
+    generator = np.random.default_rng(5)
+    clusters = 16
+    truth = 1.2 * np.outer(generator.choice([-1, 1], clusters), generator.choice([-1, 1], clusters)) / 2
+    served = []
+    none = np.zeros((0, 2), dtype=np.int64)
+    for a in range(clusters):
+        for b in range(a):
+            offered = [cluster for cluster in range(clusters) if cluster not in (a, b)]
+            rates = generator.binomial(4, expit(-1 + truth[a, offered] + truth[b, offered])) / 4
+            counts = np.full(len(offered), 4)
+            served.append(ServedHistory([b, a], offered, rates, counts.astype(float), rates, counts, none, np.zeros(0)))
+    rows = JointCells.of(generator.normal(size=(sum(len(row.clusters) for row in served), 2)), served, clusters)
+    off_diagonal = ~np.eye(clusters, dtype=bool)
+
+    def nearness(spreads):
+        return np.corrcoef(fit_joint_head(rows, spreads).offsets.affinity[off_diagonal], truth[off_diagonal])[0, 1]
+
+    assert nearness(Spreads(0.0, 0.6, 0.3, 0.03)) > nearness(Spreads(0.0, 0.6, 0.0, 0.3)) + 0.05
