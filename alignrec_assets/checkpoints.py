@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from models.alignment import AlignmentOptions
+
 LANGUAGE_MODEL = ("models/prompts.py", "models/label_trie.py", "models/packed_pass.py", "models/language_model.py")
 TRAINING = (*LANGUAGE_MODEL, "models/fine_tuning.py")
 BASE_CODE = code_version("models/base_model.py", "models/language_model.py")
@@ -58,6 +60,7 @@ ALIGNMENT_CODE = code_version(
     *JUDGING,
     "models/alignment_examples.py",
     "models/linear_head.py",
+    "models/joint_head.py",
 )
 REGISTRY_CODE = code_version("alignrec_assets/checkpoints.py")
 MODEL_FOLDER = "model"
@@ -178,7 +181,7 @@ def alignment_model(context: dg.AssetExecutionContext, home: HomeResource) -> dg
         "code": ALIGNMENT_CODE,
         "settings": options.model_dump(),
         "k": settings.candidates.k,
-        "lift": settings.feedback.normalisation == "lift",
+        "normalisation": settings.feedback.normalisation,
     }
     inputs = ["base_model", "training.pointwise_examples", "training.pairwise_examples", "interests.clusters"]
     version = _version(warehouse, inputs, made_by)
@@ -256,7 +259,7 @@ def _train_alignment_model(
     folder: Path, resume: Path, warehouse: Warehouse, settings: Settings, examples: pl.DataFrame, log: Log
 ) -> Facts:
     """Write model and pictures to the folder; returns what the manifest says of them."""
-    from models.alignment import AlignmentOptions, train_alignment_model
+    from models.alignment import train_alignment_model
     from models.item_embeddings import text_vectors
     from models.pictures import draw_alignment_contest, draw_alignment_curves
 
@@ -264,7 +267,7 @@ def _train_alignment_model(
     labels = cluster_labels(warehouse)
     with warehouse.reading() as connection:
         pairs = table_frame(connection, "training.pairwise_examples")
-    chosen = AlignmentOptions(**options.model_dump(include={field.name for field in fields(AlignmentOptions)}))
+    chosen = alignment_options(settings)
     resume.parent.mkdir(parents=True, exist_ok=True)
     report = train_alignment_model(
         base.folder / MODEL_FOLDER,
@@ -305,6 +308,15 @@ def _train_alignment_model(
         "taxonomy": examples["taxonomy_version"][0],
         "as_of": str(examples["as_of"][0]),
     }
+
+
+def alignment_options(settings: Settings) -> "AlignmentOptions":
+    """What the alignment model is trained by. A stack predicts rates: scores of another kind go without."""
+    from models.alignment import AlignmentOptions
+
+    chosen = settings.alignment.model_dump(include={field.name for field in fields(AlignmentOptions)})
+    stack = settings.alignment.stack and settings.feedback.normalisation == "rate"
+    return AlignmentOptions(**chosen | {"stack": stack})
 
 
 def prior_rates(examples: pl.DataFrame, clusters: int) -> "NDArray[np.float64]":

@@ -4,7 +4,7 @@ Trials lie beside the other checkpoints and are listed in the same registry. Not
 wants the winner as the default copies its lines to ``settings.toml``.
 """
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import tomlkit
 from alignrec_assets.checkpoints import (
     ALIGNMENT_CODE,
     MODEL_FOLDER,
+    alignment_options,
     base_model,
     cluster_labels,
     model_asset,
@@ -93,7 +94,6 @@ def winning_settings(report: "SearchReport") -> str:
 
 
 def _search(warehouse: Warehouse, settings: Settings, log: Log) -> "SearchReport":
-    from models.alignment import AlignmentOptions
     from models.alignment_search import AlignmentSearch, SearchOptions
     from models.item_embeddings import text_vectors
 
@@ -108,7 +108,6 @@ def _search(warehouse: Warehouse, settings: Settings, log: Log) -> "SearchReport
     with warehouse.reading() as connection:
         examples = table_frame(connection, "training.pointwise_examples")
         name = whole_fingerprint(connection, INPUTS, made_by)
-    standing = settings.alignment.model_dump(include={field.name for field in fields(AlignmentOptions)})
     search = AlignmentSearch(
         base.folder / MODEL_FOLDER,
         warehouse.home.checkpoints / ASSET,
@@ -117,7 +116,7 @@ def _search(warehouse: Warehouse, settings: Settings, log: Log) -> "SearchReport
         _preparation(examples, settings, len(labels)),
         SearchOptions(
             normalisation=settings.feedback.normalisation,
-            training=AlignmentOptions(**standing),
+            training=replace(alignment_options(settings), stack=settings.alignment.stack),
             trials=settings.search.trials,
             minutes=settings.search.minutes,
             seed=settings.search.seed,

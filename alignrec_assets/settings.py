@@ -120,7 +120,7 @@ class FeedbackSettings(Section):
     prior: Literal["cluster", "affinity"] = "affinity"
     """What training scores are shrunk towards: the prior of the cluster, or also what histories that share a member
     with this one say of it. Daily scores are shrunk towards the cluster."""
-    normalisation: Literal["quantile", "rate", "z_score", "lift"] = "quantile"
+    normalisation: Literal["quantile", "rate", "z_score", "lift"] = "rate"
     """``lift`` is over the cluster's prior, by which predicted scores are multiplied again before they rank."""
     interval: Annotated[float, Field(gt=0, le=0.5)] | Literal["auto"] = 0.05
     """Scores are rounded to this fixed interval; ``auto`` derives it from the median width of the posteriors."""
@@ -160,10 +160,10 @@ class AlignmentSettings(Section):
     evaluate_every: Annotated[int, Field(ge=1)] = 8
     validation_histories: Annotated[int, Field(ge=1)] = 96
     """How many of the histories that select are ranked at each look."""
-    stack: bool = False
+    stack: bool = True
     """Whether the head is fitted together with an additive affinity model of the same feedback: the first learns from
-    words, for all clusters alike, the second keeps what words do not tell. It predicts rates: `feedback.normalisation`
-    must be rate."""
+    words, for all clusters alike, the second keeps what words do not tell. It predicts rates: with another
+    `feedback.normalisation` than rate, the language model ranks alone."""
     keep_overtrained: bool = False
     """Whether the weights at two and three times the selected step are kept as comparison arms."""
     seed: int = 1
@@ -204,7 +204,7 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     "study": {
         "interests": {"clusters": 64},
         "novelty": {"maximum_examples": 7900},
-        "feedback": {"normalisation": "rate", "interval": 0.01},
+        "feedback": {"interval": 0.01},
         "alignment": {
             "layers": 20,
             "tune": "top:4",
@@ -213,7 +213,6 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
             "evaluate_every": 24,
             "holdout_share": 0.3,
             "report_share": 0.67,
-            "stack": True,
             "keep_overtrained": True,
         },
     },
@@ -252,15 +251,6 @@ class Settings(BaseSettings):
         if self.interests.clusters < needed:
             raise ValueError(
                 f"interests.clusters = {self.interests.clusters} is too few: history.clusters + candidates.k = {needed}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _stack_of_rates(self) -> "Settings":
-        if self.alignment.stack and self.feedback.normalisation != "rate":
-            raise ValueError(
-                f"alignment.stack predicts rates, but feedback.normalisation = {self.feedback.normalisation}: "
-                "set feedback.normalisation = rate, or alignment.stack = false"
             )
         return self
 

@@ -9,7 +9,7 @@ it was.
 
 import json
 import shutil
-from dataclasses import fields
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -228,10 +228,10 @@ class Study:
 
     def _arm(self, name: str, share: float, changed: dict[str, Any]) -> Facts:
         """Train beside the model with some options changed, judge on the same histories, and keep the figures alone."""
-        from alignrec_assets.checkpoints import MODEL_FOLDER
+        from alignrec_assets.checkpoints import MODEL_FOLDER, alignment_options
         from alignrec_assets.refresh import required_checkpoint
         from alignrec_assets.training import with_less_feedback
-        from models.alignment import AlignmentOptions, train_alignment_model
+        from models.alignment import train_alignment_model
         from models.pairs import sample_pairs
 
         folder = self.home.reports / "study"
@@ -243,11 +243,8 @@ class Study:
             return known
         self.write(f"{name}: {share:.3f} of the users")
         chosen = self.settings.alignment
-        options = AlignmentOptions(
-            **chosen.model_dump(include={field.name for field in fields(AlignmentOptions)})
-            | {"steps": max(1, round(chosen.steps * ARM_STEPS_SHARE)), "keep_overtrained": False}
-            | changed
-        )
+        shorter = {"steps": max(1, round(chosen.steps * ARM_STEPS_SHARE)), "keep_overtrained": False}
+        options = replace(alignment_options(self.settings), **shorter | changed)
         examples = with_less_feedback(self.warehouse, self.settings, self.examples, share, self.as_of)
         seen = examples.filter(~pl.col("unseen"))
         taught = seen.filter(pl.col("split") == "train")

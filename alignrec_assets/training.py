@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import dagster as dg
 import polars as pl
 
-from alignrec_assets.feedback import score_options, transition_scores
+from alignrec_assets.feedback import score_options, transition_scores, transition_users
 from alignrec_assets.fingerprints import Input, code_version
 from alignrec_assets.interests import first_interactions, required_taxonomy
 from alignrec_assets.partitions import DAYS
@@ -103,7 +103,7 @@ def novelty_examples(context: dg.AssetExecutionContext, home: HomeResource) -> d
         "training.pointwise_examples",
         code=POINTWISE_CODE,
         kinds={"polars"},
-        deps=[transition_scores],
+        deps=[transition_scores, transition_users],
         selection="learning",
     )
 )

@@ -160,8 +160,7 @@ def search_space(options: SearchOptions, layers: int) -> dict[str, BaseDistribut
     tune = ["full", "lora", *(f"top:{count}" for count in TOP_LAYERS if count <= (standing.layers or layers))]
     low, high = min(LEARNING_RATES[0], standing.learning_rate), max(LEARNING_RATES[1], standing.learning_rate)
     return {
-        # A stack predicts rates, whatever the labels were normalised to.
-        "normalisation": CategoricalDistribution((options.normalisation,) if standing.stack else NORMALISATIONS),
+        "normalisation": CategoricalDistribution(NORMALISATIONS),
         "loss": CategoricalDistribution(LOSSES),
         "tune": CategoricalDistribution(sorted({*tune, standing.tune})),
         "learning_rate": FloatDistribution(low, high, log=True),
@@ -354,6 +353,7 @@ class AlignmentSearch:
             tune=parameters["tune"],
             learning_rate=parameters["learning_rate"],
             steps=parameters["steps"],
+            stack=self.options.training.stack and parameters["normalisation"] == "rate",  # a stack predicts rates
         )
         served = self._served(data.examples, data.pairs)
         training = AlignmentTraining(self.base, self.labels, options, self.k, data.multipliers)

@@ -2,6 +2,7 @@ from datetime import date
 
 import pytest
 
+from alignrec_assets.checkpoints import alignment_options
 from alignrec_assets.home import Home
 from alignrec_assets.settings import SettingsError, describe_settings, load_settings, update_settings_file
 
@@ -74,3 +75,11 @@ def test_updating_keeps_comments_and_other_values(home):
     settings = load_settings(home)
     assert (settings.candidates.k, settings.candidates.seed) == (4, 2)
     assert settings.calendar.first_day == date(2026, 1, 5)
+
+
+def test_scores_that_are_no_rates_go_without_a_stack(home):
+    assert alignment_options(load_settings(home)).stack
+    update_settings_file(home, {"feedback": {"normalisation": "quantile"}})
+    assert not alignment_options(load_settings(home)).stack
+    update_settings_file(home, {"feedback": {"normalisation": "rate"}, "alignment": {"stack": False}})
+    assert not alignment_options(load_settings(home)).stack
