@@ -1,0 +1,79 @@
+"""The law of best-of-n: what n independent draws and a choice by score come to, computed instead of simulated.
+
+For choosing n and the temperature. Everything is exact, for the k best by score of the distinct clusters among n draws;
+where n draws show fewer than k clusters, ``best_of_n.draw_pool`` draws on, which this law leaves out: how often that
+happens is :func:`shortfall`.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binom
+
+Array = NDArray[np.float64]
+
+
+def selection_probabilities(probabilities: Array, scores: Array, draws: int, k: int) -> Array:
+    """The chance that each cluster is among the k best of those that n draws show.
+
+    Cluster j is selected if it is drawn and fewer than k better ones are. From the best cluster to the worst, the state
+    is how many draws are left for the clusters that follow, and how many distinct clusters were drawn so far: given m
+    left, cluster j takes Binomial(m, p_j / (p_j + what follows)) of them. Cost: N n^2 k.
+
+    Args:
+        probabilities: [N] of one draw; need not sum to 1 exactly.
+        scores: [N]; of two equal ones the first counts as better.
+        draws: n.
+        k: how many are selected.
+
+    Returns:
+        [N] probabilities; they sum to k less the expected shortfall.
+    """
+    _check(probabilities, draws, k)
+    order = np.argsort(-scores, kind="stable")
+    p = probabilities[order] / probabilities.sum()
+    following = np.cumsum(p[::-1])[::-1]
+    counts = np.arange(draws + 1)
+    state = np.zeros((draws + 1, k))  # draws left for this cluster and the worse ones, distinct better ones drawn
+    state[draws, 0] = 1.0
+    selected = np.zeros(len(p))
+    for place, own in enumerate(p):
+        if own == 0.0:
+            continue
+        share = min(own / following[place], 1.0)
+        taken = binom.pmf(counts[:, None] - counts[None, :], counts[:, None], share)  # [left before, left after]
+        stays = np.diag(taken).copy()
+        selected[place] = ((1 - stays) @ state).sum()
+        np.fill_diagonal(taken, 0.0)
+        moved = taken.T @ state
+        state = stays[:, None] * state
+        state[:, 1:] += moved[:, :-1]
+    result = np.empty(len(p))
+    result[order] = selected
+    return result
+
+
+def expected_top_score(probabilities: Array, scores: Array, draws: int) -> float:
+    """Expected highest score of n draws: sum of s_j (F_j^n - F_(j-1)^n), F_j being the mass of scores up to s_j."""
+    _check(probabilities, draws, 1)
+    order = np.argsort(scores, kind="stable")
+    mass = np.cumsum(probabilities[order]) / probabilities.sum()
+    powers = np.concatenate([[0.0], np.minimum(mass, 1.0) ** draws])
+    return float(scores[order] @ np.diff(powers))
+
+
+def coverage(probabilities: Array, draws: int) -> float:
+    """Expected number of distinct clusters that n draws show: sum of 1 - (1 - p)^n."""
+    _check(probabilities, draws, 1)
+    return float((1 - (1 - probabilities / probabilities.sum()) ** draws).sum())
+
+
+def shortfall(probabilities: Array, draws: int, k: int) -> float:
+    """Expected number of clusters that n draws leave missing of k."""
+    return k - float(selection_probabilities(probabilities, np.zeros(len(probabilities)), draws, k).sum())
+
+
+def _check(probabilities: Array, draws: int, k: int) -> None:
+    if draws < 1 or k < 1:
+        raise ValueError(f"{draws} draws and {k} selected: both must be at least 1")
+    if not (np.isfinite(probabilities).all() and (probabilities >= 0).all() and probabilities.any()):
+        raise ValueError("the probabilities are no distribution: they must be finite, not negative, and not all 0")
