@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 FIRST_DAY = date(2026, 1, 5)
 DAYS = 14
 AMOUNTS = {0.1: "a tenth", 1 / 3: "a third", 1.0: "all", 3.0: "three times"}
-ARM_STEPS_SHARE = 0.5  # of the steps of the model, for the trainings beside it
+LOOKS_OF_LOSSES = 4  # times as many as of the model: seconds to equal F1@k are read off the looks
+ARM_STEPS_SHARE = 0.25  # of the steps of the model, for the trainings beside it
 STUDY_SETTINGS: dict[str, dict[str, Any]] = {
     "calendar": {"first_day": FIRST_DAY, "last_day": date(2026, 1, FIRST_DAY.day + DAYS - 1)},
     "feedback": {"minimum_impressions": 2, "minimum_users": 1},
@@ -106,8 +107,12 @@ class Study:
             arm = {"name": name, "amount": amount, "users": round(share * self.users)}
             found = self._model_itself() if amount == 1 else self._arm(f"amount {amount:.2f}", share, {})
             amounts.append(arm | found)
-        share = self.settings.alignment.training_user_share
-        losses = {loss: self._arm(loss, share, {"loss": loss, "stack": False}) for loss in ("pointwise", "pairwise")}
+        options = self.settings.alignment
+        alone = {"stack": False, "evaluate_every": max(1, options.evaluate_every // LOOKS_OF_LOSSES)}
+        losses = {
+            loss: self._arm(loss, options.training_user_share, {"loss": loss, **alone})
+            for loss in ("pointwise", "pairwise")
+        }
         return {"amounts": amounts, "losses": losses}
 
     def later_days(self) -> Facts:
