@@ -209,7 +209,10 @@ class AlignmentTraining:
                 self.look(shown, 0, None, log)
                 optimiser = Optimiser(self.model.parameters(), schedule)
             self._take_steps(optimiser, training, shown, log, resume, save_every_seconds)
-        self.use_weights(self.best_weights, training, log)
+        if self.selected is not None and self.selected.step == 0 and self.alone is not None:
+            self.model.load_state_dict(self.best_weights, strict=False)  # under the head that was fitted to them
+        else:
+            self.use_weights(self.best_weights, training, log)
         if resume is not None:
             resume.unlink(missing_ok=True)
 
@@ -270,7 +273,7 @@ class AlignmentTraining:
             return [expit(logits) for logits in self.reader.all_logits(histories, candidates)]
         # What is asked here is asked of the language model alone next: the states are read once for both.
         self._last_read = histories, candidates, self.reader.all_states(histories, candidates)
-        return self._scores(self.reader.head.detach().double().cpu().numpy()[0], self.reader.offsets)
+        return self._scores(self.reader.head_weights(), self.reader.offsets)
 
     def predict_alone(self, histories: Sequence[History], candidates: Sequence[Clusters]) -> list[Array]:
         """Likewise by the language model of a stack alone, under a head that was fitted without affinities.
@@ -347,7 +350,8 @@ class AlignmentTraining:
         cells = JointCells.of(states, served, len(self.reader.labels))
         spreads = choose_spreads(cells)
         joint = fit_joint_head(cells, spreads)
-        self.reader.set_head(joint.head, joint.offsets)
+        self.reader.set_head(joint.head)
+        self.reader.offsets = joint.offsets_beside(self.reader.head_weights())
         self.alone = fit_joint_head(cells, replace(spreads, bias=0.0, embedding=0.0, affinity=0.0))
         log(
             f"head and affinities fitted to {len(order)} histories, {len(cells.rates):,} cells; "

@@ -66,11 +66,15 @@ class CandidateReader:
             with replacing(folder / OFFSETS_FILE) as partial, partial.open("wb") as file:
                 np.savez(file, allow_pickle=False, bias=self.offsets.bias, affinity=self.offsets.affinity)
 
-    def set_head(self, head: Array, offsets: AdditiveAffinity | None) -> None:
-        """Replace the head [hidden] and the offsets."""
+    def set_head(self, head: Array) -> None:
+        """Replace the head [hidden], in the digits that the model has."""
         with torch.no_grad():
             self.head.copy_(torch.from_numpy(head)[None, :])
-        self.offsets = offsets
+
+    def head_weights(self) -> Array:
+        """[hidden] the head as it is."""
+        weights: Array = self.head.detach().double().cpu().numpy()[0]
+        return weights
 
     def states(self, histories: Sequence[History], candidates: Sequence[Clusters]) -> Tensor:
         """Last hidden state at the line break after every candidate's label.

@@ -1,4 +1,4 @@
-"""The law of best-of-n: against every sequence of draws, against simulation by the real selection, and its properties."""
+"""The law of best-of-n: against every sequence of draws, against the real selection, and its properties."""
 
 from itertools import product
 

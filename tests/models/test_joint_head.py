@@ -128,3 +128,13 @@ def test_embeddings_find_the_few_sides_of_taste():
         return np.corrcoef(fit_joint_head(rows, spreads).offsets.affinity[off_diagonal], truth[off_diagonal])[0, 1]
 
     assert nearness(Spreads(0.0, 0.6, 0.3, 0.03)) > nearness(Spreads(0.0, 0.6, 0.0, 0.3)) + 0.05
+
+
+def test_a_rounded_head_moves_no_mean():
+    rows = cells(head=np.array([0.3, -0.2, 0.0, 0.1]), affinity=0.4)
+    fitted = fit_joint_head(rows, SPREADS)
+    rounded = np.round(fitted.head, 1)
+    words = np.average(rows.states @ fitted.head, weights=rows.weights)
+    moved = np.average(rows.states @ rounded, weights=rows.weights)
+    offsets = fitted.offsets_beside(rounded)
+    np.testing.assert_allclose(offsets.bias - fitted.offsets.bias, words - moved)
