@@ -208,8 +208,8 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
         "alignment": {
             "layers": 20,
             "tune": "top:4",
-            "head_histories": 1024,
-            "steps": 96,
+            "head_histories": 2048,
+            "steps": 48,
             "evaluate_every": 24,
             "holdout_share": 0.3,
             "report_share": 0.67,

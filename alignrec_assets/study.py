@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 FIRST_DAY = date(2026, 1, 5)
 DAYS = 14
 AMOUNTS = {0.1: "a tenth", 1 / 3: "a third", 1.0: "all", 3.0: "three times"}
-LOOKS_OF_LOSSES = 4  # times as many as of the model: seconds to equal F1@k are read off the looks
+LOOKS_OF_LOSSES = 3  # times as many as of the model: seconds to equal F1@k are read off the looks
 ARM_STEPS_SHARE = 0.25  # of the steps of the model, for the trainings beside it
 STUDY_SETTINGS: dict[str, dict[str, Any]] = {
     "calendar": {"first_day": FIRST_DAY, "last_day": date(2026, 1, FIRST_DAY.day + DAYS - 1)},
