@@ -9,6 +9,7 @@ it was.
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 FIRST_DAY = date(2026, 1, 5)
 DAYS = 14
+LOSSES = ("pointwise", "pairwise")
 AMOUNTS = {0.1: "a tenth", 1 / 3: "a third", 1.0: "all", 3.0: "three times"}
 LOOKS_OF_LOSSES = 3  # times as many as of the model: seconds to equal F1@k are read off the looks
 ARM_STEPS_SHARE = 0.25  # of the steps of the model, for the trainings beside it
@@ -70,7 +72,10 @@ def run_study(home: Home, users: int, write: Log) -> None:
     write("the alignment model")
     run_beside_the_line(home, "study", write)
     study = Study(home, users, write)
-    found = study.trainings_beside() | study.later_days() | study.truth(World(options))
+    found = study.truth(World(options)) | study.later_days()
+    for beside in study.trainings_beside():
+        found |= beside
+        study.report(found)
     for line in study.report(found):
         write(line)
 
@@ -96,8 +101,8 @@ class Study:
         self.as_of = date.fromisoformat(manifest["as_of"])
         self.window = {"as_of": self.as_of, "taxonomy_version": manifest["taxonomy"]}
 
-    def trainings_beside(self) -> Facts:
-        """The contest over the amount of feedback, and both losses on the same feedback.
+    def trainings_beside(self) -> Iterator[Facts]:
+        """The contest over the amount of feedback, and both losses on the same feedback; what is known after each arm.
 
         The losses are compared without the stack, whose head is fitted to the scores and would level the two.
         """
@@ -107,13 +112,13 @@ class Study:
             arm = {"name": name, "amount": amount, "users": round(share * self.users)}
             found = self._model_itself() if amount == 1 else self._arm(f"amount {amount:.2f}", share, {})
             amounts.append(arm | found)
+            yield {"amounts": amounts}
         options = self.settings.alignment
         alone = {"stack": False, "evaluate_every": max(1, options.evaluate_every // LOOKS_OF_LOSSES)}
-        losses = {
-            loss: self._arm(loss, options.training_user_share, {"loss": loss, **alone})
-            for loss in ("pointwise", "pairwise")
-        }
-        return {"amounts": amounts, "losses": losses}
+        losses: Facts = {}
+        for loss in LOSSES:
+            losses[loss] = self._arm(loss, options.training_user_share, {"loss": loss, **alone})
+            yield {"losses": losses}
 
     def later_days(self) -> Facts:
         """How the model and the yardsticks rank the days after the window, for histories that they learned from."""
@@ -185,9 +190,11 @@ class Study:
 
         path = self.home.reports / "alignment.json"
         report = json.loads(path.read_text(encoding="utf-8"))
-        figures = report["figures"] | found.pop("truth")
-        figures |= _compare_losses(found["losses"])
-        write_json(path, report | {"figures": figures, "command": "make study", **found})
+        figures = report["figures"] | found["truth"]
+        if len(found.get("losses", {})) == len(LOSSES):
+            figures |= _compare_losses(found["losses"])
+        beside = {name: facts for name, facts in found.items() if name != "truth"}
+        write_json(path, report | {"figures": figures, "command": "make study", **beside})
         picture = self.home.reports / "alignment_amounts.png"
         draw_amounts(found["amounts"], self.settings.candidates.k, picture)
         return ["", *(f"  {name:<36}{_number(value):>10}" for name, value in sorted(figures.items())), f"  {path}"]
