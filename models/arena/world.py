@@ -169,11 +169,12 @@ class World:
         return today.recorder.traffic(f"{day:%Y%m%d}", items)
 
     def truth(self) -> Truth:
-        """What users would do now, if rested. For evaluation only."""
+        """What users would do now, if rested, on the shelf that they saw last. For evaluation only."""
         users = np.repeat(np.arange(self.options.users), len(self.topic_names))
         topics = np.tile(np.arange(len(self.topic_names)), self.options.users)
         grown = self._mood.grown(users, topics).reshape(self._tastes.shape).astype(np.float32)
-        return Truth(self._tastes + grown, self.catalogue, self.options.shelf, STARTED_ANYWAY, self.positives)
+        places = self.options.random_shelf if isinstance(self._shelf, RandomShelf) else self.options.shelf
+        return Truth(self._tastes + grown, self.catalogue, places, STARTED_ANYWAY, self.positives)
 
     def positives(self) -> Iterator[tuple[IntArray, IntArray, IntArray]]:
         """Users, items and times (ms since the epoch) of all positive plays, in order of time."""
