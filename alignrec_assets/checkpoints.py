@@ -41,6 +41,8 @@ NOVELTY_CODE = code_version(*TRAINING, "models/label_distribution.py", "models/n
 SCORING = (
     "models/candidate_reader.py",
     "models/alignment.py",
+    "models/alignment_losses.py",
+    "models/checkpoint_selection.py",
     "models/alignment_scoring.py",
     "models/predicted_rates.py",
     "models/affinity.py",

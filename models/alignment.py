@@ -8,7 +8,7 @@ is the one that is saved; ``alignment_report`` judges it on the test histories, 
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,12 +18,13 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from models.affinity import AdditiveAffinity
 from models.alignment_examples import ServedHistory, group_by_history
+from models.alignment_losses import pairwise_loss, soft_label_loss
 from models.alignment_report import Judgement, judge
 from models.candidate_reader import CandidateReader, Clusters
+from models.checkpoint_selection import CurvePoint, describe, merit, rank_scores, selection_rule, validation_point
 from models.files import new_folder, replacing
 from models.fine_tuning import Optimiser, Schedule
 from models.joint_head import JointCells, JointHead, choose_spreads, fit_joint_head
@@ -85,22 +86,6 @@ class AlignmentOptions:
 
 
 @dataclass(frozen=True)
-class CurvePoint:
-    """One look at the validation histories; a figure is None where it could not be measured.
-
-    ``training_loss`` is the mean over the steps since the point before (None at step 0), ``seconds`` the time of all
-    steps so far, without the looks.
-    """
-
-    step: int
-    training_loss: float | None
-    validation_loss: float | None
-    f1_at_k: float | None
-    ndcg_at_k: float | None
-    seconds: float = field(default=0.0, compare=False)
-
-
-@dataclass(frozen=True)
 class AlignmentReport:
     """What training did, and how the selected checkpoint ranks the test histories.
 
@@ -121,17 +106,6 @@ class AlignmentReport:
     selected_by: str
     notes: tuple[str, ...]
     seconds: float
-
-
-def soft_label_loss(logits: Tensor, scores: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean of the binary cross-entropy -(L log p + (1 - L) log(1 - p)) with p = sigmoid(logit)."""
-    losses = binary_cross_entropy_with_logits(logits, scores, reduction="none")
-    return (losses * weights).sum() / weights.sum()
-
-
-def pairwise_loss(better: Tensor, worse: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean of -log sigmoid(better - worse), the logistic loss of pairs (Bradley and Terry 1952)."""
-    return (softplus(worse - better) * weights).sum() / weights.sum()
 
 
 def training_batches(histories: int, options: AlignmentOptions) -> Iterator[list[int]]:
@@ -426,53 +400,6 @@ class AlignmentTraining:
             self.reader.offsets = AdditiveAffinity(*(values.numpy() for values in state["offsets"]))
 
 
-def merit(point: CurvePoint) -> tuple[float, float, float]:
-    """What makes a checkpoint better: F1@k, then NDCG@k; else the validation loss; else the later step."""
-    if point.f1_at_k is not None:
-        return point.f1_at_k, point.ndcg_at_k or 0.0, 0.0
-    if point.validation_loss is not None:
-        return 0.0, 0.0, -point.validation_loss
-    return 0.0, 0.0, float(point.step)
-
-
-def describe(point: CurvePoint) -> str:
-    """The figures of a point that exist, in words for the log."""
-    figures = {
-        "training loss": point.training_loss,
-        "validation loss": point.validation_loss,
-        "F1": point.f1_at_k,
-        "NDCG": point.ndcg_at_k,
-    }
-    return ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if value is not None) or "no figures"
-
-
-def validation_point(
-    reader: CandidateReader,
-    served: Sequence[ServedHistory],
-    k: int,
-    step: int,
-    training_loss: float | None,
-    multipliers: Array,
-) -> CurvePoint:
-    """Loss (pointwise, whatever is trained) and ranking of the validation histories as they stand."""
-    if not served:
-        return CurvePoint(step, training_loss, None, None, None)
-    clusters = [row.clusters for row in served]
-    logits = reader.all_logits([row.history for row in served], clusters)
-    loss = soft_label_loss(
-        torch.from_numpy(np.concatenate(logits)),
-        torch.from_numpy(np.concatenate([row.scores for row in served])),
-        torch.from_numpy(np.concatenate([row.weights for row in served])),
-    )
-    ranking = evaluate_ranking(rank_scores(logits, clusters, multipliers), [row.rates for row in served], k)
-    return CurvePoint(step, training_loss, float(loss), ranking.f1_at_k, ranking.ndcg_at_k)
-
-
-def rank_scores(logits: Sequence[Array], clusters: Sequence[Clusters], multipliers: Array) -> list[Array]:
-    """Predicted scores L, times the multiplier of each cluster: what rankings of the language model go by."""
-    return [expit(values) * multipliers[list(chosen)] for values, chosen in zip(logits, clusters, strict=True)]
-
-
 def train_alignment_model(
     base: Path,
     output: Path,
@@ -558,13 +485,3 @@ def _overtrained_arms(
         )
         arms[factor] = {"step": step, "f1_at_k": found.f1_at_k, "ndcg_at_k": found.ndcg_at_k}
     return arms
-
-
-def selection_rule(selected: CurvePoint, validation_histories: int, k: int) -> tuple[str, list[str]]:
-    """Name the rule that chose the checkpoint, and why it was not F1@k."""
-    if selected.f1_at_k is not None:
-        return "f1_at_k", []
-    if selected.validation_loss is not None:
-        why = f"none of {validation_histories} validation histories has {2 * k} supported clusters"
-        return "validation_loss", [f"{why}: the checkpoint of lowest validation loss was selected"]
-    return "last_step", ["there are no validation histories: the last step was selected"]

@@ -28,10 +28,11 @@ from optuna.trial import TrialState
 from scipy.special import expit
 from transformers import AutoConfig
 
-from models.alignment import AlignmentOptions, AlignmentTraining, CurvePoint
+from models.alignment import AlignmentOptions, AlignmentTraining
 from models.alignment_examples import ServedHistory, group_by_history
 from models.alignment_report import judge
 from models.candidate_reader import CandidateReader, Clusters
+from models.checkpoint_selection import CurvePoint
 from models.files import content_hash, new_folder, write_json
 from models.predicted_rates import PredictedRates
 from models.progress import Log, silent
@@ -104,7 +105,7 @@ class Trial:
         parameters: ``normalisation``, ``loss``, ``tune``, ``learning_rate``, ``steps``.
         figures: of the validation histories, at the best look: ``f1_at_k``, ``ndcg_at_k``, ``validation_loss`` and
             ``selected_step`` (None where the training failed); ``seconds``; ``weights_kept``.
-        curve: every look, see ``alignment.CurvePoint``.
+        curve: every look, see ``checkpoint_selection.CurvePoint``.
         made_at: moment of its end, UTC.
         failure: why there is no figure; empty after a sound training.
     """

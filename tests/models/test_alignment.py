@@ -15,16 +15,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from models.alignment import (
     AlignmentOptions,
     AlignmentTraining,
-    CurvePoint,
-    merit,
-    pairwise_loss,
-    soft_label_loss,
     train_alignment_model,
     training_batches,
 )
 from models.alignment_examples import group_by_history
+from models.alignment_losses import pairwise_loss, soft_label_loss
 from models.alignment_scoring import score_candidates
 from models.candidate_reader import CandidateReader
+from models.checkpoint_selection import CurvePoint, merit
 from models.files import content_hash
 from models.fine_tuning import Optimiser, Schedule
 from models.joint_head import JointCells, choose_spreads, fit_joint_head

@@ -1,0 +1,15 @@
+"""The two losses of the alignment model: on the score as a soft label, and on pairs of clusters of one history."""
+
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, softplus
+
+
+def soft_label_loss(logits: Tensor, scores: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean of the binary cross-entropy -(L log p + (1 - L) log(1 - p)) with p = sigmoid(logit)."""
+    losses = binary_cross_entropy_with_logits(logits, scores, reduction="none")
+    return (losses * weights).sum() / weights.sum()
+
+
+def pairwise_loss(better: Tensor, worse: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean of -log sigmoid(better - worse), the logistic loss of pairs (Bradley and Terry 1952)."""
+    return (softplus(worse - better) * weights).sum() / weights.sum()
