@@ -157,7 +157,7 @@ class Study:
 
     def truth(self, world: Any) -> Facts:
         """Ceilings, shares of the way to them, and what intervals and scores are worth, by the known rates."""
-        from models.arena.truth import noise_ceiling
+        from models.arena.truth import at_the_level_of, noise_ceiling
         from models.ranking_contest import headroom_share
 
         k, reported = self.settings.candidates.k, self.checkpoint.figures
@@ -171,16 +171,14 @@ class Study:
                 name = f"{prefix}{measure}"
                 figures[f"{name}_ceiling"] = value
                 figures[share_name(prefix, measure)] = headroom_share(reported[name], reported[f"{name}_random"], value)
-        seen = (
-            cells.filter(~pl.col("unseen")).group_by("history", maintain_order=True).agg("cluster_id", "positive_rate")
-        )
-        histories, candidates = seen["history"].to_list(), seen["cluster_id"].to_list()
-        found = self._predict(histories, candidates)
-        true, lower, upper = (
-            np.concatenate([np.array(values) for values in lists])
-            for lists in (seen["positive_rate"].to_list(), found.lower, found.upper)
-        )
-        figures["correlation_with_truth"] = float(np.corrcoef(np.concatenate(found.rates), true)[0, 1])
+        seen = cells.filter(~pl.col("unseen"))
+        grouped = seen.group_by("history", maintain_order=True).agg("cluster_id")
+        found = self._predict(grouped["history"].to_list(), grouped["cluster_id"].to_list())
+        predicted, lower, upper = (np.concatenate(lists) for lists in (found.rates, found.lower, found.upper))
+        true = seen["positive_rate"].to_numpy()
+        figures["correlation_with_truth"] = float(np.corrcoef(predicted, true)[0, 1])
+        # The log's users were tired of what they had just seen; the truth's are rested.
+        true = at_the_level_of(true, seen["raw_rate"].to_numpy(), seen["impressions"].to_numpy())
         figures["interval_coverage"] = float(np.mean((true >= lower) & (true <= upper)))
         return {"truth": figures}
 

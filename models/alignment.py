@@ -27,7 +27,7 @@ from models.candidate_reader import CandidateReader, Clusters
 from models.checkpoint_selection import CurvePoint, describe, merit, rank_scores, selection_rule, validation_point
 from models.files import new_folder, replacing
 from models.fine_tuning import Optimiser, Schedule
-from models.joint_head import JointCells, JointHead, choose_spreads, fit_joint_head
+from models.joint_head import JointCells, JointHead, choose_spreads, fit_joint_head, spreads_of_head_alone
 from models.language_model import load_scoring_model, load_tokenizer, save_checkpoint, select_trainable
 from models.linear_head import fit_head
 from models.metrics import evaluate_ranking
@@ -326,11 +326,11 @@ class AlignmentTraining:
         joint = fit_joint_head(cells, spreads)
         self.reader.set_head(joint.head)
         self.reader.offsets = joint.offsets_beside(self.reader.head_weights())
-        self.alone = fit_joint_head(cells, replace(spreads, bias=0.0, embedding=0.0, affinity=0.0))
+        self.alone = fit_joint_head(cells, spreads_of_head_alone(cells))
         log(
             f"head and affinities fitted to {len(order)} histories, {len(cells.rates):,} cells; "
             f"spreads in log-odds: head {spreads.head:g}, embeddings {spreads.embedding:g}, "
-            f"own affinities {spreads.affinity:g}"
+            f"own affinities {spreads.affinity:g}; head alone {self.alone.spreads.head:g}"
         )
 
     def _take_steps(

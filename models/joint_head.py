@@ -32,6 +32,7 @@ IntArray = NDArray[np.int64]
 
 BIAS_SPREAD = 0.6
 HEAD_SPREADS = (0.06, 0.1, 0.18, 0.32, 0.6)
+HEAD_SPREADS_ALONE = (*HEAD_SPREADS, 1.0, 1.8, 3.2)  # without biases, the head has the clusters to tell apart too
 EMBEDDING_SPREADS = (0.1, 0.15, 0.2, 0.3)
 AFFINITY_SPREADS = (0.03, 0.06, 0.12)
 RANK = 8
@@ -120,15 +121,25 @@ def choose_spreads(cells: JointCells) -> Spreads:
     One kind after the other, the others being at their middle or already chosen.
     """
     chosen = Spreads(HEAD_SPREADS[2], BIAS_SPREAD, EMBEDDING_SPREADS[1], AFFINITY_SPREADS[1])
+    for kind, values in (("embedding", EMBEDDING_SPREADS), ("affinity", AFFINITY_SPREADS), ("head", HEAD_SPREADS)):
+        chosen = _best_on_left_out(cells, chosen, kind, values)
+    return chosen
+
+
+def spreads_of_head_alone(cells: JointCells) -> Spreads:
+    """Likewise of a fit without biases and affinities: the language model alone."""
+    return _best_on_left_out(cells, Spreads(HEAD_SPREADS[-1], 0.0, 0.0, 0.0), "head", HEAD_SPREADS_ALONE)
+
+
+def _best_on_left_out(cells: JointCells, spreads: Spreads, kind: str, values: Sequence[float]) -> Spreads:
+    """The spreads with the value of one kind that left-out histories prefer; as they are without any to leave out."""
     out = cells.folds == 0
     if not (out.any() and (~out).any()):
-        return chosen
+        return spreads
     kept, left_out = cells.part(~out), cells.part(out)
-    for name, values in (("embedding", EMBEDDING_SPREADS), ("affinity", AFFINITY_SPREADS), ("head", HEAD_SPREADS)):
-        candidates = [replace(chosen, **{name: value}) for value in values]
-        deviances = [_deviance(fit_joint_head(kept, spreads, CHOOSING_ITERATIONS), left_out) for spreads in candidates]
-        chosen = candidates[int(np.argmin(deviances))]
-    return chosen
+    candidates = [replace(spreads, **{kind: value}) for value in values]
+    deviances = [_deviance(fit_joint_head(kept, each, CHOOSING_ITERATIONS), left_out) for each in candidates]
+    return candidates[int(np.argmin(deviances))]
 
 
 def fit_joint_head(cells: JointCells, spreads: Spreads, iterations: int = ITERATIONS) -> JointHead:

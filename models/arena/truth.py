@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from scipy.optimize import brentq
 from scipy.sparse import csr_matrix
+from scipy.special import expit, logit
 
 from models.arena.catalogue import Catalogue
 from models.arena.responses import SIGNALS, response_probabilities
@@ -172,6 +174,25 @@ def oracle_ranking(rates: pl.DataFrame, k: int, signal: str = "positive") -> pl.
     outside = rates.filter(~pl.col("history").list.contains(pl.col("cluster_id")))
     rank = pl.col(f"{signal}_rate").rank("ordinal", descending=True).over("history").alias("rank")
     return outside.with_columns(rank).filter(pl.col("rank") <= k).sort("history", "rank")
+
+
+def at_the_level_of(rates: FloatArray, observed: FloatArray, impressions: IntArray) -> FloatArray:
+    """True rates of rested users, moved by one constant on log-odds so that their mean is the mean of a log.
+
+    Users of a log are tired of what they have just seen. Rankings do not feel it, but a check of predicted rates does.
+
+    Args:
+        rates: [cells] of rested users, in (0, 1).
+        observed: [cells] of the log, not all 0 or all 1.
+        impressions: [cells], the weights of both means.
+
+    Returns:
+        [cells] rates.
+    """
+    target = np.average(observed, weights=impressions)
+    log_odds = logit(rates)
+    shift = brentq(lambda constant: np.average(expit(log_odds + constant), weights=impressions) - target, -10.0, 10.0)
+    return np.asarray(expit(log_odds + shift))
 
 
 def noise_ceiling(cells: pl.DataFrame, k: int, seed: int, logs: int = 20) -> dict[str, float]:

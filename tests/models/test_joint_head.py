@@ -6,7 +6,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from models.alignment_examples import ServedHistory
-from models.joint_head import JointCells, Spreads, choose_spreads, fit_joint_head
+from models.joint_head import JointCells, Spreads, choose_spreads, fit_joint_head, spreads_of_head_alone
 
 CLUSTERS = 6
 SPREADS = Spreads(head=0.5, bias=0.6, embedding=0.0, affinity=0.3)
@@ -138,3 +138,11 @@ def test_a_rounded_head_moves_no_mean():
     moved = np.average(rows.states @ rounded, weights=rows.weights)
     offsets = fitted.offsets_beside(rounded)
     np.testing.assert_allclose(offsets.bias - fitted.offsets.bias, words - moved)
+
+
+def test_the_head_alone_gets_a_spread_of_its_own():
+    """Where each cluster's level is told by its words, a head without biases needs more room than one beside them."""
+    strong = cells(head=np.array([1.5, -1.5, 0.0, 0.0]), impressions=400)
+    chosen = spreads_of_head_alone(strong)
+    assert (chosen.bias, chosen.embedding, chosen.affinity) == (0.0, 0.0, 0.0)
+    assert chosen.head > spreads_of_head_alone(cells(head=np.zeros(4), impressions=400)).head

@@ -14,7 +14,7 @@ from support.worlds import FIRST_DAY, FRAMES, RandomPolicy, numbers, simulate, w
 
 from models.arena.mood import Temper
 from models.arena.responses import SIGNALS
-from models.arena.truth import BASE, PLACE, TASTE, noise_ceiling, oracle_ranking
+from models.arena.truth import BASE, PLACE, TASTE, at_the_level_of, noise_ceiling, oracle_ranking
 from models.arena.world import STARTED_ANYWAY, World, WorldOptions
 from models.metrics import f1_at_k, ndcg_at_k
 
@@ -305,3 +305,11 @@ def test_nothing_that_learns_mentions_the_world_or_its_truth():
     assert mentions == {}
     assert "models.arena" in (PROJECT / "alignrec_assets" / "simulation.py").read_text("utf-8")
     assert "simulation_truth" in (PROJECT / "alignrec_assets" / "simulation.py").read_text("utf-8")
+
+
+def test_rates_at_the_level_of_a_log_have_its_mean_and_keep_their_odds_ratios():
+    rates, impressions = np.array([0.2, 0.5, 0.8]), np.array([10, 30, 10])
+    moved = at_the_level_of(rates, np.array([0.0, 0.4, 0.5]), impressions)
+    assert np.average(moved, weights=impressions) == pytest.approx(17 / 50)
+    odds = moved / (1 - moved)
+    np.testing.assert_allclose(odds / odds[1], [0.25, 1.0, 4.0])
