@@ -1,8 +1,9 @@
 """From the words of a history and its candidates to one logit per candidate, with gradients where they are enabled.
 
-The alignment model reads here, in training and in scoring alike: all candidates of one history are separate branches
-under its prompt in one packed sequence. How it learns stands in ``alignment``. Where the model is a stack
-(``joint_head``), the offsets of the additive affinity model are added to what the head makes of the words.
+The alignment model reads here, in training and in scoring alike: the candidates of one history are a trie under its
+prompt, and several histories share a packed sequence with the tokens that their prompts begin with. How it learns
+stands in ``alignment``. Where the model is a stack (``joint_head``), the offsets of the additive affinity model are
+added to what the head makes of the words.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models.affinity import AdditiveAffinity
 from models.files import replacing
-from models.label_trie import separate_branches
+from models.label_trie import after_prompts, label_trie, rows_of
 from models.language_model import load_scoring_model, load_tokenizer, padding_token
 from models.packed_pass import end_states, micro_batches, pack
 from models.progress import Log, Progress, silent
@@ -27,7 +28,8 @@ Clusters = Sequence[int]
 
 READ_AFTER = "\n"
 OFFSETS_FILE = "offsets.npz"
-HISTORIES_PER_PASS = 8  # fixed: micro-batches and their padding move bfloat16 results
+HISTORIES_PER_PASS = 32  # fixed: micro-batches and their padding move bfloat16 results
+NODES_OF_A_ROW = 256  # longer rows lose more in attention than they win in shared prompts
 
 
 class CandidateReader:
@@ -90,8 +92,13 @@ class CandidateReader:
             prompt_tokens(self.tokenizer, alignment_prompt([self.labels[cluster] for cluster in history]))
             for history in histories
         ]
-        trees = [separate_branches([self.tokens[cluster] for cluster in clusters]) for clusters in candidates]
-        return end_states(self.model, pack(prompts, trees, padding_token(self.tokenizer))).float()
+        trees = [label_trie([self.tokens[cluster] for cluster in clusters]) for clusters in candidates]
+        rows = [
+            after_prompts(prompts[row.start : row.stop], trees[row.start : row.stop])
+            for row in rows_of(trees, NODES_OF_A_ROW)
+        ]
+        packed = pack([prompt for prompt, _ in rows], [tree for _, tree in rows], padding_token(self.tokenizer))
+        return end_states(self.model, packed).float()
 
     def logits(self, histories: Sequence[History], candidates: Sequence[Clusters]) -> Tensor:
         """Logit of every candidate, [candidates in all]; float32, for bfloat16 would tie neighbours in a ranking."""

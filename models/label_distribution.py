@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from models.label_trie import TokenTree, label_trie
+from models.label_trie import TokenTree, after_prompts, label_trie, rows_of, trie_parts
 from models.language_model import padding_token
 from models.packed_pass import micro_batches, next_token_logits, pack, sequence_log_probabilities
 from models.progress import Log, Progress, silent
@@ -21,6 +21,7 @@ from models.prompts import History, check_histories, label_tokens, novelty_promp
 
 MAX_HISTORIES_PER_PASS = 16
 MAX_NODES_PER_PASS = 4096  # bounds the logits of a pass: 0.4 GB in bfloat16 for a vocabulary of 49,152
+NODES_OF_A_ROW = 256  # longer rows lose more in attention than they win in shared prompts
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,8 @@ def label_log_probabilities(
     check_histories(histories, len(labels))
     if any(temperature <= 0 for temperature in temperatures):
         raise ValueError(f"temperatures must be positive, not {list(temperatures)}")
-    trie = label_trie(label_tokens(tokenizer, labels))
+    tokens = label_tokens(tokenizer, labels)
+    parts = trie_parts(tokens, NODES_OF_A_ROW)
     prompts = [
         prompt_tokens(tokenizer, novelty_prompt([labels[cluster] for cluster in sorted(history)]))
         for history in histories
@@ -69,12 +71,17 @@ def label_log_probabilities(
     result = np.empty((len(temperatures), len(histories), len(labels)))
     progress = Progress(len(histories), "histories", log)
     with torch.inference_mode():
-        for batch in micro_batches(len(histories), histories_per_pass(trie)):
-            packed = pack([prompts[index] for index in batch], [trie] * len(batch), padding_token(tokenizer))
-            logits = next_token_logits(model, packed)
-            for row, temperature in enumerate(temperatures):
-                values = sequence_log_probabilities(logits, packed, terminator(tokenizer), temperature)
-                result[row, batch.start : batch.stop] = values.view(len(batch), -1).cpu()
+        for batch in micro_batches(len(histories), histories_per_pass(label_trie(tokens))):
+            for tree, places in parts:
+                rows = [
+                    after_prompts([prompts[batch[at]] for at in row], [tree] * len(row))
+                    for row in rows_of([tree] * len(batch), NODES_OF_A_ROW)
+                ]
+                packed = pack([prompt for prompt, _ in rows], [row for _, row in rows], padding_token(tokenizer))
+                logits = next_token_logits(model, packed)
+                for at, temperature in enumerate(temperatures):
+                    values = sequence_log_probabilities(logits, packed, terminator(tokenizer), temperature)
+                    result[at][batch.start : batch.stop, places] = values.view(len(batch), -1).cpu()
             progress.advance(len(batch))
     return result
 

@@ -112,7 +112,7 @@ def sequence_log_probabilities(logits: Tensor, batch: PackedBatch, end_token: in
         temperature: T, which divides the logits at every token.
 
     Returns:
-        [ends] float32, in the order of :meth:`PackedBatch.end_rows`.
+        [ends] float32, in the order of :meth:`PackedBatch.end_rows`. Tokens of prompts within the trees do not count.
     """
     normaliser = _log_normaliser(logits, temperature)
     result = []
@@ -120,8 +120,9 @@ def sequence_log_probabilities(logits: Tensor, batch: PackedBatch, end_token: in
         before = torch.from_numpy(np.concatenate([tree.parents, tree.ends]) - ROOT).to(logits.device)
         tokens = torch.from_numpy(np.append(tree.tokens, np.full(len(tree.ends), end_token))).to(logits.device)
         steps = logits[row, before, tokens].float() / temperature - normaliser[row, before]
-        paths = torch.from_numpy(tree.ancestry[tree.ends]).to(steps)
-        result.append(paths @ steps[: tree.nodes] + steps[tree.nodes :])
+        own = slice(tree.prompt_nodes, tree.nodes)
+        paths = torch.from_numpy(tree.ancestry[tree.ends, own]).to(steps)
+        result.append(paths @ steps[own] + steps[tree.nodes :])
     return torch.cat(result)
 
 
