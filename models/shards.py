@@ -1,0 +1,36 @@
+"""Long work in shards: each is written whole or not at all, and a later run takes up where a killed one stopped."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from models.files import new_folder
+from models.packed_pass import micro_batches
+from models.progress import Log, Progress, silent
+
+
+def work_in_shards(
+    folder: Path, total: int, size: int, work: Callable[[range, Path], None], unit: str, log: Log = silent
+) -> list[Path]:
+    """Do some work for indices ``0 .. total - 1``, shard by shard, leaving out the shards that stand already.
+
+    Args:
+        folder: holds the shards, named by their first index. It belongs to this work, with these inputs, alone.
+        total: how many units.
+        size: units in a shard; hold it to a multiple of the work's own micro-batch, and results do not depend on it.
+        work: is given the indices of a shard and an empty folder to fill.
+        unit: the plural noun of one unit, for the log.
+        log: receives the lines.
+
+    Returns:
+        The shards' folders in order.
+    """
+    shards = [(part, folder / f"shard-{part.start:09d}-{part.stop:09d}") for part in micro_batches(total, size)]
+    missing = [(part, path) for part, path in shards if not path.exists()]
+    if len(missing) < len(shards):
+        log(f"{len(shards) - len(missing)} of {len(shards)} shards stand from an interrupted run")
+    progress = Progress(sum(len(part) for part, _ in missing), unit, log)
+    for part, path in missing:
+        with new_folder(path) as partial:
+            work(part, partial)
+        progress.advance(len(part))
+    return [path for _, path in shards]
