@@ -1,7 +1,7 @@
 """Candidates: what the novelty model proposes for every history, and how the alignment model rates it."""
 
+from collections.abc import Callable
 from itertools import combinations
-from math import comb
 from pathlib import Path
 
 import dagster as dg
@@ -29,11 +29,20 @@ from alignrec_assets.refresh import (
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.warehouse import Record, Warehouse, replace_table, table_frame, write_records
 
-POOLS_CODE = code_version(*LANGUAGE_MODEL, "models/label_distribution.py", "models/novelty.py", "models/best_of_n.py")
+POOLS_CODE = code_version(
+    *LANGUAGE_MODEL,
+    "models/label_distribution.py",
+    "models/cached_pass.py",
+    "models/label_expansion.py",
+    "models/best_of_n.py",
+    "models/candidate_pools.py",
+)
 SCORED_CODE = code_version(*LANGUAGE_MODEL, *SCORING)
+SHARDS = "shards"
 POOLS_FILE = "pools.parquet"
-DISTRIBUTION_FILE = "label_distribution.parquet"
+LAWS_FILE = "laws.parquet"
 SCORES_FILE = "scored.parquet"
+GATE_HISTORIES = 128  # whose format validity at T = 1 is computed where the engine does not tell it
 
 
 @dg.asset(
@@ -47,18 +56,19 @@ SCORES_FILE = "scored.parquet"
     pool="language_model",
 )
 def pools(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
-    """n = 5k seeded draws at high temperature from the exact label distribution, duplicates merged."""
+    """n = 5k seeded draws at high temperature from the label distribution, duplicates merged."""
     settings = home.settings
     warehouse = home.warehouse(context.log.info)
-    made_by = {"code": POOLS_CODE, "settings": settings.candidates.model_dump(), "K": settings.history.clusters}
+    chosen = settings.candidates.model_dump(exclude={"histories_per_shard"})
+    made_by = {"code": POOLS_CODE, "settings": chosen, "K": settings.history.clusters}
     with warehouse.reading() as connection:
         version = whole_fingerprint(connection, ["novelty_model", "interests.clusters"], made_by)
 
     def build(folder: Path) -> Facts:
-        return {"figures": _draw_pools(context, home, warehouse, folder)}
+        return {"figures": _draw_pools(context, home, warehouse, version, folder)}
 
     checkpoint = refresh_checkpoint(context, home.home, "pools", version, build)
-    rows = pl.read_parquet(checkpoint.folder / POOLS_FILE)
+    rows = read_shards(checkpoint.folder, POOLS_FILE)
     context.log.info(f"{checkpoint.figures['distinct_per_history']:.1f} distinct clusters in a pool")
     record = Record(version, rows.height, {**checkpoint.figures, "folder": _relative(home, checkpoint.folder)})
     with warehouse.writing() as connection:
@@ -96,23 +106,27 @@ def scored(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Material
 
         def build(folder: Path) -> Facts:
             from models.alignment_scoring import predict_candidates
+            from models.candidate_reader import HISTORIES_PER_PASS
 
             grouped = drawn.group_by("history", maintain_order=True).agg("cluster_id")
-            found = predict_candidates(
-                alignment.folder / MODEL_FOLDER,
-                cluster_labels(warehouse),
-                grouped["history"].to_list(),
-                grouped["cluster_id"].to_list(),
-                context.log.info,
-            )
-            values = (found.ranking, found.rates, found.lower, found.upper)
-            drawn.with_columns(
-                pl.Series(name, np.concatenate(arrays)) for name, arrays in zip(PREDICTIONS, values, strict=True)
-            ).write_parquet(folder / SCORES_FILE)
+            labels = cluster_labels(warehouse)
+
+            def score(part: range, shard: Path) -> None:
+                some = grouped[part.start : part.stop]
+                histories, candidates = some["history"].to_list(), some["cluster_id"].to_list()
+                found = predict_candidates(alignment.folder / MODEL_FOLDER, labels, histories, candidates)
+                values = (found.ranking, found.rates, found.lower, found.upper)
+                columns = [
+                    pl.Series(name, np.concatenate(arrays)) for name, arrays in zip(PREDICTIONS, values, strict=True)
+                ]
+                some.explode("cluster_id").with_columns(columns).write_parquet(shard / SCORES_FILE)
+
+            _in_shards(context, home, version, folder, grouped.height, HISTORIES_PER_PASS, score)
             return {"alignment_model": alignment.version}
 
         checkpoint = refresh_checkpoint(context, home.home, "scored", version, build)
-        rows = pl.read_parquet(checkpoint.folder / SCORES_FILE)
+        found = read_shards(checkpoint.folder, SCORES_FILE)
+        rows = drawn.join(found, on=["history", "cluster_id"], how="left", maintain_order="left")
         record = Record(version, rows.height, {"folder": _relative(home, checkpoint.folder)})
         context.log.info(
             f"{rows.height:,} candidates, mean score {float(np.mean(rows['alignment_score'].to_numpy())):.2f}"
@@ -123,42 +137,73 @@ def scored(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Material
     return table_result(record)
 
 
-def _draw_pools(
-    context: dg.AssetExecutionContext, home: HomeResource, warehouse: Warehouse, folder: Path
-) -> dict[str, float | None]:
-    from models.best_of_n import draw_pools
-    from models.novelty import label_distributions, memorisation
+def read_shards(folder: Path, file: str) -> pl.DataFrame:
+    """The rows of all shards of a checkpoint, in order."""
+    return pl.concat([pl.read_parquet(shard / file) for shard in sorted((folder / SHARDS).iterdir())])
 
-    settings = home.settings
+
+def _draw_pools(
+    context: dg.AssetExecutionContext, home: HomeResource, warehouse: Warehouse, version: str, folder: Path
+) -> dict[str, float | None]:
+    from models.candidate_pools import PoolOptions, PoolSampler, pool_figures
+    from models.novelty import label_distributions
+
     labels = cluster_labels(warehouse)
-    k, options = settings.candidates.k, settings.candidates
-    histories = list(combinations(range(len(labels)), settings.history.clusters))
+    options = home.settings.candidates
+    histories = list(combinations(range(len(labels)), home.settings.history.clusters))
+    draws = options.draws_per_cluster * options.k
     context.log.info(
-        f"{comb(len(labels), settings.history.clusters):,} histories x {len(labels)} labels, "
-        f"{options.draws_per_cluster * k} draws each at temperature {options.temperature:g}"
+        f"{len(histories):,} histories x {len(labels)} labels, {draws} draws each at temperature "
+        f"{options.temperature:g}, {options.engine} engine"
     )
-    novelty = required_checkpoint(warehouse, "novelty_model")
-    law = label_distributions(
-        novelty.folder / MODEL_FOLDER, labels, histories, [1.0, options.temperature], context.log.info
-    )
-    drawn = draw_pools(law.probabilities[1], histories, options.draws_per_cluster * k, k, seed=options.seed)
-    drawn.write_parquet(folder / POOLS_FILE)
-    pl.DataFrame(
-        {"history": [list(h) for h in histories], "probabilities": law.probabilities[1].tolist()},
-        schema={"history": pl.List(pl.Int32), "probabilities": pl.List(pl.Float64)},
-    ).write_parquet(folder / DISTRIBUTION_FILE)
-    repeated = drawn.with_columns(pl.col("cluster_id").repeat_by("draws")).group_by("history", maintain_order=True)
-    draws = repeated.agg(pl.col("cluster_id").explode())
+    novelty = required_checkpoint(warehouse, "novelty_model").folder / MODEL_FOLDER
+    how = PoolOptions(options.engine, draws, options.k, options.temperature, options.most_left_out, options.seed)
+    sampler = PoolSampler(novelty, labels, how)
+
+    def draw(part: range, shard: Path) -> None:
+        drawn = sampler.draw(histories[part.start : part.stop], context.log.info)
+        drawn.candidates.write_parquet(shard / POOLS_FILE)
+        drawn.laws.write_parquet(shard / LAWS_FILE)
+
+    _in_shards(context, home, version, folder, len(histories), sampler.micro_batch, draw)
+    candidates = read_shards(folder, POOLS_FILE)
+    figures = pool_figures(candidates, read_shards(folder, LAWS_FILE), len(labels))
+    if figures["format_validity"] is None:
+        some = histories[:: -(-len(histories) // GATE_HISTORIES)]
+        context.log.info(f"format validity at T = 1 of {len(some)} histories")
+        found = label_distributions(novelty, labels, some, [1.0], context.log.info)
+        figures["format_validity"] = float(found.format_validity[0].mean())
+    return figures | {"memorisation": _memorisation(warehouse, candidates)}
+
+
+def _in_shards(
+    context: dg.AssetExecutionContext,
+    home: HomeResource,
+    version: str,
+    folder: Path,
+    total: int,
+    micro_batch: int,
+    work: Callable[[range, Path], None],
+) -> None:
+    """Fill ``folder / SHARDS``; the shards lie aside until all are done, so that a kill costs one of them."""
+    from models.shards import work_in_shards
+
+    aside = home.home.checkpoints / SHARDS / version
+    size = max(1, home.settings.candidates.histories_per_shard // micro_batch) * micro_batch
+    work_in_shards(aside, total, size, work, "histories", context.log.info)
+    aside.rename(folder / SHARDS)
+
+
+def _memorisation(warehouse: Warehouse, candidates: pl.DataFrame) -> float | None:
+    from models.novelty import memorisation
+
     with warehouse.reading() as connection:
         examples = table_frame(connection, "training.novelty_examples").filter(pl.col("split") == "train")
+    learned = examples.select(pl.col("history").cast(pl.List(pl.Int64))).unique()
+    repeated = candidates.join(learned, on="history", how="semi").with_columns(pl.col("cluster_id").repeat_by("draws"))
+    draws = repeated.group_by("history", maintain_order=True).agg(pl.col("cluster_id").explode())
     pairs = examples.select("history", "cluster_id").iter_rows()
-    return {
-        "format_validity": float(law.format_validity[0].mean()),
-        "format_validity_sampling": float(law.format_validity[1].mean()),
-        "memorisation": memorisation(draws["history"].to_list(), draws["cluster_id"].to_list(), pairs),
-        "distinct_per_history": drawn.height / len(histories),
-        "histories": len(histories),
-    }
+    return memorisation(draws["history"].to_list(), draws["cluster_id"].to_list(), pairs)
 
 
 def _relative(home: HomeResource, folder: Path) -> str:

@@ -187,6 +187,12 @@ class CandidateSettings(Section):
     draws_per_cluster: Annotated[int, Field(ge=1, le=1000)] = 5
     """n = this times k."""
     temperature: Annotated[float, Field(gt=0, le=10)] = 1.5
+    engine: Literal["exact", "pruned", "free"] = "exact"
+    """How pools are drawn; the cost of ``pruned`` and ``free`` does not grow with the number of labels."""
+    most_left_out: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """Of the pruned engine: the largest share of the labels' mass that may stay unread."""
+    histories_per_shard: Annotated[int, Field(ge=1)] = 2048
+    """About how many histories are drawn or scored between two writes; what a kill can cost."""
     seed: int = 1
 
 
@@ -220,7 +226,7 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
         "interests": {"clusters": 761},
         "novelty": {"maximum_examples": 7900},
         "alignment": {"stack": False},  # one system of 8 x 761 unknowns a round: hours
-        "candidates": {"k": 5},
+        "candidates": {"k": 5, "engine": "free"},
     },
 }
 

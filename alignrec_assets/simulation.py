@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from alignrec_assets.candidates import DISTRIBUTION_FILE
+from alignrec_assets.candidates import LAWS_FILE, read_shards
 from alignrec_assets.home import Home
 from alignrec_assets.interests import read_assignments
 from alignrec_assets.settings import load_settings, update_settings_file
@@ -141,10 +141,10 @@ class Simulation:
         table = TransitionTable.open(self.home.published, table_version)
         with Warehouse(self.home).reading() as connection:
             pools = read_records(connection, "candidates.pools")[""].details["folder"]
-        distribution = pl.read_parquet(self.home.path / pools / DISTRIBUTION_FILE)
+        laws = read_shards(self.home.path / pools, LAWS_FILE)
         assigned = read_assignments(self.home, str(table.manifest["taxonomy"]))
         item_clusters = dict(zip(assigned["item_id"].to_list(), assigned["cluster_id"].to_list(), strict=True))
-        return TablePolicy(table, distribution, slice_share, item_clusters)
+        return TablePolicy(table, laws, slice_share, item_clusters)
 
     def _check_identity(self) -> None:
         if not self.marker.exists() and any(self.home.landing.rglob("*.*")):

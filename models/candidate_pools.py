@@ -8,7 +8,7 @@ the other two grows with what the model believes in, not with the number of labe
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -23,6 +23,7 @@ from models.progress import Log, Progress, silent
 from models.prompts import History
 
 Array = NDArray[np.float64]
+Pool = tuple[list[int], list[int]]  # distinct clusters in order of first appearance, times drawn
 IntArray = NDArray[np.int64]
 
 OVERDRAW = 1.25  # free draws of the first round, as a multiple of n: some are no label
@@ -31,6 +32,7 @@ MOST_FREE_DRAWS = 40  # times n, before a history that lacks valid draws is read
 LAW_SCHEMA: dict[str, pl.DataType] = {
     "history": pl.List(pl.Int64()),
     "format_validity": pl.Float64(),
+    "format_validity_at_1": pl.Float64(),
     "left_out": pl.Float64(),
     "entropy": pl.Float64(),
     "clusters": pl.List(pl.Int64()),
@@ -59,6 +61,15 @@ class PoolOptions:
     seed: int = 0
 
 
+class Drawn(NamedTuple):
+    """Of one history: masses of its labels at T, mass that may be labels or not, its pool, format validity at T = 1."""
+
+    masses: Array
+    unknown: float
+    pool: Pool
+    validity_at_1: float | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Pools:
     """What was drawn, and from what.
@@ -66,8 +77,9 @@ class Pools:
     Attributes:
         candidates: see ``best_of_n.draw_pools``.
         laws: one row for each history: the share of free samples at T that are a label outside the history, at most;
-            the share of that which is unknown, at most; the entropy in nats, the clusters and the probabilities of what
-            is known. The free engine knows the labels that it came across.
+            likewise at T = 1, by the exact engine alone; the share of the first that is unknown, at most; the entropy
+            in nats, the clusters and the probabilities of what is known. The free engine knows the labels that it came
+            across.
     """
 
     candidates: pl.DataFrame
@@ -111,31 +123,29 @@ class PoolSampler:
         engine = {"exact": self._exact, "pruned": self._pruned, "free": self._free}[self.options.engine]
         for batch in micro_batches(len(histories), self.micro_batch):
             part = [histories[index] for index in batch]
-            for history, (masses, unknown, pool) in zip(part, engine(part), strict=True):
-                _add_law(laws, history, masses, unknown)
-                _add_pool(candidates, history, masses / max(masses.sum() + unknown, np.finfo(np.float64).tiny), *pool)
+            for history, drawn in zip(part, engine(part), strict=True):
+                _add_law(laws, history, drawn)
+                _add_pool(candidates, history, drawn)
             progress.advance(len(batch))
         return Pools(pl.DataFrame(candidates, schema=POOL_SCHEMA), pl.DataFrame(laws, schema=LAW_SCHEMA))
 
-    def _exact(self, histories: Sequence[History]) -> Iterable[tuple[Array, float, tuple[list[int], list[int]]]]:
-        temperature = [self.options.temperature]
-        values = label_log_probabilities(self.model, self.tokenizer, self.labels, histories, temperature)
+    def _exact(self, histories: Sequence[History]) -> Iterable["Drawn"]:
+        temperatures = [self.options.temperature, 1.0]
+        values = label_log_probabilities(self.model, self.tokenizer, self.labels, histories, temperatures)
         law = renormalise(values, histories)
-        for probabilities, validity, history in zip(
-            law.probabilities[0], law.format_validity[0], histories, strict=True
-        ):
+        for row, (history, probabilities) in enumerate(zip(histories, law.probabilities[0], strict=True)):
+            validity, at_1 = law.format_validity[:, row].tolist()
             # The mass of an untuned model can be below the smallest number: then the law alone is told.
-            masses = probabilities * (validity or 1.0)
-            yield masses, 0.0, self._draw_pool(probabilities, history)
+            yield Drawn(probabilities * (validity or 1.0), 0.0, self._draw_pool(probabilities, history), at_1)
 
-    def _pruned(self, histories: Sequence[History]) -> Iterable[tuple[Array, float, tuple[list[int], list[int]]]]:
+    def _pruned(self, histories: Sequence[History]) -> Iterable["Drawn"]:
         expansion = self.expander.open(histories)
         expansion.grow(heaviest(self.options.most_left_out))
         unknown = expansion.open_mass().sum(axis=1)
         for masses, left, history in zip(expansion.label_mass, unknown, histories, strict=True):
-            yield masses, float(left), self._draw_pool(masses, history)
+            yield Drawn(masses, float(left), self._draw_pool(masses, history))
 
-    def _free(self, histories: Sequence[History]) -> Iterable[tuple[Array, float, tuple[list[int], list[int]]]]:
+    def _free(self, histories: Sequence[History]) -> Iterable["Drawn"]:
         options = self.options
         streams = [history_stream(options.seed, history) for history in histories]
         draws = [stream.random(int(np.ceil(OVERDRAW * options.draws))) for stream in streams]
@@ -151,9 +161,9 @@ class PoolSampler:
         unknown = expansion.open_mass().sum(axis=1)
         for row, history in enumerate(histories):
             masses = expansion.label_mass[row]
-            yield masses, float(unknown[row]), pools[row] or self._draw_pool(masses, history)
+            yield Drawn(masses, float(unknown[row]), pools[row] or self._draw_pool(masses, history))
 
-    def _merge_hits(self, expansion: Expansion, draws: Sequence[Array]) -> list[tuple[list[int], list[int]] | None]:
+    def _merge_hits(self, expansion: Expansion, draws: Sequence[Array]) -> list[Pool | None]:
         """Read what the draws fall into; the pool of each history, None for one that needs more draws."""
         expansion.grow(hit(draws))
         return [
@@ -166,12 +176,12 @@ class PoolSampler:
         nothing = np.zeros(0, dtype=np.int64)
         expansion.grow(lambda found: [nodes if row in rows else nothing for row, nodes in enumerate(everything(found))])
 
-    def _draw_pool(self, probabilities: Array, history: History) -> tuple[list[int], list[int]]:
+    def _draw_pool(self, probabilities: Array, history: History) -> Pool:
         stream = history_stream(self.options.seed, history)
         return draw_pool(probabilities, self.options.draws, self.options.distinct, stream)
 
 
-def merge_draws(labels: IntArray, draws: int, distinct: int) -> tuple[list[int], list[int]] | None:
+def merge_draws(labels: IntArray, draws: int, distinct: int) -> Pool | None:
     """The pool of a stream of free draws: the first n valid ones, then whatever new ones come until k are distinct.
 
     Args:
@@ -206,23 +216,46 @@ def gini(counts: IntArray) -> float:
     return float(ranks @ ordered / (len(ordered) * max(ordered.sum(), 1)))
 
 
-def _add_law(columns: dict[str, list[object]], history: History, masses: Array, unknown: float) -> None:
-    known = np.flatnonzero(masses)
-    total = float(masses.sum())
-    probabilities = masses[known] / total if total else masses[known]
+def pool_figures(candidates: pl.DataFrame, laws: pl.DataFrame, clusters: int) -> dict[str, float | None]:
+    """What the pools of a table are like: means over histories, and how the draws spread over N = ``clusters`` labels.
+
+    ``gini`` and ``top_label_share`` show a model that proposes the same few labels to everyone.
+    """
+    counts = np.zeros(clusters, dtype=np.int64)
+    drawn = candidates.group_by("cluster_id").agg(pl.col("draws").sum())
+    counts[drawn["cluster_id"].to_numpy()] = drawn["draws"].to_numpy()
+    means = laws.select(pl.col("format_validity", "format_validity_at_1", "entropy").mean()).row(0, named=True)
+    return {
+        "format_validity": means["format_validity_at_1"],
+        "format_validity_sampling": means["format_validity"],
+        "left_out_at_most": laws.select(pl.col("left_out").max()).item(),
+        "entropy": means["entropy"],
+        "distinct_per_history": candidates.height / laws.height,
+        "distinct_labels": float((counts > 0).sum()),
+        "gini": gini(counts),
+        "top_label_share": float(counts.max() / counts.sum()),
+        "histories": float(laws.height),
+    }
+
+
+def _add_law(columns: dict[str, list[object]], history: History, drawn: Drawn) -> None:
+    known = np.flatnonzero(drawn.masses)
+    total = float(drawn.masses.sum())
+    probabilities = drawn.masses[known] / (total or 1.0)
     columns["history"].append(sorted(history))
-    columns["format_validity"].append(total + unknown)
-    columns["left_out"].append(unknown / (total + unknown) if total + unknown else 0.0)
+    columns["format_validity"].append(total + drawn.unknown)
+    columns["format_validity_at_1"].append(drawn.validity_at_1)
+    columns["left_out"].append(drawn.unknown / ((total + drawn.unknown) or 1.0))
     columns["entropy"].append(float(-(probabilities * np.log(probabilities)).sum()))
     columns["clusters"].append(known.tolist())
     columns["probabilities"].append(probabilities.tolist())
 
 
-def _add_pool(
-    columns: dict[str, list[object]], history: History, shares: Array, clusters: list[int], counts: list[int]
-) -> None:
+def _add_pool(columns: dict[str, list[object]], history: History, drawn: Drawn) -> None:
+    """The probability of a cluster is a lower bound where some mass is unknown."""
+    clusters, counts = drawn.pool
     columns["history"].extend([sorted(history)] * len(clusters))
     columns["draw_order"].extend(range(1, len(clusters) + 1))
     columns["cluster_id"].extend(clusters)
     columns["draws"].extend(counts)
-    columns["novelty_probability"].extend(shares[clusters].tolist())
+    columns["novelty_probability"].extend((drawn.masses[clusters] / (drawn.masses.sum() + drawn.unknown)).tolist())

@@ -21,7 +21,8 @@ class TablePolicy:
 
     Args:
         table: the published version.
-        distribution: history (list of cluster ids), probabilities (list of N, summing to 1), for every history.
+        laws: the label distribution of every history: ``history``, ``clusters``, and their ``probabilities``, which sum
+            to 1.
         slice_share: share of requests drawn from the label distribution, in [0, 1].
         item_clusters: cluster of every item under the table's taxonomy.
     """
@@ -29,7 +30,7 @@ class TablePolicy:
     def __init__(
         self,
         table: TransitionTable,
-        distribution: pl.DataFrame,
+        laws: pl.DataFrame,
         slice_share: float,
         item_clusters: Mapping[str, int],
     ) -> None:
@@ -39,10 +40,12 @@ class TablePolicy:
         self.item_clusters = item_clusters
         self.slice_share = slice_share
         grouped = table.rows.sort("rank").group_by("history").agg("cluster_id")
-        joined = distribution.join(grouped, on="history", how="inner")
+        joined = laws.join(grouped.cast({"history": laws.schema["history"]}), on="history", how="inner")
         self.row_of = {tuple(history): row for row, history in enumerate(joined["history"].to_list())}
         self.planned = np.array(joined["cluster_id"].to_list(), dtype=np.int64)
-        self.probabilities = np.array(joined["probabilities"].to_list(), dtype=np.float64)
+        self.probabilities = np.zeros((joined.height, table.clusters.height))
+        for row, (clusters, probabilities) in enumerate(joined.select("clusters", "probabilities").iter_rows()):
+            self.probabilities[row, clusters] = probabilities
 
     def serve(
         self, histories: NDArray[np.integer], rng: np.random.Generator

@@ -1,0 +1,37 @@
+"""Work in shards: whole or not at all, taken up where it stopped."""
+
+import pytest
+
+from models.shards import work_in_shards
+
+
+def write(part, folder):
+    (folder / "rows.txt").write_text("\n".join(map(str, part)))
+
+
+def test_every_index_is_done_once_in_order(tmp_path):
+    shards = work_in_shards(tmp_path / "shards", 7, 3, write, "rows")
+    assert [shard.joinpath("rows.txt").read_text().split() for shard in shards] == [
+        ["0", "1", "2"],
+        ["3", "4", "5"],
+        ["6"],
+    ]
+
+
+def test_a_shard_that_fails_leaves_nothing_and_the_finished_ones_stand(tmp_path):
+    done = []
+
+    def fail_at_the_second(part, folder):
+        write(part, folder)
+        if part.start == 3 and len(done) == 1:
+            done.append("failed")
+            raise OSError("disk full")
+        done.append(part.start)
+
+    with pytest.raises(OSError, match="disk full"):
+        work_in_shards(tmp_path / "shards", 7, 3, fail_at_the_second, "rows")
+    assert [path.name for path in (tmp_path / "shards").iterdir()] == ["shard-000000000-000000003"]
+    lines = []
+    work_in_shards(tmp_path / "shards", 7, 3, fail_at_the_second, "rows", lines.append)
+    assert done == [0, "failed", 3, 6]
+    assert "1 of 3 shards stand" in lines[0]
