@@ -1,0 +1,158 @@
+"""What a platform-sized table costs: draws and scores per history, and memory, as the number of labels grows.
+
+    python benchmarks/table_scaling.py [--histories 2000] [--engine free]
+
+For N = 32 to 761 synthetic labels of three keywords the embedded model is tuned on synthetic transitions, pools of n =
+25 draws (k = 5) are drawn, and all their clusters are scored by a model of the profile's depth with a random head.
+Histories are pairs of clusters in runs of 32 neighbours, spread over all pairs, as the shards of a table are; of the
+761 labels at least 2,000, of the smaller ones 256. The projection for the profile ``reference`` (289,180 histories) is
+their mean cost times the number of histories.
+
+``share_of_limit`` is the arithmetic that the tokens of one history need (two operations for each weight that a token
+meets) at the rate of one large bfloat16 matrix product, measured before and after, over the time that was taken. Prints
+one JSON object as its last line.
+"""
+
+import argparse
+import json
+import multiprocessing
+import tempfile
+import time
+from datetime import UTC, datetime
+from math import comb
+from pathlib import Path
+
+import torch
+from synthetic.transitions import histories_of, labels_of, tuned_novelty_model
+
+SIZES = (32, 64, 128, 256, 761)
+REFERENCE = 761
+K, DRAWS = 5, 25
+TEMPERATURE = 1.5
+LEAST_HISTORIES = 256
+WARM_UP = 32
+
+
+def matrix_rate(size=2048, repeats=8):
+    """Operations per second of a large bfloat16 product."""
+    left, right = torch.randn(2, size, size).bfloat16()
+    left @ right
+    started = time.perf_counter()
+    for _ in range(repeats):
+        left @ right
+    return 2 * size**3 * repeats / (time.perf_counter() - started)
+
+
+class TokenCount:
+    """Counts the tokens that a model reads, padding included, by a hook on its body."""
+
+    def __init__(self, model):
+        self.tokens = 0
+        model.base_model.register_forward_pre_hook(self.count, with_kwargs=True)
+
+    def count(self, module, arguments, named):  # noqa: ARG002
+        self.tokens += named["input_ids"].numel()
+
+
+def draw(folder, clusters, histories, engine):
+    from models.candidate_pools import PoolOptions, PoolSampler
+
+    sampler = PoolSampler(folder / "novelty", labels_of(clusters), PoolOptions(engine, DRAWS, K, TEMPERATURE))
+    sampler.draw(histories[:WARM_UP])
+    counted = TokenCount(sampler.model)
+    started = time.perf_counter()
+    drawn = sampler.draw(histories, print)
+    seconds = time.perf_counter() - started
+    weights = sum(weight.numel() for weight in sampler.model.parameters())
+    grouped = drawn.candidates.group_by("history", maintain_order=True).agg("cluster_id")
+    return seconds, counted.tokens, 2 * weights, grouped["cluster_id"].to_list(), drawn.laws["format_validity"].mean()
+
+
+def score(folder, clusters, histories, candidates, layers):
+    from models.candidate_reader import CandidateReader
+    from models.language_model import load_scoring_model, load_tokenizer
+
+    reader = CandidateReader(
+        load_scoring_model(folder / "base", 0, layers), load_tokenizer(folder / "base"), labels_of(clusters)
+    )
+    reader.all_logits(histories[:WARM_UP], candidates[:WARM_UP])
+    counted = TokenCount(reader.model)
+    started = time.perf_counter()
+    reader.all_logits(histories, candidates, print)
+    body = reader.model.base_model
+    weights = sum(w.numel() for w in body.parameters()) - body.get_input_embeddings().weight.numel()
+    return time.perf_counter() - started, counted.tokens, 2 * weights
+
+
+def measure(connection, folder, clusters, count, engine, layers, threads):
+    from models.progress import peak_gigabytes
+
+    torch.set_num_threads(threads)
+    histories = histories_of(clusters, count)
+    rate = matrix_rate()
+    draw_seconds, draw_tokens, draw_cost, candidates, validity = draw(folder, clusters, histories, engine)
+    score_seconds, score_tokens, score_cost = score(folder, clusters, histories, candidates, layers)
+    rate = (rate + matrix_rate()) / 2
+    count = len(histories)
+    connection.send(
+        {
+            "histories": count,
+            "draw_seconds": draw_seconds / count,
+            "score_seconds": score_seconds / count,
+            "draw_tokens": draw_tokens / count,
+            "score_tokens": score_tokens / count,
+            "candidates": sum(map(len, candidates)) / count,
+            "format_validity": validity,
+            "limit_seconds": (draw_tokens * draw_cost + score_tokens * score_cost) / rate / count,
+            "peak_gb": peak_gigabytes(),
+        }
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--histories", type=int, default=2000, help=f"of {REFERENCE} labels")
+    parser.add_argument("--engine", choices=["exact", "pruned", "free"], default="free")
+    parser.add_argument("--layers", type=int, help="of the scoring model; by default all")
+    parser.add_argument("--examples", type=int, default=4000, help="transitions that each model is tuned on")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--folder", type=Path, help="keeps the tuned models for the next run")
+    chosen = parser.parse_args()
+    threads = torch.get_num_threads()
+    context = multiprocessing.get_context("spawn")
+    found = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        for clusters in chosen.sizes:
+            folder = (chosen.folder or Path(temporary)) / str(clusters)
+            tuned_novelty_model(folder, clusters, chosen.examples, print)
+            count = chosen.histories if clusters == REFERENCE else LEAST_HISTORIES
+            mine, theirs = context.Pipe()
+            arguments = (theirs, folder, clusters, count, chosen.engine, chosen.layers, threads)
+            process = context.Process(target=measure, args=arguments)  # of its own, as is its peak of memory
+            process.start()
+            theirs.close()
+            found[clusters] = mine.recv()
+            process.join()
+            print(clusters, {name: round(value, 4) for name, value in found[clusters].items()}, flush=True)
+    figures = {f"{name}_{size}": value for size, facts in found.items() for name, value in facts.items()}
+    if REFERENCE in found:
+        facts = found[REFERENCE]
+        seconds = facts["draw_seconds"] + facts["score_seconds"]
+        figures["projected_hours_reference"] = seconds * comb(REFERENCE, 2) / 3600
+        figures["share_of_limit"] = facts["limit_seconds"] / seconds
+    report = {
+        "name": "table_scaling",
+        "figures": figures,
+        "settings": {
+            "k": K, "draws": DRAWS, "temperature": TEMPERATURE, "engine": chosen.engine, "layers": chosen.layers,
+            "threads": threads, "examples": chosen.examples, "K": 2,
+        },
+        "seed": 0,
+        "command": "python benchmarks/table_scaling.py",
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }  # fmt: skip
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
