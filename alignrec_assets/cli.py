@@ -146,6 +146,15 @@ def search(home: HomeOption = None) -> None:
 
 
 @app.command()
+def scaling(home: HomeOption = None) -> None:
+    """Report what more draws and a higher temperature buy, after a run of the line."""
+    chosen = _use(home)
+    from alignrec_assets.running import run_beside_the_line
+
+    run_beside_the_line(chosen, "scaling", _write)
+
+
+@app.command()
 def recluster(home: HomeOption = None) -> None:
     """Make a new taxonomy by the settings, and run the whole line on it."""
     chosen = _use(home)

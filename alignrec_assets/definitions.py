@@ -6,18 +6,19 @@ in every step process otherwise, and two models at once would share two cores.
 
 import dagster as dg
 
-from alignrec_assets import candidates, checkpoints, feedback, interests, publication, raw, search, training
+from alignrec_assets import candidates, checkpoints, feedback, interests, publication, raw, scaling, search, training
 from alignrec_assets.home import Home
 from alignrec_assets.resources import HomeResource
-from alignrec_assets.selections import SEARCH, SELECTIONS, STUDY
+from alignrec_assets.selections import SCALING, SEARCH, SELECTIONS, STUDY
 from alignrec_assets.step_log import step_logger
 
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules(
-        [raw, interests, feedback, training, checkpoints, search, candidates, publication]
+        [raw, interests, feedback, training, checkpoints, search, candidates, publication, scaling]
     ),
     jobs=[
-        dg.define_asset_job(name, selection, description=why) for name, selection, why in (*SELECTIONS, SEARCH, STUDY)
+        dg.define_asset_job(name, selection, description=why)
+        for name, selection, why in (*SELECTIONS, SEARCH, STUDY, SCALING)
     ],
     resources={"home": HomeResource(database=str(Home.from_environment().warehouse))},
     loggers={"console": dg.colored_console_logger, "steps": step_logger},

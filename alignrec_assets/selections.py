@@ -25,3 +25,10 @@ STUDY: tuple[str, str, str] = (
     "The alignment model and what it needs, without the novelty model; no part of the line.",
 )
 """Likewise, of the study."""
+
+SCALING: tuple[str, str, str] = (
+    "scaling",
+    'key:"inference_scaling"',
+    "What more draws and a higher temperature buy; no part of the line.",
+)
+"""Likewise, of inference scaling."""

@@ -286,7 +286,8 @@ def test_logs_are_the_same_whatever_becomes_of_the_truth():
 
 def test_nothing_that_learns_mentions_the_world_or_its_truth():
     allowed = {
-        PROJECT / "alignrec_assets" / f"{name}.py" for name in ("simulation", "demo", "demo_report", "study", "cli")
+        PROJECT / "alignrec_assets" / f"{name}.py"
+        for name in ("simulation", "demo", "demo_report", "study", "scaling", "cli")
     }
     learning = [
         path
