@@ -99,6 +99,7 @@ def vllm_arm(folder, histories, candidates):
     started = time.perf_counter()
     found = llm.classify(prompts, use_tqdm=False)
     seconds = time.perf_counter() - started
+    llm.llm_engine.engine_core.shutdown()
     chances = np.array([each.outputs.probs[0] for each in found], dtype=np.float64)
     return seconds, np.log(chances / (1 - chances))
 
@@ -122,7 +123,8 @@ def measure(name, threads, folder, histories, candidates):
         seconds, logits = mine.recv()
     except EOFError:
         sys.exit(f"the arm {name} failed, see above")
-    process.join()
+    process.join(timeout=30)
+    process.kill()  # vLLM's own processes may outlive their work
     print(f"{name:<14} {seconds:8.1f} s   {len(logits) / seconds:8.1f} pairs/s", flush=True)
     return seconds, logits
 

@@ -75,7 +75,9 @@ def vllm_arm(structured, folder, histories, draws):
     llm.generate(prompts[:4], sampling, use_tqdm=False)
     started = time.perf_counter()
     found = llm.generate(prompts, sampling, use_tqdm=False)
-    return {"seconds": time.perf_counter() - started, "samples": sum(len(each.outputs) for each in found)}
+    seconds = time.perf_counter() - started
+    llm.llm_engine.engine_core.shutdown()
+    return {"seconds": seconds, "samples": sum(len(each.outputs) for each in found)}
 
 
 def generate_arm(folder, histories, draws):
@@ -125,7 +127,8 @@ def measure(name, *arguments):
         found = mine.recv()
     except EOFError:
         sys.exit(f"the arm {name} failed, see above")
-    process.join()
+    process.join(timeout=30)
+    process.kill()  # vLLM's own processes may outlive their work
     print(f"{name:<12} {found['seconds']:8.1f} s   {found['samples'] / found['seconds']:8.0f} samples/s", flush=True)
     return found
 

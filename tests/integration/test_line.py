@@ -264,3 +264,29 @@ def test_nothing_is_lost_when_a_late_event_arrives(copied_home):
         events = table_frame(connection, "raw.events")
     assert events.height == before + 1
     assert events.filter(pl.col("ts").dt.time() == pl.time(23, 59, 59))["day"].to_list() == [FIRST_DAY]
+
+
+def test_scaling_reports_the_law_and_changes_nothing(copied_home):
+    before = contents(copied_home)
+    command(copied_home.path, "alignrec", "scaling")
+    assert contents(copied_home) == before
+    report = json.loads((copied_home.reports / "inference_scaling.json").read_text())
+    curve = [report["figures"][f"top_score_{multiple}k_at_1.5"] for multiple in (1, 2, 5, 10)]
+    assert curve == sorted(curve)
+    assert curve[0] < curve[-1]
+    assert (copied_home.reports / "inference_scaling.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("engine", ["pruned", "free"])
+def test_other_engines_fill_the_pools_shard_by_shard(copied_home, engine):
+    setting = {"ALIGNREC_CANDIDATES__ENGINE": engine, "ALIGNREC_CANDIDATES__HISTORIES_PER_SHARD": "8"}
+    asset = ("dagster", "asset", "materialize", *MODULE, "--select", 'key:"candidates/pools"')
+    command(copied_home.path, *asset, **setting)
+    with Warehouse(copied_home).reading() as connection:
+        facts = read_records(connection, "candidates.pools")[""].details
+        pools = table_frame(connection, "candidates.pools")
+    assert facts["histories"] == pools["history"].n_unique() == 8 * 7 // 2
+    assert pools.group_by("history").len()["len"].min() >= 3
+    assert facts["format_validity"] is not None
+    assert len(list((copied_home.path / facts["folder"] / "shards").iterdir())) == 1  # one micro-batch holds them all
+    assert not list((copied_home.checkpoints / "shards").iterdir())
