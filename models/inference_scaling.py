@@ -71,7 +71,7 @@ def scaling_points(inputs: ScalingInputs, k: int) -> list[dict[str, Any]]:
 def draw_scaling(points: Sequence[dict[str, Any]], k: int, path: Path) -> None:
     """Draw the curves of all temperatures over n, the paper's 5k marked, and alignment alone as a line."""
     panels = [("top_score", "expected best score of the pool"), ("coverage", "distinct clusters drawn")]
-    panels += [("novelty", "belief of the novelty model in what is selected (T = 1)")]
+    panels += [("novelty", "novelty model on what is selected")]
     panels += [("alignment", "mean score of what is selected")]
     known = all(point["true_rate"] is not None for point in points)
     panels += [("true_rate", "true rate of what is selected")] if known else []
