@@ -28,6 +28,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from models.cached_pass import CachedPass
 from models.label_trie import ROOT, TokenTree, after_prompts, label_trie
 from models.language_model import padding_token
+from models.packed_pass import LOGIT_ROWS_AT_ONCE
 from models.prompts import History, check_histories, label_tokens, novelty_prompt, prompt_tokens, terminator
 
 Array = NDArray[np.float64]
@@ -37,7 +38,6 @@ Chooser = Callable[["Expansion"], list[IntArray]]
 HISTORIES_PER_MICRO_BATCH = 32  # fixed: micro-batches and their padding move bfloat16 results
 HISTORIES_PER_ROW = 4
 MAX_NODES_PER_READ = 4096  # bounds the logits: 0.4 GB in bfloat16 for a vocabulary of 49,152
-LOGIT_ROWS_AT_ONCE = 512
 
 
 @dataclass(frozen=True, eq=False)
