@@ -97,13 +97,24 @@ def draw_pools(
         if not (np.isfinite(row).all() and (row >= 0).all() and row.any()):
             raise ValueError(f"history {list(history)}: its row of probabilities is not a distribution")
         clusters, counts = draw_pool(row, draws, distinct, history_stream(seed, history))
-        columns["history"].extend([sorted(history)] * len(clusters))
-        columns["draw_order"].extend(range(1, len(clusters) + 1))
-        columns["cluster_id"].extend(clusters)
-        columns["draws"].extend(counts)
-        columns["novelty_probability"].extend((row[clusters] / row.sum()).tolist())
+        append_pool(columns, history, clusters, counts, row / row.sum())
         progress.advance()
     return pl.DataFrame(columns, schema=POOL_SCHEMA)
+
+
+def append_pool(
+    columns: dict[str, list[object]],
+    history: Sequence[int],
+    clusters: list[int],
+    counts: list[int],
+    probabilities: Array,
+) -> None:
+    """Add one pool to columns of :data:`POOL_SCHEMA`: clusters in order of appearance, and [N] probabilities of all."""
+    columns["history"].extend([sorted(history)] * len(clusters))
+    columns["draw_order"].extend(range(1, len(clusters) + 1))
+    columns["cluster_id"].extend(clusters)
+    columns["draws"].extend(counts)
+    columns["novelty_probability"].extend(probabilities[clusters].tolist())
 
 
 def novelty_alone(pools: pl.DataFrame, k: int) -> pl.DataFrame:

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.best_of_n import POOL_SCHEMA, draw_pool, history_stream
+from models.best_of_n import POOL_SCHEMA, append_pool, draw_pool, history_stream
 from models.label_distribution import histories_per_pass, label_log_probabilities, renormalise
 from models.label_expansion import HISTORIES_PER_MICRO_BATCH, Expansion, LabelExpander, drawn_labels, heaviest, hit
 from models.language_model import load_causal_model, load_tokenizer
@@ -125,7 +125,9 @@ class PoolSampler:
             part = [histories[index] for index in batch]
             for history, drawn in zip(part, engine(part), strict=True):
                 _add_law(laws, history, drawn)
-                _add_pool(candidates, history, drawn)
+                # Where some mass is unknown, the probability of a cluster is a lower bound.
+                shares = drawn.masses / (drawn.masses.sum() + drawn.unknown)
+                append_pool(candidates, history, *drawn.pool, shares)
             progress.advance(len(batch))
         return Pools(pl.DataFrame(candidates, schema=POOL_SCHEMA), pl.DataFrame(laws, schema=LAW_SCHEMA))
 
@@ -249,13 +251,3 @@ def _add_law(columns: dict[str, list[object]], history: History, drawn: Drawn) -
     columns["entropy"].append(float(-(probabilities * np.log(probabilities)).sum()))
     columns["clusters"].append(known.tolist())
     columns["probabilities"].append(probabilities.tolist())
-
-
-def _add_pool(columns: dict[str, list[object]], history: History, drawn: Drawn) -> None:
-    """The probability of a cluster is a lower bound where some mass is unknown."""
-    clusters, counts = drawn.pool
-    columns["history"].extend([sorted(history)] * len(clusters))
-    columns["draw_order"].extend(range(1, len(clusters) + 1))
-    columns["cluster_id"].extend(clusters)
-    columns["draws"].extend(counts)
-    columns["novelty_probability"].extend((drawn.masses[clusters] / (drawn.masses.sum() + drawn.unknown)).tolist())
