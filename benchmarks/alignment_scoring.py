@@ -9,18 +9,17 @@ project's before and after the peers. Prints one JSON object as its last line.
 """
 
 import argparse
-import json
 import multiprocessing
 import os
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
+from synthetic.report import print_report
 from synthetic.transitions import histories_of, labels_of
 
 CLUSTERS = 64
@@ -159,15 +158,7 @@ def main():
         **{f"{peer}_largest_difference": value for peer, value in differences.items()},
     }
     settings = {"labels": CLUSTERS, "histories": len(histories), "candidates": chosen.candidates, "threads": threads}
-    report = {
-        "name": "alignment_scoring",
-        "figures": figures,
-        "settings": settings,
-        "seed": 0,
-        "command": "python benchmarks/alignment_scoring.py",
-        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    print(json.dumps(report))
+    print_report("alignment_scoring", figures, settings)
 
 
 if __name__ == "__main__":

@@ -6,15 +6,14 @@ Same embedded model, same prompts and labels, same threads, same process. The pe
 for each history a batch of prompt + label, one row per label. Prints one JSON object as its last line.
 """
 
-import json
 import tempfile
 import time
-from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import torch
+from synthetic.report import print_report
 
 from models.arena.topics import load_topics
 from models.base_model import materialize_base_model
@@ -58,20 +57,16 @@ def main():
     started = time.perf_counter()
     plain = plain_batches(model, tokenizer, labels, histories)
     plain_seconds = time.perf_counter() - started
-    report = {
-        "name": "label_distribution",
-        "figures": {
+    print_report(
+        "label_distribution",
+        {
             "ratio_vs_transformers": plain_seconds / packed_seconds,
             "packed_seconds": packed_seconds,
             "transformers_seconds": plain_seconds,
             "largest_difference": float(np.abs(packed[0] - plain).max()),
         },
-        "settings": {"labels": len(labels), "histories": len(histories), "threads": torch.get_num_threads()},
-        "seed": 0,
-        "command": "python benchmarks/label_distribution.py",
-        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    print(json.dumps(report))
+        {"labels": len(labels), "histories": len(histories), "threads": torch.get_num_threads()},
+    )
 
 
 if __name__ == "__main__":

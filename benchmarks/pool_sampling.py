@@ -10,17 +10,16 @@ output over the labels. generate reads four prompts at once. Prints one JSON obj
 """
 
 import argparse
-import json
 import multiprocessing
 import os
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from synthetic.report import print_report
 from synthetic.transitions import histories_of, labels_of, tuned_novelty_model
 
 CLUSTERS = 64
@@ -160,18 +159,18 @@ def main():
         "entropy": arms["exact"]["entropy"],
         **{f"tuning_{name}": tuning[name] for name in ("format_validity_tuned", "recall_at_5") if name in tuning},
     }
-    report = {
-        "name": "pool_sampling",
-        "figures": figures,
-        "settings": {
-            "labels": CLUSTERS, "histories": chosen.histories, "draws": chosen.draws, "temperature": TEMPERATURE,
-            "threads": threads, "examples": chosen.examples,
+    print_report(
+        "pool_sampling",
+        figures,
+        {
+            "labels": CLUSTERS,
+            "histories": chosen.histories,
+            "draws": chosen.draws,
+            "temperature": TEMPERATURE,
+            "threads": threads,
+            "examples": chosen.examples,
         },
-        "seed": 0,
-        "command": "python benchmarks/pool_sampling.py",
-        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }  # fmt: skip
-    print(json.dumps(report))
+    )
 
 
 if __name__ == "__main__":

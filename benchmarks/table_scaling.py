@@ -14,15 +14,14 @@ one JSON object as its last line.
 """
 
 import argparse
-import json
 import multiprocessing
 import tempfile
 import time
-from datetime import UTC, datetime
 from math import comb
 from pathlib import Path
 
 import torch
+from synthetic.report import print_report
 from synthetic.transitions import histories_of, labels_of, tuned_novelty_model
 
 SIZES = (32, 64, 128, 256, 761)
@@ -140,18 +139,20 @@ def main():
         seconds = facts["draw_seconds"] + facts["score_seconds"]
         figures["projected_hours_reference"] = seconds * comb(REFERENCE, 2) / 3600
         figures["share_of_limit"] = facts["limit_seconds"] / seconds
-    report = {
-        "name": "table_scaling",
-        "figures": figures,
-        "settings": {
-            "k": K, "draws": DRAWS, "temperature": TEMPERATURE, "engine": chosen.engine, "layers": chosen.layers,
-            "threads": threads, "examples": chosen.examples, "K": 2,
+    print_report(
+        "table_scaling",
+        figures,
+        {
+            "k": K,
+            "draws": DRAWS,
+            "temperature": TEMPERATURE,
+            "engine": chosen.engine,
+            "layers": chosen.layers,
+            "threads": threads,
+            "examples": chosen.examples,
+            "K": 2,
         },
-        "seed": 0,
-        "command": "python benchmarks/table_scaling.py",
-        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }  # fmt: skip
-    print(json.dumps(report))
+    )
 
 
 if __name__ == "__main__":
