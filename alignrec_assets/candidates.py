@@ -35,6 +35,8 @@ POOLS_CODE = code_version(
     "models/cached_pass.py",
     "models/label_expansion.py",
     "models/best_of_n.py",
+    "models/pool_engines.py",
+    "models/vllm_engine.py",
     "models/candidate_pools.py",
 )
 SCORED_CODE = code_version(*LANGUAGE_MODEL, *SCORING)
@@ -59,7 +61,7 @@ def pools(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Materiali
     """n = 5k seeded draws at high temperature from the label distribution, duplicates merged."""
     settings = home.settings
     warehouse = home.warehouse(context.log.info)
-    chosen = settings.candidates.model_dump(exclude={"histories_per_shard"})
+    chosen = settings.candidates.model_dump(exclude={"histories_per_shard", "scoring_engine"})
     made_by = {"code": POOLS_CODE, "settings": chosen, "K": settings.history.clusters}
     with warehouse.reading() as connection:
         version = whole_fingerprint(connection, ["novelty_model", "interests.clusters"], made_by)
@@ -93,9 +95,10 @@ PREDICTIONS = ("alignment_score", "predicted_rate", "rate_lower", "rate_upper")
 def scored(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
     """Scores are null as long as there is no alignment model."""
     warehouse = home.warehouse(context.log.info)
+    engine = home.settings.candidates.scoring_engine
     with warehouse.reading() as connection:
         inputs = ["candidates.pools", "alignment_model", "interests.clusters"]
-        version = whole_fingerprint(connection, inputs, {"code": SCORED_CODE})
+        version = whole_fingerprint(connection, inputs, {"code": SCORED_CODE, "settings": {"engine": engine}})
         drawn = table_frame(connection, "candidates.pools").drop("draws")
     alignment = current_checkpoint(warehouse, "alignment_model")
     if alignment is None:
@@ -105,16 +108,16 @@ def scored(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Material
     else:
 
         def build(folder: Path) -> Facts:
-            from models.alignment_scoring import predict_candidates
+            from models.alignment_scoring import CandidateScorer
             from models.candidate_reader import HISTORIES_PER_PASS
 
             grouped = drawn.group_by("history", maintain_order=True).agg("cluster_id")
-            labels = cluster_labels(warehouse)
+            scorer = CandidateScorer(alignment.folder / MODEL_FOLDER, cluster_labels(warehouse), engine)
 
             def score(part: range, shard: Path) -> None:
                 some = grouped[part.start : part.stop]
                 histories, candidates = some["history"].to_list(), some["cluster_id"].to_list()
-                found = predict_candidates(alignment.folder / MODEL_FOLDER, labels, histories, candidates)
+                found = scorer.predict(histories, candidates)
                 values = (found.ranking, found.rates, found.lower, found.upper)
                 columns = [
                     pl.Series(name, np.concatenate(arrays)) for name, arrays in zip(PREDICTIONS, values, strict=True)
@@ -145,8 +148,9 @@ def read_shards(folder: Path, file: str) -> pl.DataFrame:
 def _draw_pools(
     context: dg.AssetExecutionContext, home: HomeResource, warehouse: Warehouse, version: str, folder: Path
 ) -> dict[str, float | None]:
-    from models.candidate_pools import PoolOptions, PoolSampler, pool_figures
+    from models.candidate_pools import PoolSampler, pool_figures
     from models.novelty import label_distributions
+    from models.pool_engines import PoolOptions
 
     labels = cluster_labels(warehouse)
     options = home.settings.candidates

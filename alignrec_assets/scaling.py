@@ -79,7 +79,7 @@ def inference_scaling(context: dg.AssetExecutionContext, home: HomeResource) -> 
 def _inputs(warehouse: Warehouse, settings: Settings, log: Log) -> "ScalingInputs":
     import numpy as np
 
-    from models.alignment_scoring import score_candidates
+    from models.alignment_scoring import CandidateScorer
     from models.inference_scaling import ScalingInputs
     from models.novelty import label_distributions
 
@@ -100,9 +100,8 @@ def _inputs(warehouse: Warehouse, settings: Settings, log: Log) -> "ScalingInput
     others = [[cluster for cluster in range(len(labels)) if cluster not in history] for history in histories]
     alignment = required_checkpoint(warehouse, "alignment_model").folder / MODEL_FOLDER
     scores, own = np.zeros((len(histories), len(labels))), np.ones((len(histories), len(labels)), dtype=np.bool_)
-    for row, (clusters_of, values) in enumerate(
-        zip(others, score_candidates(alignment, labels, histories, others, log), strict=True)
-    ):
+    found = CandidateScorer(alignment, labels).predict(histories, others, log).ranking
+    for row, (clusters_of, values) in enumerate(zip(others, found, strict=True)):
         scores[row, clusters_of], own[row, clusters_of] = values, False
     known = None
     if true_rates is not None:

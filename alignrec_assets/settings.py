@@ -187,10 +187,13 @@ class CandidateSettings(Section):
     draws_per_cluster: Annotated[int, Field(ge=1, le=1000)] = 5
     """n = this times k."""
     temperature: Annotated[float, Field(gt=0, le=10)] = 1.5
-    engine: Literal["exact", "pruned", "free"] = "exact"
-    """How pools are drawn; the cost of ``pruned`` and ``free`` does not grow with the number of labels."""
+    engine: Literal["exact", "pruned", "free", "vllm", "vllm_choice"] = "exact"
+    """How pools are drawn; the cost of ``pruned`` and ``free`` does not grow with the number of labels, ``vllm`` is for
+    models that need an accelerator, and ``vllm_choice`` follows a law of its own (structured output)."""
     most_left_out: Annotated[float, Field(gt=0, lt=1)] = 0.01
     """Of the pruned engine: the largest share of the labels' mass that may stay unread."""
+    scoring_engine: Literal["packed", "vllm"] = "packed"
+    """How candidates are scored: all of a history in one pass, or each pair alone by vLLM."""
     histories_per_shard: Annotated[int, Field(ge=1)] = 2048
     """About how many histories are drawn or scored between two writes; what a kill can cost."""
     seed: int = 1

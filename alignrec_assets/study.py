@@ -204,9 +204,9 @@ class Study:
         return self.checkpoint.folder / MODEL_FOLDER
 
     def _predict(self, histories: list[list[int]], candidates: list[list[int]]) -> "CandidatePredictions":
-        from models.alignment_scoring import predict_candidates
+        from models.alignment_scoring import CandidateScorer
 
-        return predict_candidates(self._folder, self.labels, histories, candidates, self.write)
+        return CandidateScorer(self._folder, self.labels).predict(histories, candidates, self.write)
 
     def _embeddings(self) -> Any:
         from models.item_embeddings import text_vectors

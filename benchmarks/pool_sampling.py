@@ -37,7 +37,8 @@ def prompts_of(tokenizer, histories):
 
 
 def own_arm(engine, folder, histories, draws):
-    from models.candidate_pools import PoolOptions, PoolSampler
+    from models.candidate_pools import PoolSampler
+    from models.pool_engines import PoolOptions
 
     sampler = PoolSampler(folder / "novelty", labels_of(CLUSTERS), PoolOptions(engine, draws, 3, TEMPERATURE))
     sampler.draw(histories[:8])

@@ -54,15 +54,16 @@ class TokenCount:
 
 
 def draw(folder, clusters, histories, engine):
-    from models.candidate_pools import PoolOptions, PoolSampler
+    from models.candidate_pools import PoolSampler
+    from models.pool_engines import PoolOptions
 
     sampler = PoolSampler(folder / "novelty", labels_of(clusters), PoolOptions(engine, DRAWS, K, TEMPERATURE))
     sampler.draw(histories[:WARM_UP])
-    counted = TokenCount(sampler.model)
+    counted = TokenCount(sampler.engine.expander.model)
     started = time.perf_counter()
     drawn = sampler.draw(histories, print)
     seconds = time.perf_counter() - started
-    weights = sum(weight.numel() for weight in sampler.model.parameters())
+    weights = sum(weight.numel() for weight in sampler.engine.expander.model.parameters())
     grouped = drawn.candidates.group_by("history", maintain_order=True).agg("cluster_id")
     return seconds, counted.tokens, 2 * weights, grouped["cluster_id"].to_list(), drawn.laws["format_validity"].mean()
 
@@ -111,7 +112,7 @@ def measure(connection, folder, clusters, count, engine, layers, threads):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--histories", type=int, default=2000, help=f"of {REFERENCE} labels")
-    parser.add_argument("--engine", choices=["exact", "pruned", "free"], default="free")
+    parser.add_argument("--engine", choices=["pruned", "free"], default="free")
     parser.add_argument("--layers", type=int, help="of the scoring model; by default all")
     parser.add_argument("--examples", type=int, default=4000, help="transitions that each model is tuned on")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)

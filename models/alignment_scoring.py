@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from models.candidate_reader import CandidateReader, Clusters
 from models.predicted_rates import PredictedRates
 from models.progress import Log, silent
 from models.prompts import History, check_histories
+
+if TYPE_CHECKING:
+    from models.vllm_engine import VllmScorer
 
 Array = NDArray[np.float64]
 
@@ -33,59 +37,65 @@ class CandidatePredictions:
     upper: list[Array]
 
 
-def predict_candidates(
-    folder: Path,
-    labels: Sequence[str],
-    histories: Sequence[History],
-    candidates: Sequence[Clusters],
-    log: Log = silent,
-) -> CandidatePredictions:
-    """Score candidates by a trained alignment model.
+class CandidateScorer:
+    """A trained alignment model, ready to score candidates.
 
-    Results move in the last digits of bfloat16 with the micro-batch a history falls in: cut shards at multiples of
-    ``candidate_reader.HISTORIES_PER_PASS`` histories.
+    Results of the packed engine move in the last digits of bfloat16 with the micro-batch a history falls in: cut shards
+    at multiples of ``candidate_reader.HISTORIES_PER_PASS`` histories.
 
     Args:
         folder: what ``alignment.train_alignment_model`` wrote.
         labels: the label of cluster i at index i.
-        histories: cluster ids, read as a set.
-        candidates: cluster ids of each history; may be empty.
-        log: receives progress lines.
+        engine: ``packed``, all candidates of a history in one pass, or ``vllm``, each pair alone.
 
     Raises:
-        ValueError: the folder holds no alignment model, or a history or candidate is no cluster.
+        ValueError: the folder holds no alignment model.
     """
-    check_histories(histories, len(labels))
-    for history, clusters in zip(histories, candidates, strict=True):
-        unknown = [cluster for cluster in clusters if not 0 <= cluster < len(labels)]
-        if unknown:
-            raise ValueError(
-                f"history {list(history)}: candidate {unknown[0]} is no cluster, of which there are {len(labels)}"
-            )
-    check_alignment_model(folder)
-    reader = CandidateReader.open(folder, labels)
-    read = [sorted(history) for history in histories]
-    scores = [expit(logits) for logits in reader.all_logits(read, candidates, log)]
-    learned = PredictedRates.load(folder)
-    rates = learned.rates(scores, candidates)
-    intervals = [learned.interval(values) for values in rates]
-    return CandidatePredictions(
-        ranking=learned.ranking_values(scores, candidates),
-        rates=rates,
-        lower=[lower for lower, _ in intervals],
-        upper=[upper for _, upper in intervals],
-    )
+
+    def __init__(self, folder: Path, labels: Sequence[str], engine: Literal["packed", "vllm"] = "packed") -> None:
+        check_alignment_model(folder)
+        self.clusters = len(labels)
+        self.learned = PredictedRates.load(folder)
+        self._reader = _open_reader(folder, labels, engine)
+
+    def predict(
+        self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent
+    ) -> CandidatePredictions:
+        """Score the candidates of histories.
+
+        Args:
+            histories: cluster ids, read as a set.
+            candidates: cluster ids of each history; may be empty.
+            log: receives progress lines.
+
+        Raises:
+            ValueError: a history or candidate is no cluster.
+        """
+        check_histories(histories, self.clusters)
+        for history, clusters in zip(histories, candidates, strict=True):
+            unknown = [cluster for cluster in clusters if not 0 <= cluster < self.clusters]
+            if unknown:
+                raise ValueError(
+                    f"history {list(history)}: candidate {unknown[0]} is no cluster, of which there are {self.clusters}"
+                )
+        read = [sorted(history) for history in histories]
+        scores = [expit(logits) for logits in self._reader.all_logits(read, candidates, log)]
+        rates = self.learned.rates(scores, candidates)
+        intervals = [self.learned.interval(values) for values in rates]
+        return CandidatePredictions(
+            ranking=self.learned.ranking_values(scores, candidates),
+            rates=rates,
+            lower=[lower for lower, _ in intervals],
+            upper=[upper for _, upper in intervals],
+        )
 
 
-def score_candidates(
-    folder: Path,
-    labels: Sequence[str],
-    histories: Sequence[History],
-    candidates: Sequence[Clusters],
-    log: Log = silent,
-) -> list[Array]:
-    """What rankings go by, see :func:`predict_candidates`."""
-    return predict_candidates(folder, labels, histories, candidates, log).ranking
+def _open_reader(folder: Path, labels: Sequence[str], engine: str) -> "CandidateReader | VllmScorer":
+    if engine == "vllm":
+        from models.vllm_engine import VllmScorer
+
+        return VllmScorer(folder, labels)
+    return CandidateReader.open(folder, labels)
 
 
 def check_alignment_model(folder: Path) -> None:

@@ -32,6 +32,20 @@ HISTORIES_PER_PASS = 32  # fixed: micro-batches and their padding move bfloat16 
 NODES_OF_A_ROW = 256  # longer rows lose more in attention than they win in shared prompts
 
 
+def candidate_tokens(tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]) -> list[list[int]]:
+    """Token ids of every label as a candidate: with the line break that it is read at."""
+    line_break = tokenizer(READ_AFTER, add_special_tokens=False).input_ids
+    return [[*tokens, *line_break] for tokens in label_tokens(tokenizer, labels)]
+
+
+def load_offsets(folder: Path) -> AdditiveAffinity | None:
+    """The additive affinity model of a checkpoint that is a stack; None for one that is not."""
+    if not (folder / OFFSETS_FILE).is_file():
+        return None
+    with np.load(folder / OFFSETS_FILE) as arrays:
+        return AdditiveAffinity(arrays["bias"], arrays["affinity"])
+
+
 class CandidateReader:
     """Reads candidate labels after the labels of a history, and gives one logit per candidate.
 
@@ -48,8 +62,7 @@ class CandidateReader:
         self.model = model
         self.tokenizer = tokenizer
         self.labels = labels
-        line_break = tokenizer(READ_AFTER, add_special_tokens=False).input_ids
-        self.tokens = [[*tokens, *line_break] for tokens in label_tokens(tokenizer, labels)]
+        self.tokens = candidate_tokens(tokenizer, labels)
         self.head = model.get_parameter("score.weight")
         self.offsets: AdditiveAffinity | None = None
 
@@ -57,9 +70,7 @@ class CandidateReader:
     def open(cls, folder: Path, labels: Sequence[str]) -> "CandidateReader":
         """The reader of a trained alignment model, with its offsets where it is a stack."""
         reader = cls(load_scoring_model(folder), load_tokenizer(folder), labels)
-        if (folder / OFFSETS_FILE).is_file():
-            with np.load(folder / OFFSETS_FILE) as arrays:
-                reader.offsets = AdditiveAffinity(arrays["bias"], arrays["affinity"])
+        reader.offsets = load_offsets(folder)
         return reader
 
     def save_offsets(self, folder: Path) -> None:

@@ -28,7 +28,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from models.cached_pass import CachedPass
 from models.label_trie import ROOT, TokenTree, after_prompts, label_trie
 from models.language_model import padding_token
-from models.packed_pass import LOGIT_ROWS_AT_ONCE
+from models.packed_pass import log_normaliser
 from models.prompts import History, check_histories, label_tokens, novelty_prompt, prompt_tokens, terminator
 
 Array = NDArray[np.float64]
@@ -193,19 +193,12 @@ class Expansion:
         ending = np.flatnonzero((nodes != ROOT) & (self.tree.label_at[nodes] >= 0))
         at = np.concatenate([which, ending])
         tokens = np.concatenate([self.tree.trie.tokens[following], np.full(len(ending), self.tree.end_token)])
-        normaliser = self._normalisers(flat, places)
+        read = torch.from_numpy(places).to(flat.device)
+        normaliser = log_normaliser(flat, self.temperature, read).double().cpu().numpy()
         chosen = flat[torch.from_numpy(places[at]).to(flat.device), torch.from_numpy(tokens).to(flat.device)]
         steps = chosen.double().cpu().numpy() / self.temperature - normaliser[at]
         self._step[owners[which], following] = steps[: len(which)]
         self._end_step[owners[ending], self.tree.label_at[nodes[ending]]] = steps[len(which) :]
-
-    def _normalisers(self, flat: Tensor, places: IntArray) -> Array:
-        """[places] log-sum-exp over the vocabulary at the temperature."""
-        parts = np.split(places, range(LOGIT_ROWS_AT_ONCE, len(places), LOGIT_ROWS_AT_ONCE))
-        sums = [
-            (flat[torch.from_numpy(part).to(flat.device)].float() / self.temperature).logsumexp(-1) for part in parts
-        ]
-        return torch.cat(sums).double().cpu().numpy()
 
     def _spread_mass(self) -> None:
         """Derive masses and intervals from the steps, level by level."""

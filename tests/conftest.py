@@ -43,14 +43,12 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="session")
-def tiny_model_folder(tmp_path_factory):
-    """A saved, random, four-layer Llama in float32 with its tokenizer: about 50,000 weights. Only to be read."""
-    folder = tmp_path_factory.mktemp("tiny_model")
+def save_tiny_model(folder, head_size=8):
+    """A random, four-layer Llama in float32 with its tokenizer: about 50,000 weights with heads of 8."""
     tokenizer = tiny_tokenizer()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=32,
+        hidden_size=4 * head_size,
         intermediate_size=64,
         num_hidden_layers=4,
         num_attention_heads=4,
@@ -67,6 +65,18 @@ def tiny_model_folder(tmp_path_factory):
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model_folder(tmp_path_factory):
+    """Only to be read."""
+    return save_tiny_model(tmp_path_factory.mktemp("tiny_model"))
+
+
+@pytest.fixture(scope="session")
+def vllm_model_folder(tmp_path_factory):
+    """A tiny model that vLLM reads too: on a CPU its heads are multiples of 32. Only to be read."""
+    return save_tiny_model(tmp_path_factory.mktemp("vllm_model"), head_size=32)
 
 
 def pytest_sessionfinish(session, exitstatus):

@@ -20,7 +20,7 @@ from models.alignment import (
 )
 from models.alignment_examples import group_by_history
 from models.alignment_losses import pairwise_loss, soft_label_loss
-from models.alignment_scoring import score_candidates
+from models.alignment_scoring import CandidateScorer
 from models.candidate_reader import CandidateReader
 from models.checkpoint_selection import CurvePoint, merit
 from models.files import content_hash
@@ -46,6 +46,10 @@ LABELS = [
 QUICK = AlignmentOptions(
     tune="full", learning_rate=3e-3, steps=20, histories_per_batch=4, evaluate_every=5, head_histories=8
 )
+
+
+def score_candidates(folder, labels, histories, candidates):
+    return CandidateScorer(folder, labels).predict(histories, candidates).ranking
 
 
 def toy_examples(seed=0):

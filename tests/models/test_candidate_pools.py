@@ -3,40 +3,17 @@
 import numpy as np
 import polars as pl
 import pytest
-import torch
 from scipy.stats import chisquare
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from support.tuned import HISTORIES, LABELS, tune
 
-from models.candidate_pools import PoolOptions, PoolSampler, gini, merge_draws, pool_figures
-from models.label_trie import separate_branches
-from models.language_model import save_checkpoint
+from models.candidate_pools import PoolSampler, gini, pool_figures
 from models.novelty import label_distributions
-from models.packed_pass import next_token_logits, pack, sequence_log_probabilities
-from models.prompts import label_tokens, novelty_prompt, prompt_tokens
-
-LABELS = ["card", "card, board", "cards", "日本 anime", "jazz, piano", "jazz", "wild life", "garden"]
-HISTORIES = [(first, second) for first in range(8) for second in range(first + 1, 8)] * 3
+from models.pool_engines import PoolOptions, merge_draws
 
 
 @pytest.fixture(scope="module")
 def folder(tiny_model_folder, tmp_path_factory):
-    """The tiny model, tuned until most of its free samples are labels."""
-    tokenizer = AutoTokenizer.from_pretrained(tiny_model_folder)
-    model = AutoModelForCausalLM.from_pretrained(tiny_model_folder)
-    tokens = label_tokens(tokenizer, LABELS)
-    prompts = [prompt_tokens(tokenizer, novelty_prompt([LABELS[c] for c in pair])) for pair in HISTORIES[:28:3]]
-    batch = pack(prompts, [separate_branches(tokens)] * len(prompts), 1)
-    optimiser = torch.optim.Adam(model.parameters(), 3e-3)
-    weights = torch.arange(1.0, 9.0).repeat(len(prompts))  # later labels are proposed more often
-    for _ in range(60):
-        optimiser.zero_grad()
-        logits = next_token_logits(model, batch)
-        loss = -(sequence_log_probabilities(logits, batch, tokenizer.eos_token_id) @ weights) / weights.sum()
-        loss.backward()
-        optimiser.step()
-    folder = tmp_path_factory.mktemp("tuned") / "model"
-    save_checkpoint(model, tokenizer, folder)
-    return folder
+    return tune(tiny_model_folder, tmp_path_factory.mktemp("tuned") / "model")
 
 
 def options(engine, draws=15, distinct=3, **changed):
