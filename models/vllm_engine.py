@@ -1,12 +1,12 @@
 """vLLM as the second engine, for models that need an accelerator: samples of the novelty model, scores of the other.
 
 It reads the checkpoints as they are: standard model folders, adapters merged, the head of the alignment model as the
-``score`` layer of a sequence classifier. On a CPU it runs through vLLM's CPU build (`make vllm`). The engine lives in
-this process, so that it ends with it.
+``score`` layer of a sequence classifier. On a CPU it runs through vLLM's CPU build (`make vllm`).
 """
 
 import os
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,6 @@ IntArray = NDArray[np.int64]
 LONGEST_HISTORY = 8  # clusters: what settings admit; it bounds the length that vLLM makes room for
 HISTORIES_PER_LINE = 256  # of the log; vLLM makes its own batches
 ENVIRONMENT = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # its own process outlives the one that started it
     "VLLM_CPU_KVCACHE_SPACE": "2",  # gigabytes
     "VLLM_LOGGING_LEVEL": "WARNING",
 }
@@ -61,6 +60,7 @@ class VllmSampler:
         )
         prompts = [prompt_tokens(self.tokenizer, novelty_prompt([label] * LONGEST_HISTORY)) for label in labels]
         self._model = _open(folder, max(map(len, prompts)) + self._longest)
+        self.close = _closer(self, self._model)
 
     def sample(self, histories: Sequence[History], draws: int, seeds: Sequence[int]) -> list[IntArray]:
         """[histories][draws] the label outside the history that each sample is; -1 where it is none."""
@@ -121,6 +121,7 @@ class VllmScorer:
         self.offsets = load_offsets(folder)
         prompts = [prompt_tokens(self.tokenizer, alignment_prompt([label] * LONGEST_HISTORY)) for label in labels]
         self._model = _open(folder, max(map(len, prompts)) + max(map(len, self.tokens)), runner="pooling")
+        self.close = _closer(self, self._model)
 
     def all_logits(
         self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent
@@ -164,4 +165,18 @@ def _open(folder: Path, longest: int, runner: str = "generate") -> "LLM":
     from transformers import AutoConfig
 
     dtype = "float32" if AutoConfig.from_pretrained(folder).dtype == torch.float32 else "bfloat16"
-    return LLM(str(folder), runner=runner, dtype=dtype, max_model_len=longest, enforce_eager=True, seed=0)
+    return LLM(
+        str(folder),
+        runner=runner,
+        dtype=dtype,
+        max_model_len=longest,
+        # A prompt read in two parts asks a seeded stream to step back, which streams on a CPU cannot (vLLM 0.32).
+        enable_chunked_prefill=False,
+        enforce_eager=True,
+        seed=0,
+    )
+
+
+def _closer(owner: object, model: "LLM") -> Callable[[], object]:
+    """Ends the model's process, at the latest when its owner goes: by itself it outlives the one that started it."""
+    return weakref.finalize(owner, model.llm_engine.engine_core.shutdown)

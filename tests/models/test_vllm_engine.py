@@ -30,6 +30,15 @@ def folder(vllm_model_folder, tmp_path_factory):
     return tune(vllm_model_folder, tmp_path_factory.mktemp("tuned") / "model")
 
 
+@pytest.fixture
+def opened():
+    """Closes what is put there: the test process ends without farewell."""
+    things = []
+    yield lambda thing: things.append(thing) or thing
+    for thing in things:
+        thing.close()
+
+
 def check_law(samples, law):
     """Counts of the labels among the valid samples against their probabilities."""
     counts = np.bincount(samples[samples >= 0], minlength=len(LABELS))
@@ -40,8 +49,9 @@ def check_law(samples, law):
     assert np.abs(counts / counts.sum() - law).sum() / 2 < MOST_VARIATION
 
 
-def test_free_samples_follow_the_exact_law(folder):
-    found = VllmSampler(folder, LABELS, TEMPERATURE, structured=False).sample(CHOSEN, DRAWS, [5, 6, 7])
+def test_free_samples_follow_the_exact_law(folder, opened):
+    sampler = opened(VllmSampler(folder, LABELS, TEMPERATURE, structured=False))
+    found = sampler.sample(CHOSEN, DRAWS, [5, 6, 7])
     laws = label_distributions(folder, LABELS, CHOSEN, [TEMPERATURE])
     for samples, law, validity in zip(found, laws.probabilities[0], laws.format_validity[0], strict=True):
         assert len(samples) == DRAWS
@@ -86,7 +96,7 @@ def spelling_law(folder, history):
     return law / law.sum()
 
 
-def test_structured_samples_follow_the_law_renormalised_at_each_token(vllm_model_folder, monkeypatch, tmp_path):
+def test_structured_samples_follow_the_law_renormalised_at_each_token(vllm_model_folder, monkeypatch, tmp_path, opened):
     """Of labels in plain letters: here a piece of text is a whole number of letters."""
     import support.tuned
 
@@ -94,7 +104,8 @@ def test_structured_samples_follow_the_law_renormalised_at_each_token(vllm_model
     monkeypatch.setattr(support.tuned, "LABELS", plain)
     monkeypatch.setitem(globals(), "LABELS", plain)
     folder = tune(vllm_model_folder, tmp_path / "model")
-    found = VllmSampler(folder, plain, TEMPERATURE, structured=True).sample(CHOSEN, DRAWS, [5, 6, 7])
+    sampler = opened(VllmSampler(folder, plain, TEMPERATURE, structured=True))
+    found = sampler.sample(CHOSEN, DRAWS, [5, 6, 7])
     exact = label_distributions(folder, plain, CHOSEN, [TEMPERATURE]).probabilities[0]
     for history, samples, free_law in zip(CHOSEN, found, exact, strict=True):
         law = spelling_law(folder, history)
@@ -103,8 +114,10 @@ def test_structured_samples_follow_the_law_renormalised_at_each_token(vllm_model
 
 
 @pytest.mark.parametrize("engine", ["vllm", "vllm_choice"])
-def test_pools_hold_n_draws_of_at_least_k_clusters_outside_the_history(folder, engine):
-    drawn = PoolSampler(folder, LABELS, PoolOptions(engine, 9, 3, TEMPERATURE, seed=4)).draw(HISTORIES[:28])
+def test_pools_hold_n_draws_of_at_least_k_clusters_outside_the_history(folder, engine, opened):
+    sampler = PoolSampler(folder, LABELS, PoolOptions(engine, 9, 3, TEMPERATURE, seed=4))
+    opened(sampler.engine.sampler)
+    drawn = sampler.draw(HISTORIES[:28])
     grouped = drawn.candidates.group_by("history").agg(pl.col("cluster_id"), pl.col("draws").sum())
     assert grouped.height == drawn.laws.height == 28
     for history, clusters, draws in grouped.iter_rows():
@@ -114,13 +127,14 @@ def test_pools_hold_n_draws_of_at_least_k_clusters_outside_the_history(folder, e
     assert drawn.laws["format_validity"].max() <= 1
 
 
-def test_a_history_that_yields_no_labels_is_named(vllm_model_folder):
+def test_a_history_that_yields_no_labels_is_named(vllm_model_folder, opened):
     sampler = PoolSampler(vllm_model_folder, LABELS, PoolOptions("vllm", 2, 3, TEMPERATURE))
+    opened(sampler.engine.sampler)
     with pytest.raises(ValueError, match=r"samples after the history \[0, 1\].*tune the novelty model"):
         sampler.draw([(0, 1)])
 
 
-def test_scores_equal_the_packed_ones(vllm_model_folder, tmp_path):
+def test_scores_equal_the_packed_ones(vllm_model_folder, tmp_path, opened):
     folder = tmp_path / "alignment"
     model = load_scoring_model(vllm_model_folder, seed=3, layers=3)
     reader = CandidateReader(model, load_tokenizer(vllm_model_folder), LABELS)
@@ -131,6 +145,6 @@ def test_scores_equal_the_packed_ones(vllm_model_folder, tmp_path):
     candidates = [[cluster for cluster in range(8) if cluster not in history] for history in histories]
     candidates[3] = []
     expected = reader.all_logits(histories, candidates)
-    found = VllmScorer(folder, LABELS).all_logits(histories, candidates)
+    found = opened(VllmScorer(folder, LABELS)).all_logits(histories, candidates)
     assert [len(row) for row in found] == [len(row) for row in expected]
     np.testing.assert_allclose(np.concatenate(found), np.concatenate(expected), atol=1e-3)
