@@ -5,7 +5,7 @@
 For N = 32 to 761 synthetic labels of three keywords the embedded model is tuned on synthetic transitions, pools of n =
 25 draws (k = 5) are drawn, and all their clusters are scored by a model of the profile's depth with a random head.
 Histories are pairs of clusters in runs of 32 neighbours, spread over all pairs, as the shards of a table are; of the
-761 labels at least 2,000, of the smaller ones 256. The projection for the profile ``reference`` (289,180 histories) is
+761 labels at least 2,000, of the smaller ones 128. The projection for the profile ``reference`` (289,180 histories) is
 their mean cost times the number of histories.
 
 ``share_of_limit`` is the arithmetic that the tokens of one history need (two operations for each weight that a token
@@ -28,7 +28,7 @@ SIZES = (32, 64, 128, 256, 761)
 REFERENCE = 761
 K, DRAWS = 5, 25
 TEMPERATURE = 1.5
-LEAST_HISTORIES = 256
+LEAST_HISTORIES = 128
 WARM_UP = 32
 
 
@@ -113,7 +113,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--histories", type=int, default=2000, help=f"of {REFERENCE} labels")
     parser.add_argument("--engine", choices=["pruned", "free"], default="free")
-    parser.add_argument("--layers", type=int, help="of the scoring model; by default all")
+    parser.add_argument("--layers", type=int, default=20, help="of the scoring model; by default those of the profile")
     parser.add_argument("--examples", type=int, default=4000, help="transitions that each model is tuned on")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--folder", type=Path, help="keeps the tuned models for the next run")
