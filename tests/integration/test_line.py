@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from support.line import FIRST_DAY, LAST_DAY, command
 
+from alignrec_assets.column_lineage import column_sources
 from alignrec_assets.home import Home
 from alignrec_assets.tables import TABLES
 from alignrec_assets.warehouse import Warehouse, count_rows, read_records, table_frame
@@ -216,6 +217,7 @@ with dg.DagsterInstance.get() as instance:
         print(json.dumps({
             "key": key.to_user_string(), "group": node.group_name, "description": node.description,
             "kinds": sorted(node.kinds), "schema": "dagster/column_schema" in node.metadata,
+            "lineage": "dagster/column_lineage" in metadata,
             "counted": any("row_count" in name for name in metadata),
             "parents": len(node.parent_keys)}))
 """
@@ -235,6 +237,7 @@ with dg.DagsterInstance.get() as instance:
         if "/" in key:
             assert row["schema"], key
             assert row["counted"], key
+            assert row["lineage"] == any(column_sources(key.replace("/", ".")).values()), key
 
 
 def test_definitions_load_light_and_validate(line_home):
