@@ -49,7 +49,9 @@ def test_every_source_is_a_column_of_a_table_that_the_asset_depends_on(table):
 
 
 def test_metadata_is_what_dagster_shows():
-    shown = lineage_metadata("interests.user_cluster_days")[LINEAGE]
+    metadata = lineage_metadata("interests.user_cluster_days")
+    shown = metadata[LINEAGE]
+    assert "| first_ts | `raw.events.ts` |" in metadata["columns_come_from"].md_str
     assert shown.deps_by_column["user_id"] == [dg.TableColumnDep(dg.AssetKey(["raw", "events"]), "user_id")]
 
 
