@@ -7,6 +7,7 @@ on one.
 import resource
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 Log = Callable[[str], None]
 
@@ -48,5 +49,13 @@ class Progress:
 
 
 def peak_gigabytes() -> float:
-    """Largest resident memory of this process so far."""
+    """Largest resident memory of this process so far.
+
+    On Linux the kernel's own mark: what ``getrusage`` tells begins, in a process started by another, at the other's peak
+    (4.6 GB for a reader of 1.5 GB whose parent had trained a model).
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        (mark,) = (line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
+        return int(mark.split()[1]) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
