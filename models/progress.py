@@ -51,7 +51,7 @@ class Progress:
 def peak_gigabytes() -> float:
     """Largest resident memory of this process so far.
 
-    On Linux the kernel's own mark: what ``getrusage`` tells begins, in a process started by another, at the other's peak
+    On Linux the kernel's own mark: what ``getrusage`` tells a process begins at the size of the one that started it
     (4.6 GB for a reader of 1.5 GB whose parent had trained a model).
     """
     status = Path("/proc/self/status")
