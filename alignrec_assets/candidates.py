@@ -39,7 +39,7 @@ POOLS_CODE = code_version(
     "models/vllm_engine.py",
     "models/candidate_pools.py",
 )
-SCORED_CODE = code_version(*LANGUAGE_MODEL, *SCORING)
+SCORED_CODE = code_version(*LANGUAGE_MODEL, *SCORING, "models/vllm_engine.py")
 SHARDS = "shards"
 POOLS_FILE = "pools.parquet"
 LAWS_FILE = "laws.parquet"
