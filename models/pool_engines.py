@@ -154,26 +154,23 @@ class Free:
         streams = [history_stream(options.seed, history) for history in histories]
         draws = [stream.random(_first_round(options)) for stream in streams]
         expansion = self.expander.open(histories)
-        pools = self._merge_hits(expansion, draws)
-        while short := [row for row, pool in enumerate(pools) if pool is None]:
-            if len(draws[short[0]]) >= MOST_FREE_DRAWS * options.draws:
-                self._read_whole(expansion, short)
+        whole: set[int] = set()
+        while True:
+            expansion.grow(hit(draws))
+            labels = [drawn_labels(expansion, row, own) for row, own in enumerate(draws)]
+            pools = [merge_draws(found, options.draws, options.distinct) for found in labels]
+            short = [row for row, pool in enumerate(pools) if pool is None and row not in whole]
+            if not short:
                 break
+            worn = [row for row in short if len(draws[row]) >= MOST_FREE_DRAWS * options.draws]
+            self._read_whole(expansion, worn)
+            whole.update(worn)
             for row in short:
-                draws[row] = np.concatenate([draws[row], streams[row].random(options.draws)])
-            pools = self._merge_hits(expansion, draws)
+                draws[row] = np.concatenate([draws[row], streams[row].random(_next_round(labels[row], options.draws))])
         unknown = expansion.open_mass().sum(axis=1)
         for row, history in enumerate(histories):
             masses = expansion.label_mass[row]
             yield Drawn(masses, float(unknown[row]), pools[row] or _draw_pool(masses, history, options))
-
-    def _merge_hits(self, expansion: Expansion, draws: Sequence[Array]) -> list[Pool | None]:
-        """Read what the draws fall into; the pool of each history, None for one that needs more draws."""
-        expansion.grow(hit(draws))
-        return [
-            merge_draws(drawn_labels(expansion, row, own), self.options.draws, self.options.distinct)
-            for row, own in enumerate(draws)
-        ]
 
     def _read_whole(self, expansion: Expansion, rows: Sequence[int]) -> None:
         everything = heaviest(0.0)
@@ -253,6 +250,13 @@ def merge_draws(labels: IntArray, draws: int, distinct: int) -> Pool | None:
 
 def _first_round(options: PoolOptions) -> int:
     return int(np.ceil(OVERDRAW * options.draws))
+
+
+def _next_round(labels: IntArray, draws: int) -> int:
+    """Draws that should bring the missing valid ones, by the share of those before; n where clusters are missing."""
+    valid = int((labels >= 0).sum())
+    missing = draws - valid
+    return min(draws, int(np.ceil(OVERDRAW * missing * len(labels) / max(valid, 1)))) if missing > 0 else draws
 
 
 def _draw_pool(probabilities: Array, history: History, options: PoolOptions) -> Pool:
