@@ -8,7 +8,6 @@ session; then half as many users, for the growth with users. Prints one JSON obj
 
 import datetime as dt
 import json
-import resource
 import tempfile
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 from alignrec_assets.home import Home
 from alignrec_assets.simulation import Simulation
 from models.arena.world import World, WorldOptions
+from models.progress import peak_gigabytes
 
 USERS, ITEMS, DAYS, TOPICS = 100_000, 20_000, 28, 96
 
@@ -52,7 +52,7 @@ def write_world(folder, users):
 def main():
     with tempfile.TemporaryDirectory() as folder:
         whole = write_world(folder, USERS)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        peak = peak_gigabytes()
         fewer = write_world(folder, USERS // 2)
     report = {
         "name": "world",

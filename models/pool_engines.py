@@ -121,14 +121,18 @@ class Exact:
             yield Drawn(probabilities * (validity or 1.0), 0.0, _draw_pool(probabilities, history, self.options), at_1)
 
 
-class Pruned:
-    """Reads the heaviest parts of the label trie."""
+class _Expanding:
+    """Reads parts of the label trie, level by level."""
 
     micro_batch = HISTORIES_PER_MICRO_BATCH
 
     def __init__(self, expander: LabelExpander, options: PoolOptions) -> None:
         self.expander = expander
         self.options = options
+
+
+class Pruned(_Expanding):
+    """Reads the heaviest parts of the label trie."""
 
     def draw(self, histories: Sequence[History]) -> Iterable[Drawn]:
         """See :class:`Engine`."""
@@ -139,14 +143,8 @@ class Pruned:
             yield Drawn(masses, float(left), _draw_pool(masses, history, self.options))
 
 
-class Free:
+class Free(_Expanding):
     """Reads what free draws fall into."""
-
-    micro_batch = HISTORIES_PER_MICRO_BATCH
-
-    def __init__(self, expander: LabelExpander, options: PoolOptions) -> None:
-        self.expander = expander
-        self.options = options
 
     def draw(self, histories: Sequence[History]) -> Iterable[Drawn]:
         """See :class:`Engine`."""
