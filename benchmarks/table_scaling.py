@@ -114,7 +114,7 @@ def main():
     parser.add_argument("--histories", type=int, default=2000, help=f"of {REFERENCE} labels")
     parser.add_argument("--engine", choices=["pruned", "free"], default="free")
     parser.add_argument("--layers", type=int, default=20, help="of the scoring model; by default those of the profile")
-    parser.add_argument("--examples", type=int, default=4000, help="transitions that each model is tuned on")
+    parser.add_argument("--examples", type=int, default=4000, help=f"of a model; twice as many for {REFERENCE} labels")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--folder", type=Path, help="keeps the tuned models for the next run")
     chosen = parser.parse_args()
@@ -124,7 +124,7 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         for clusters in chosen.sizes:
             folder = (chosen.folder or Path(temporary)) / str(clusters)
-            tuned_novelty_model(folder, clusters, chosen.examples, print)
+            tuned_novelty_model(folder, clusters, chosen.examples * (1 + (clusters == REFERENCE)), print)
             count = chosen.histories if clusters == REFERENCE else LEAST_HISTORIES
             mine, theirs = context.Pipe()
             arguments = (theirs, folder, clusters, count, chosen.engine, chosen.layers, threads)

@@ -10,8 +10,7 @@ bounded by the node's own mass. Two rules decide what is read next, level by lev
   read. A draw in no label's interval is an invalid sample and is left out. Valid draws so follow the exact label
   distribution, though nobody computes it, and each node is read once however many draws pass through it.
 
-Keys and values of what was read are kept (``cached_pass``), and the tokens that the prompts of a row share stand there
-once.
+Keys and values of what was read are kept, and what the prompts of a micro-batch share is read once (``cached_pass``).
 """
 
 from collections.abc import Callable, Sequence
@@ -26,8 +25,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models.cached_pass import CachedPass
-from models.label_trie import ROOT, TokenTree, after_prompts, label_trie
-from models.language_model import padding_token
+from models.label_trie import ROOT, TokenTree, label_trie
 from models.packed_pass import log_normaliser
 from models.prompts import History, check_histories, label_tokens, novelty_prompt, prompt_tokens, terminator
 
@@ -35,8 +33,8 @@ Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Chooser = Callable[["Expansion"], list[IntArray]]
 
-HISTORIES_PER_MICRO_BATCH = 32  # fixed: micro-batches and their padding move bfloat16 results
-HISTORIES_PER_ROW = 4
+HISTORIES_PER_MICRO_BATCH = 32  # fixed: what is read together moves bfloat16 results
+CHAIN = 2  # one by one makes many small reads; whole chains are read in vain where a draw leaves them early
 MAX_NODES_PER_READ = 4096  # bounds the logits: 0.4 GB in bfloat16 for a vocabulary of 49,152
 
 
@@ -76,11 +74,11 @@ class LabelTree:
 
     @cached_property
     def chains(self) -> list[IntArray]:
-        """[nodes] each node with what follows it without a choice, up to the next branch or label's end."""
+        """[nodes] each node with what follows it without a choice, ``CHAIN`` nodes at most."""
         found = []
         for node in range(self.trie.nodes):
             chain = [node]
-            while self.label_at[chain[-1]] < 0 and len(self.children[chain[-1]]) == 1:
+            while len(chain) < CHAIN and self.label_at[chain[-1]] < 0 and len(self.children[chain[-1]]) == 1:
                 chain.append(int(self.children[chain[-1]][0]))
             found.append(np.array(chain))
         return found
@@ -110,7 +108,6 @@ class Expansion:
         prompts: Sequence[Sequence[int]],
         histories: Sequence[History],
         temperature: float,
-        padding: int,
     ) -> None:
         self.tree = tree
         self.histories = histories
@@ -120,11 +117,8 @@ class Expansion:
         self._wanted = np.stack([tree.leads_elsewhere(history) for history in histories])
         self._step = np.full((count, nodes), np.nan)
         self._end_step = np.full((count, len(tree.trie.ends)), np.nan)
-        self._column = np.full((count, nodes + 1), -1, dtype=np.int64)  # the last one: of the root, a prompt's end
-        self._rows = [
-            range(start, min(start + HISTORIES_PER_ROW, count)) for start in range(0, count, HISTORIES_PER_ROW)
-        ]
-        self._pass = CachedPass(model, len(self._rows), padding)
+        self._place = np.full((count, nodes + 1), -1, dtype=np.int64)  # the last one: of the root, a prompt's end
+        self._pass = CachedPass(model)
         self._read_prompts(prompts)
         self._spread_mass()
 
@@ -151,51 +145,32 @@ class Expansion:
         return np.where(self.open, np.exp(self.reach), 0.0)
 
     def _read_prompts(self, prompts: Sequence[Sequence[int]]) -> None:
-        tokens, parents = [], []
-        for row in self._rows:
-            mine = prompts[row.start : row.stop]
-            shared, rest = after_prompts(mine, [TokenTree(*(np.zeros(0, dtype=np.int64),) * 3)] * len(mine))
-            tokens.append(np.concatenate([np.array(shared, dtype=np.int64), rest.tokens]))
-            parents.append(np.concatenate([np.arange(len(shared)) - 1, rest.parents + len(shared)]))
-            self._column[row.start : row.stop, ROOT] = rest.prompt_ends + len(shared)
-        logits = self._pass.read(tokens, parents)
-        count = len(self.histories)
-        self._learn(logits, 0, np.arange(count), np.full(count, ROOT))
+        logits = self._pass.begin(prompts)
+        self._place[:, ROOT] = np.array(self._pass.lengths()) - 1
+        self._learn(logits, np.arange(len(prompts)), np.full(len(prompts), ROOT))
 
     def _read_nodes(self, chosen: Sequence[IntArray]) -> None:
         """Read nodes of each history, parents before children."""
-        first = self._pass.width
-        tokens, parents = [], []
-        for row in self._rows:
-            row_parents, column = [], first
-            for history in row:
-                nodes = chosen[history]
-                self._column[history, nodes] = column + np.arange(len(nodes))
-                row_parents.append(self._column[history, self.tree.trie.parents[nodes]])
-                column += len(nodes)
-            tokens.append(self.tree.trie.tokens[np.concatenate([chosen[history] for history in row])])
-            parents.append(np.concatenate(row_parents))
-        logits = self._pass.read(tokens, parents)
+        parents = []
+        for history, (nodes, length) in enumerate(zip(chosen, self._pass.lengths(), strict=True)):
+            self._place[history, nodes] = length + np.arange(len(nodes))
+            parents.append(self._place[history, self.tree.trie.parents[nodes]])
+        logits = self._pass.read([self.tree.trie.tokens[nodes] for nodes in chosen], parents)
         owners = np.repeat(np.arange(len(chosen)), [len(nodes) for nodes in chosen])
         nodes = np.concatenate(chosen)
         self.read[owners, nodes] = True
-        self._learn(logits, first, owners, nodes)
+        self._learn(logits, owners, nodes)
 
-    def _learn(self, logits: Tensor, first: int, owners: IntArray, nodes: IntArray) -> None:
-        """Note the log probabilities of what may follow some nodes (``ROOT``: a prompt)."""
-        rows = owners // HISTORIES_PER_ROW
-        columns = self._column[owners, nodes] - first
-        places = rows * logits.shape[1] + columns
-        flat = logits.flatten(0, 1)
+    def _learn(self, logits: Tensor, owners: IntArray, nodes: IntArray) -> None:
+        """Note the log probabilities of what may follow some nodes (``ROOT``: a prompt), by their logits."""
         children = [self.tree.children[node] for node in nodes.tolist()]
         which = np.repeat(np.arange(len(nodes)), [len(found) for found in children])
-        following = np.concatenate(children) if children else np.zeros(0, dtype=np.int64)
+        following = np.concatenate(children)
         ending = np.flatnonzero((nodes != ROOT) & (self.tree.label_at[nodes] >= 0))
         at = np.concatenate([which, ending])
         tokens = np.concatenate([self.tree.trie.tokens[following], np.full(len(ending), self.tree.end_token)])
-        read = torch.from_numpy(places).to(flat.device)
-        normaliser = log_normaliser(flat, self.temperature, read).double().cpu().numpy()
-        chosen = flat[torch.from_numpy(places[at]).to(flat.device), torch.from_numpy(tokens).to(flat.device)]
+        normaliser = log_normaliser(logits, self.temperature).double().cpu().numpy()
+        chosen = logits[torch.from_numpy(at).to(logits.device), torch.from_numpy(tokens).to(logits.device)]
         steps = chosen.double().cpu().numpy() / self.temperature - normaliser[at]
         self._step[owners[which], following] = steps[: len(which)]
         self._end_step[owners[ending], self.tree.label_at[nodes[ending]]] = steps[len(which) :]
@@ -327,5 +302,4 @@ class LabelExpander:
             prompt_tokens(self.tokenizer, novelty_prompt([self.labels[cluster] for cluster in sorted(history)]))
             for history in histories
         ]
-        padding = padding_token(self.tokenizer)
-        return Expansion(self.model, self.tree, prompts, histories, self.temperature, padding)
+        return Expansion(self.model, self.tree, prompts, histories, self.temperature)

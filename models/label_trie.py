@@ -69,10 +69,23 @@ def label_trie(sequences: Sequence[Sequence[int]]) -> TokenTree:
         ValueError: a sequence is empty, or two are the same.
     """
     _check_filled(sequences)
-    trie = _trie(sequences)
+    trie = token_trie(sequences)
     if len(np.unique(trie.ends)) < len(trie.ends):
         raise ValueError("two sequences of a label trie are the same")
     return trie
+
+
+def token_trie(sequences: Sequence[Sequence[int]]) -> TokenTree:
+    """The trie of any sequences: equal ones share their end, and that of an empty one is the root."""
+    children: dict[tuple[int, int], int] = {}
+    ends: list[int] = []
+    for sequence in sequences:
+        node = ROOT
+        for token in sequence:
+            node = children.setdefault((node, token), len(children))
+        ends.append(node)
+    edges = np.array(list(children), dtype=np.int64).reshape(-1, 2)
+    return TokenTree(edges[:, 1].copy(), edges[:, 0].copy(), np.array(ends, np.int64))
 
 
 def trie_parts(sequences: Sequence[Sequence[int]], about: int) -> list[tuple[TokenTree, NDArray[np.int64]]]:
@@ -89,7 +102,7 @@ def trie_parts(sequences: Sequence[Sequence[int]], about: int) -> list[tuple[Tok
     for place, sequence in enumerate(sequences):
         by_first.setdefault(sequence[0], []).append(place)
     subtrees = list(by_first.values())
-    nodes = [_trie([sequences[place] for place in places]).nodes for places in subtrees]
+    nodes = [token_trie([sequences[place] for place in places]).nodes for places in subtrees]
     part_of = (np.cumsum(nodes) - np.array(nodes) / 2) * max(1, round(sum(nodes) / about)) // sum(nodes)
     parts = [
         list(chain.from_iterable(subtree for subtree, at in zip(subtrees, part_of, strict=True) if at == part))
@@ -115,7 +128,7 @@ def after_prompts(prompts: Sequence[Sequence[int]], trees: Sequence[TokenTree]) 
     shared = _common_beginning(prompts)
     if shared == 0:
         raise ValueError("the prompts have no beginning in common: read them one by one")
-    beginnings = _trie([prompt[shared:] for prompt in prompts])
+    beginnings = token_trie([prompt[shared:] for prompt in prompts])
     tokens, parents, ends, nodes = [beginnings.tokens], [beginnings.parents], [], beginnings.nodes
     for prompt_end, tree in zip(beginnings.ends, trees, strict=True):
         tokens.append(tree.tokens)
@@ -159,19 +172,6 @@ def rows_of(trees: Sequence[TokenTree], about: int) -> list[range]:
     mean = sum(tree.nodes for tree in trees) / len(trees)
     size = max(1, round(about / mean))
     return [range(start, min(start + size, len(trees))) for start in range(0, len(trees), size)]
-
-
-def _trie(sequences: Sequence[Sequence[int]]) -> TokenTree:
-    """Equal sequences share their end; that of an empty one is the root."""
-    children: dict[tuple[int, int], int] = {}
-    ends: list[int] = []
-    for sequence in sequences:
-        node = ROOT
-        for token in sequence:
-            node = children.setdefault((node, token), len(children))
-        ends.append(node)
-    edges = np.array(list(children), dtype=np.int64).reshape(-1, 2)
-    return TokenTree(edges[:, 1].copy(), edges[:, 0].copy(), np.array(ends, np.int64))
 
 
 def _common_beginning(sequences: Sequence[Sequence[int]]) -> int:
