@@ -20,6 +20,7 @@ from alignrec_assets.fingerprints import code_version, whole_fingerprint
 from alignrec_assets.interests import clusters
 from alignrec_assets.refresh import (
     Facts,
+    Result,
     current_checkpoint,
     refresh_checkpoint,
     required_checkpoint,
@@ -57,7 +58,7 @@ GATE_HISTORIES = 128  # whose format validity at T = 1 is computed where the eng
     ),
     pool="language_model",
 )
-def pools(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
+def pools(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """n = 5k seeded draws at high temperature from the label distribution, duplicates merged."""
     settings = home.settings
     warehouse = home.warehouse(context.log.info)
@@ -92,7 +93,7 @@ PREDICTIONS = ("alignment_score", "predicted_rate", "rate_lower", "rate_upper")
     ),
     pool="language_model",
 )
-def scored(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
+def scored(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Scores are null as long as there is no alignment model."""
     warehouse = home.warehouse(context.log.info)
     engine = home.settings.candidates.scoring_engine

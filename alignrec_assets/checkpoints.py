@@ -15,6 +15,7 @@ from alignrec_assets.refresh import (
     MANIFEST,
     Checkpoint,
     Facts,
+    Result,
     record_checkpoint,
     refresh_checkpoint,
     required_checkpoint,
@@ -92,7 +93,7 @@ def model_asset(name: str, description: str, code: str, deps: list[Any], kinds: 
         {"huggingface", "pytorch"},
     )
 )
-def base_model(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
+def base_model(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Dequantised or copied once."""
     source = home.settings.base_model.source
     version = fingerprint([BASE_CODE, source])
@@ -116,7 +117,7 @@ def base_model(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Mate
         {"huggingface", "pytorch"},
     )
 )
-def novelty_model(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
+def novelty_model(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Loss on the label's tokens and its terminator only."""
     options = home.settings.novelty
     warehouse = home.warehouse(context.log.info)
@@ -174,7 +175,7 @@ def novelty_model(context: dg.AssetExecutionContext, home: HomeResource) -> dg.M
         {"huggingface", "pytorch"},
     )
 )
-def alignment_model(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
+def alignment_model(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Without enough feedback there is no model yet, and the table is planned by novelty alone."""
     settings = home.settings
     options = settings.alignment
@@ -227,7 +228,7 @@ def alignment_model(context: dg.AssetExecutionContext, home: HomeResource) -> dg
         selection="learning",
     )
 )
-def checkpoints(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
+def checkpoints(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Read from the manifests, so that the folders alone are enough to make it again."""
     warehouse = home.warehouse(context.log.info)
     rows = []
@@ -338,7 +339,7 @@ def cluster_labels(warehouse: Warehouse) -> list[str]:
     return rows["label"].to_list()
 
 
-def checkpoint_result(checkpoint: Checkpoint, **metadata: Any) -> dg.MaterializeResult[None]:
+def checkpoint_result(checkpoint: Checkpoint, **metadata: Any) -> Result:
     """What Dagster is told about a checkpoint."""
     figures = {key: value for key, value in checkpoint.figures.items() if value is not None}
     return dg.MaterializeResult(

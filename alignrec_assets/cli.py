@@ -173,6 +173,14 @@ def rebuild(home: HomeOption = None) -> None:
 
 
 @app.command()
+def tables() -> None:
+    """Print every table of the warehouse, its columns and what holds for its rows, as Markdown."""
+    from alignrec_assets.contract import tables_page
+
+    typer.echo(tables_page(), nl=False)
+
+
+@app.command()
 def settings(home: HomeOption = None) -> None:
     """Print every setting, its value and where it comes from."""
     from alignrec_assets.settings import describe_settings

@@ -7,21 +7,27 @@ in every step process otherwise, and two models at once would share two cores.
 import dagster as dg
 
 from alignrec_assets import candidates, checkpoints, feedback, interests, publication, raw, scaling, search, training
+from alignrec_assets.automation import automated, automation_sensor, fine_tune_schedule, review_schedule
 from alignrec_assets.home import Home
 from alignrec_assets.landing_sensor import landing_sensor
+from alignrec_assets.quality_checks import CHECKS
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.selections import SCALING, SEARCH, SELECTIONS, STUDY
 from alignrec_assets.step_log import step_logger
 
 defs = dg.Definitions(
-    assets=dg.load_assets_from_modules(
-        [raw, interests, feedback, training, checkpoints, search, candidates, publication, scaling]
+    assets=automated(
+        dg.load_assets_from_modules(
+            [raw, interests, feedback, training, checkpoints, search, candidates, publication, scaling]
+        )
     ),
+    asset_checks=CHECKS,
     jobs=[
         dg.define_asset_job(name, selection, description=why)
         for name, selection, why in (*SELECTIONS, SEARCH, STUDY, SCALING)
     ],
-    sensors=[landing_sensor],
+    sensors=[landing_sensor, automation_sensor],
+    schedules=[fine_tune_schedule, review_schedule],
     resources={"home": HomeResource(database=str(Home.from_environment().warehouse))},
     loggers={"console": dg.colored_console_logger, "steps": step_logger},
     executor=dg.in_process_executor,

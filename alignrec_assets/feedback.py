@@ -6,18 +6,19 @@ import dagster as dg
 import duckdb
 import polars as pl
 
-from alignrec_assets.fingerprints import Input, code_version, day_fingerprints, table_layout
+from alignrec_assets.fingerprints import Input, code_version
 from alignrec_assets.interests import first_interactions, item_clusters, required_taxonomy, user_cluster_days
 from alignrec_assets.partitions import DAYS
 from alignrec_assets.queries import query
 from alignrec_assets.raw import feedback_logs, rejected_rows
-from alignrec_assets.refresh import Facts, daily_asset, refresh_days, refresh_query_days
+from alignrec_assets.refresh import Facts, Recipe, Result, daily_asset, refresh_days, refresh_query_days
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import FeedbackSettings, Settings
 from alignrec_assets.warehouse import append_rows, read_frame, replace_days
 
 USERS_CODE = code_version(queries=["feedback.transition_users"])
 COUNTS_CODE = code_version(queries=["feedback.transition_counts"])
+TRANSITION_COUNTS = Recipe("feedback.transition_counts", COUNTS_CODE, (Input("feedback.transition_users", "day"),))
 SIGNALS = ("positive", "liked", "shared", "completed", "not_skipped")
 SCORES_CODE = code_version("models/transition_scores.py", queries=["feedback.transition_scores"])
 
@@ -31,36 +32,35 @@ SCORES_CODE = code_version("models/transition_scores.py", queries=["feedback.tra
         partitions=DAYS,
     )
 )
-def transition_users(context: dg.AssetExecutionContext, home: HomeResource) -> None:
+def transition_users(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Logged impressions, or first interactions replayed as if they were."""
+    recipe = transition_users_recipe(home)
+
+    def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
+        rows = replace_days(connection, recipe.table, days, recipe.parameters)
+        source = {"source": home.settings.feedback.source}
+        left_out = dict(connection.execute(query("feedback.left_out_impressions"), source).fetchall())
+        return {day: (count, {"left_out_impressions": int(left_out[day])}) for day, count in rows.items()}
+
+    return refresh_days(context, home.warehouse(context.log.info), recipe.table, recipe.fingerprints, build)
+
+
+def transition_users_recipe(home: HomeResource) -> Recipe:
+    """Impressions of the day and the histories that stood then."""
     settings = home.settings
-    inputs = [
-        Input("raw.feedback_logs", "day"),
-        Input("interests.item_clusters"),
-        Input("interests.user_cluster_days", "past"),
-        Input("interests.first_interactions", "day"),
-    ]
     parameters = {
         "taxonomy_version": required_taxonomy(home.home),
         "history_clusters": settings.history.clusters,
         "source": settings.feedback.source,
         "replay_share": settings.feedback.replay_share,
     }
-    made_by = {"code": USERS_CODE, "layout": table_layout("feedback.transition_users"), "parameters": parameters}
-
-    def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
-        rows = replace_days(connection, "feedback.transition_users", days, parameters)
-        source = {"source": settings.feedback.source}
-        left_out = dict(connection.execute(query("feedback.left_out_impressions"), source).fetchall())
-        return {day: (count, {"left_out_impressions": int(left_out[day])}) for day, count in rows.items()}
-
-    refresh_days(
-        context,
-        home.warehouse(context.log.info),
-        "feedback.transition_users",
-        lambda connection, days: day_fingerprints(connection, days, inputs, made_by),
-        build,
+    inputs = (
+        Input("raw.feedback_logs", "day"),
+        Input("interests.item_clusters"),
+        Input("interests.user_cluster_days", "past"),
+        Input("interests.first_interactions", "day"),
     )
+    return Recipe("feedback.transition_users", USERS_CODE, inputs, parameters)
 
 
 @dg.asset(
@@ -68,12 +68,9 @@ def transition_users(context: dg.AssetExecutionContext, home: HomeResource) -> N
         "feedback.transition_counts", code=COUNTS_CODE, kinds={"sql"}, deps=[transition_users], partitions=DAYS
     )
 )
-def transition_counts(context: dg.AssetExecutionContext, home: HomeResource) -> None:
+def transition_counts(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Sums of the day's users."""
-    inputs = [Input("feedback.transition_users", "day")]
-    refresh_query_days(
-        context, home.warehouse(context.log.info), "feedback.transition_counts", inputs, code=COUNTS_CODE
-    )
+    return refresh_query_days(context, home.warehouse(context.log.info), TRANSITION_COUNTS)
 
 
 @dg.asset(
@@ -92,28 +89,23 @@ def transition_counts(context: dg.AssetExecutionContext, home: HomeResource) -> 
         partitions=DAYS,
     )
 )
-def transition_scores(context: dg.AssetExecutionContext, home: HomeResource) -> None:
+def transition_scores(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """As of each day, over the window that ends with it."""
-    settings = home.settings
-    inputs = [Input("feedback.transition_users", "window", days=settings.feedback.window_days)]
-    taxonomy = required_taxonomy(home.home)
-    made_by = {
-        "code": SCORES_CODE,
-        "layout": table_layout("feedback.transition_scores"),
-        "settings": settings.feedback.model_dump(),
-        "taxonomy": taxonomy,
-    }
+    recipe = transition_scores_recipe(home)
+    taxonomy, settings = required_taxonomy(home.home), home.settings
 
     def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
         return {day: _score_day(connection, day, taxonomy, settings) for day in days}
 
-    refresh_days(
-        context,
-        home.warehouse(context.log.info),
-        "feedback.transition_scores",
-        lambda connection, days: day_fingerprints(connection, days, inputs, made_by),
-        build,
-    )
+    return refresh_days(context, home.warehouse(context.log.info), recipe.table, recipe.fingerprints, build)
+
+
+def transition_scores_recipe(home: HomeResource) -> Recipe:
+    """The users of the days of the window."""
+    settings = home.settings.feedback
+    parameters = {"settings": settings.model_dump(), "taxonomy": required_taxonomy(home.home)}
+    inputs = (Input("feedback.transition_users", "window", days=settings.window_days),)
+    return Recipe("feedback.transition_scores", SCORES_CODE, inputs, parameters)
 
 
 def score_options(settings: FeedbackSettings) -> Facts:

@@ -47,7 +47,7 @@ def code_version(*modules: str, queries: Sequence[str] = ()) -> str:
 
 
 def day_fingerprints(
-    connection: duckdb.DuckDBPyConnection, days: list[date], inputs: list[Input], made_by: dict[str, Any]
+    connection: duckdb.DuckDBPyConnection, days: list[date], inputs: Sequence[Input], made_by: dict[str, Any]
 ) -> dict[date, str]:
     """Fingerprint of each day of a daily asset; ``made_by`` holds its settings and code version."""
     versions = {entry.asset: _versions(read_records(connection, entry.asset)) for entry in inputs}

@@ -12,6 +12,8 @@ from alignrec_assets.partitions import DAYS
 from alignrec_assets.pictures import picture
 from alignrec_assets.raw import events, feedback_logs, items, rejected_rows
 from alignrec_assets.refresh import (
+    Recipe,
+    Result,
     daily_asset,
     read_checkpoint,
     record_checkpoint,
@@ -28,6 +30,9 @@ CLUSTERS_CODE = code_version(
     "models/item_embeddings.py", "models/clusters.py", "models/cluster_labels.py", "models/taxonomy.py"
 )
 USER_DAYS_CODE = code_version(queries=["interests.user_cluster_days"])
+USER_CLUSTER_DAYS = Recipe(
+    "interests.user_cluster_days", USER_DAYS_CODE, (Input("raw.events", "day"), Input("interests.item_clusters"))
+)
 FIRST_CODE = code_version(queries=["interests.first_interactions"])
 MAP_FILE = "clusters.png"
 ITEM_TEXT = ["item_id", "title", "tags", "category", "description", "embedding"]
@@ -41,9 +46,7 @@ class ClusterConfig(dg.Config):
 
 
 @dg.asset(**table_asset("interests.clusters", code=CLUSTERS_CODE, kinds={"sklearn"}, deps=[items], selection="days"))
-def clusters(
-    context: dg.AssetExecutionContext, config: ClusterConfig, home: HomeResource
-) -> dg.MaterializeResult[None]:
+def clusters(context: dg.AssetExecutionContext, config: ClusterConfig, home: HomeResource) -> Result:
     """Keeps the taxonomy that stands; fits one where there is none, or where the launch asks for a new one."""
     from models.taxonomy import load_taxonomy
 
@@ -80,7 +83,7 @@ def clusters(
         "interests.item_clusters", code=CLUSTERS_CODE, kinds={"sklearn"}, deps=[items, clusters], selection="days"
     )
 )
-def item_clusters(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
+def item_clusters(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Adds items that are new to the clusters that stand; an assignment once made is never changed."""
     from models.taxonomy import assign_items, load_taxonomy
 
@@ -95,7 +98,7 @@ def item_clusters(context: dg.AssetExecutionContext, home: HomeResource) -> dg.M
         append_assignments(home.home, version, assign_items(taxonomy, new, context.log.info))
         assigned = read_assignments(home.home, version)
     context.log.info(f"{new.height:,} new of {assigned.height:,} items")
-    rows = assigned.with_columns(pl.lit(version).alias("taxonomy_version"))
+    rows = assigned.drop("part").with_columns(pl.lit(version).alias("taxonomy_version"))
     # What is downstream depends on the taxonomy alone: a new item changes no day that has no event of it.
     record = Record(fingerprint([version, rows.height]), rows.height, {"data_version": version})
     with warehouse.writing() as connection:
@@ -113,12 +116,9 @@ def item_clusters(context: dg.AssetExecutionContext, home: HomeResource) -> dg.M
         partitions=DAYS,
     )
 )
-def user_cluster_days(context: dg.AssetExecutionContext, home: HomeResource) -> None:
+def user_cluster_days(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """That day's events only."""
-    inputs = [Input("raw.events", "day"), Input("interests.item_clusters")]
-    refresh_query_days(
-        context, home.warehouse(context.log.info), "interests.user_cluster_days", inputs, code=USER_DAYS_CODE
-    )
+    return refresh_query_days(context, home.warehouse(context.log.info), USER_CLUSTER_DAYS)
 
 
 @dg.asset(
@@ -130,24 +130,27 @@ def user_cluster_days(context: dg.AssetExecutionContext, home: HomeResource) -> 
         partitions=DAYS,
     )
 )
-def first_interactions(context: dg.AssetExecutionContext, home: HomeResource) -> None:
+def first_interactions(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Asks the users' days before the day, plus the day's own events."""
+    return refresh_query_days(context, home.warehouse(context.log.info), first_interactions_recipe(home))
+
+
+def first_interactions_recipe(home: HomeResource) -> Recipe:
+    """The day's events, all users' days up to it, and the impressions that may have led to them."""
     settings = home.settings
     hours = settings.landing.attribution_hours
-    inputs = [
+    inputs = (
         Input("raw.events", "day"),
         Input("raw.feedback_logs", "window", days=1 + -int(-hours // 24)),
         Input("interests.item_clusters"),
         Input("interests.user_cluster_days", "past"),
-    ]
+    )
     parameters = {
         "taxonomy_version": required_taxonomy(home.home),
         "history_clusters": settings.history.clusters,
         "attribution_minutes": round(hours * 60),
     }
-    refresh_query_days(
-        context, home.warehouse(context.log.info), "interests.first_interactions", inputs, parameters, FIRST_CODE
-    )
+    return Recipe("interests.first_interactions", FIRST_CODE, inputs, parameters)
 
 
 def taxonomy_folder(home: Home, version: str) -> Path:
@@ -174,10 +177,16 @@ def required_taxonomy(home: Home) -> str:
 
 
 def read_assignments(home: Home, version: str) -> pl.DataFrame:
-    """Every assignment made under a taxonomy: item_id, cluster_id, similarity."""
+    """Every assignment made under a taxonomy: item_id, cluster_id, similarity, and the part that it was made in.
+
+    Part 0 holds the items that the taxonomy was made of.
+    """
     parts = sorted((home.checkpoints / "item_clusters" / version).glob("part-*.parquet"))
-    empty = pl.DataFrame(schema={"item_id": pl.String, "cluster_id": pl.Int32, "similarity": pl.Float32})
-    return pl.concat([empty, *(pl.read_parquet(part) for part in parts)]).sort("item_id")
+    empty = pl.DataFrame(
+        schema={"item_id": pl.String, "cluster_id": pl.Int32, "similarity": pl.Float32, "part": pl.Int32}
+    )
+    found = [pl.read_parquet(part).with_columns(pl.lit(number).alias("part")) for number, part in enumerate(parts)]
+    return pl.concat([empty, *found]).sort("item_id")
 
 
 def append_assignments(home: Home, version: str, rows: pl.DataFrame) -> None:

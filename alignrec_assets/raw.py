@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 
+from alignrec_assets.contract import check_table
 from alignrec_assets.fingerprints import code_version, table_layout
 from alignrec_assets.landing import (
     Calendar,
@@ -21,7 +22,7 @@ from alignrec_assets.landing import (
 )
 from alignrec_assets.partitions import DAYS
 from alignrec_assets.queries import query
-from alignrec_assets.refresh import Facts, daily_asset, refresh_days, table_asset, table_result
+from alignrec_assets.refresh import Facts, Result, daily_asset, refresh_days, table_asset, table_result
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import Settings
 from alignrec_assets.warehouse import Record, read_records, set_wanted_days, write_records
@@ -52,7 +53,7 @@ def positive_rule(settings: Settings) -> PositiveRule:
 
 
 @dg.asset(**table_asset("raw.items", code=ITEMS_CODE, kinds={"parquet"}, deps=[], selection="days"))
-def items(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
+def items(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """The catalogue, replaced as a whole."""
     calendar = landing_calendar(home.settings)
     landing = home.home.landing
@@ -64,6 +65,7 @@ def items(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Materiali
             context.log.info("skipped: the landing files are unchanged")
             return table_result(record)
         report = load_items(connection, landing, calendar)
+        check_table(connection, "raw.items")
         record = Record(wanted, report.rows, _facts(report))
         write_records(connection, "raw.items", {"": record})
     context.log.info(f"{report.rows:,} items, {report.rejected:,} rows rejected")
@@ -71,7 +73,7 @@ def items(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Materiali
 
 
 @dg.asset(**daily_asset("raw.events", code=EVENTS_CODE, kinds={"parquet"}, deps=[items], partitions=DAYS))
-def events(context: dg.AssetExecutionContext, home: HomeResource) -> None:
+def events(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Events of the days, from every landing file that holds rows of theirs."""
     settings = home.settings
     calendar = landing_calendar(settings)
@@ -87,11 +89,11 @@ def events(context: dg.AssetExecutionContext, home: HomeResource) -> None:
         reports = load_events(connection, home.home.landing, days, calendar, positive_rule(settings))
         return {day: (report.rows, _facts(report)) for day, report in reports.items()}
 
-    refresh_days(context, home.warehouse(context.log.info), "raw.events", fingerprints, build)
+    return refresh_days(context, home.warehouse(context.log.info), "raw.events", fingerprints, build)
 
 
 @dg.asset(**daily_asset("raw.feedback_logs", code=FEEDBACK_CODE, kinds={"parquet"}, deps=[items], partitions=DAYS))
-def feedback_logs(context: dg.AssetExecutionContext, home: HomeResource) -> None:
+def feedback_logs(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Exploration impressions of the days with their outcomes."""
     settings = home.settings
     calendar = landing_calendar(settings)
@@ -115,7 +117,7 @@ def feedback_logs(context: dg.AssetExecutionContext, home: HomeResource) -> None
         reports = load_feedback(connection, home.home.landing, days, calendar, positive_rule(settings), hours)
         return {day: (report.rows, _facts(report)) for day, report in reports.items()}
 
-    refresh_days(context, home.warehouse(context.log.info), "raw.feedback_logs", fingerprints, build)
+    return refresh_days(context, home.warehouse(context.log.info), "raw.feedback_logs", fingerprints, build)
 
 
 @dg.asset(
@@ -123,9 +125,10 @@ def feedback_logs(context: dg.AssetExecutionContext, home: HomeResource) -> None
         "raw.rejected_rows", code=REJECTED_CODE, kinds=set(), deps=[items, events, feedback_logs], selection="days"
     )
 )
-def rejected_rows(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
+def rejected_rows(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Counts what the landing zone rejected; above the share that the settings allow, nothing downstream runs."""
     with home.warehouse(context.log.info).writing() as connection:
+        check_table(connection, "raw.rejected_rows")
         counts = connection.execute(
             "FROM raw.rejected_rows SELECT kind, reason, count(*) AS n GROUP BY ALL ORDER BY n DESC, kind, reason"
         ).fetchall()

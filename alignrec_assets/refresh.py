@@ -10,23 +10,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import duckdb
 import polars as pl
 
 from alignrec_assets.column_lineage import lineage_metadata
+from alignrec_assets.contract import broken_days, conditions, row_rules
 from alignrec_assets.fingerprints import Input, day_fingerprints, table_layout
 from alignrec_assets.home import Home
-from alignrec_assets.tables import FORMAT_VERSION, TABLES
+from alignrec_assets.tables import FORMAT_VERSION, TABLES, Table
 from alignrec_assets.warehouse import Record, Warehouse, read_records, replace_days, replace_table, write_records
 from models.files import content_hash, fingerprint, new_folder
 
 # One line for every asset would drown what a command has to say; the version range in pyproject.toml holds them fixed.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
+if TYPE_CHECKING:
+    Result = dg.MaterializeResult[None]
+else:
+    Result = dg.MaterializeResult  # of an asset with checks, Dagster takes the class, but not its generic form
+
 MANIFEST = "manifest.json"
+CONTRACT_CHECK = "contract"
 Facts = dict[str, Any]
 
 
@@ -65,7 +72,6 @@ def daily_asset(
 def table_asset(table: str, *, code: str, kinds: set[str], deps: list[Any], selection: str) -> Facts:
     """Arguments of ``dg.asset`` for a warehouse table; description and schema come from ``tables``."""
     described = TABLES[table]
-    schema = dg.TableSchema([dg.TableColumn(c.name, c.type, c.description) for c in described.columns])
     schema_name, name = table.split(".")
     return {
         "key": [schema_name, name],
@@ -75,7 +81,8 @@ def table_asset(table: str, *, code: str, kinds: set[str], deps: list[Any], sele
         "deps": deps,
         "code_version": code,
         "tags": {"selection": selection},
-        "metadata": {"dagster/column_schema": schema, "dagster/table_name": f"warehouse.{table}"},
+        "check_specs": [_contract_spec(described)],
+        "metadata": {"dagster/column_schema": _column_schema(described), "dagster/table_name": f"warehouse.{table}"},
         # Lets an unpartitioned asset run in the same range of days as the tables that read it.
         "backfill_policy": dg.BackfillPolicy.single_run(),
     }
@@ -86,44 +93,108 @@ def run_days(context: dg.AssetExecutionContext) -> list[date]:
     return [date.fromisoformat(key) for key in context.partition_keys]
 
 
-def refresh_query_days(
-    context: dg.AssetExecutionContext,
-    warehouse: Warehouse,
-    table: str,
-    inputs: list[Input],
-    parameters: Facts | None = None,
-    code: str = "",
-) -> None:
+@dataclass(frozen=True)
+class Recipe:
+    """What the days of a daily table are made from.
+
+    Attributes:
+        table: its name.
+        code: version of the code that makes it.
+        inputs: what it reads.
+        parameters: everything else that its rows depend on; those of its query, where it is one.
+    """
+
+    table: str
+    code: str
+    inputs: tuple[Input, ...]
+    parameters: Facts | None = None
+
+    def fingerprints(self, connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
+        """What each day would be made from now."""
+        made_by = {"code": self.code, "layout": table_layout(self.table), "parameters": self.parameters}
+        return day_fingerprints(connection, days, self.inputs, made_by)
+
+
+def refresh_query_days(context: dg.AssetExecutionContext, warehouse: Warehouse, recipe: Recipe) -> Result:
     """Refresh days of a table that is one query of ``sql/``."""
-    made_by = {"code": code, "layout": table_layout(table), "parameters": parameters}
 
     def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
-        counts = replace_days(connection, table, days, parameters)
+        counts = replace_days(connection, recipe.table, days, recipe.parameters)
         return {day: (rows, {}) for day, rows in counts.items()}
 
-    refresh_days(context, warehouse, table, lambda c, days: day_fingerprints(c, days, inputs, made_by), build)
+    return refresh_days(context, warehouse, recipe.table, recipe.fingerprints, build)
+
+
+Fingerprints = Callable[[duckdb.DuckDBPyConnection, list[date]], dict[date, str]]
+Build = Callable[[duckdb.DuckDBPyConnection, list[date]], dict[date, tuple[int, Facts]]]
+
+
+class BrokenDaysError(RuntimeError):
+    """Days of a table break its contract, and were left as they were.
+
+    Attributes:
+        days: what is broken on each.
+    """
+
+    def __init__(self, table: str, days: dict[date, str]) -> None:
+        self.days = days
+        told = ". ".join(f"{day}: {faults}" for day, faults in days.items())
+        super().__init__(
+            f"{len(days)} days of {table} break its contract and stay as they were; the others are done. {told}. "
+            "Mend what they are made from, and run them alone."
+        )
 
 
 def refresh_days(
     context: dg.AssetExecutionContext,
     warehouse: Warehouse,
     table: str,
-    fingerprints: Callable[[duckdb.DuckDBPyConnection, list[date]], dict[date, str]],
-    build: Callable[[duckdb.DuckDBPyConnection, list[date]], dict[date, tuple[int, Facts]]],
-) -> None:
-    """Refresh days of a daily table in one transaction; ``build`` returns rows and facts per day."""
+    fingerprints: Fingerprints,
+    build: Build,
+) -> Result:
+    """Refresh days of a daily table in one transaction; ``build`` returns rows and facts per day.
+
+    Raises:
+        BrokenDaysError: after all other days were written and credited.
+    """
     days = run_days(context)
+    try:
+        _report_days(context, table, days, *_write_days(warehouse, table, days, fingerprints, build))
+    except BrokenDaysError as error:
+        good = [day for day in days if day not in error.days]
+        if good:
+            _credit_days(context, good, _write_days(warehouse, table, good, fingerprints, build)[1])
+        context.log_event(
+            dg.AssetCheckEvaluation(
+                context.asset_key,
+                CONTRACT_CHECK,
+                passed=False,
+                blocking=True,
+                metadata={day.isoformat(): faults for day, faults in error.days.items()},
+            )
+        )
+        raise
+    return dg.MaterializeResult(check_results=[_kept_contract()])
+
+
+def _write_days(
+    warehouse: Warehouse, table: str, days: list[date], fingerprints: Fingerprints, build: Build
+) -> tuple[list[date], dict[str, Record]]:
+    """Write the days that are new; returns them, and the records of all days."""
     with warehouse.writing() as connection:
         wanted = fingerprints(connection, days)
         recorded = read_records(connection, table)
         pending = [day for day in days if not _is_current(recorded.get(day.isoformat()), wanted[day])]
         if pending:
             built = build(connection, pending)
+            broken = broken_days(connection, table, {day: rows for day, (rows, _) in sorted(built.items())})
+            if broken:
+                raise BrokenDaysError(table, broken)
             wanted = fingerprints(connection, pending)  # again: what was rejected tells what the day depends on
             records = {day.isoformat(): Record(wanted[day], rows, facts) for day, (rows, facts) in built.items()}
             write_records(connection, table, records)
             recorded |= records
-    _report_days(context, table, days, pending, recorded)
+    return pending, recorded
 
 
 def refresh_table(
@@ -134,7 +205,7 @@ def refresh_table(
     as_of: date,
     made_by: Facts,
     build: Callable[[], tuple[pl.DataFrame, Facts]],
-) -> dg.MaterializeResult[None]:
+) -> Result:
     """Refresh a whole table that Python computes as of a day; ``build`` returns its rows and facts, unconnected."""
     made_by = {**made_by, "as_of": as_of, "layout": table_layout(table)}
     with warehouse.writing() as connection:
@@ -155,12 +226,13 @@ def refresh_table(
     return table_result(record, **lineage_metadata(table))
 
 
-def table_result(record: Record, **metadata: Any) -> dg.MaterializeResult[None]:
+def table_result(record: Record, **metadata: Any) -> Result:
     """What Dagster is told about a whole table."""
     shown = {key: value for key, value in record.details.items() if key != "data_version"}
     return dg.MaterializeResult(
         metadata={"dagster/row_count": record.rows, **_plain(shown), **metadata},
         data_version=dg.DataVersion(record.data_version),
+        check_results=[_kept_contract()],
     )
 
 
@@ -247,6 +319,36 @@ def _content(folder: Path) -> list[Path]:
 
 def _is_current(record: Record | None, wanted: str) -> bool:
     return record is not None and record.fingerprint == wanted
+
+
+def _column_schema(table: Table) -> dg.TableSchema:
+    """The columns as the UI shows them, with what holds for each, and the rules of the whole row."""
+    columns = [
+        dg.TableColumn(
+            column.name,
+            column.type,
+            column.description,
+            dg.TableColumnConstraints(nullable=column.null, other=list(column.range)),
+        )
+        for column in table.columns
+    ]
+    return dg.TableSchema(columns, dg.TableConstraints(other=row_rules(table)))
+
+
+def _contract_spec(table: Table) -> dg.AssetCheckSpec:
+    described = "Held against the rows before they are committed: " + "; ".join([*row_rules(table), *conditions(table)])
+    return dg.AssetCheckSpec(CONTRACT_CHECK, asset=table.name.split("."), blocking=True, description=described)
+
+
+def _kept_contract() -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(check_name=CONTRACT_CHECK, passed=True)
+
+
+def _credit_days(context: dg.AssetExecutionContext, days: list[date], records: dict[str, Record]) -> None:
+    """Tell Dagster of the good days of a step that is about to fail: a failed step credits none."""
+    for day in days:
+        metadata = {"dagster/partition_row_count": records[day.isoformat()].rows}
+        context.log_event(dg.AssetMaterialization(context.asset_key, partition=day.isoformat(), metadata=metadata))
 
 
 def _report_days(

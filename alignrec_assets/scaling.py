@@ -15,7 +15,7 @@ from alignrec_assets.checkpoints import MODEL_FOLDER, alignment_model, cluster_l
 from alignrec_assets.fingerprints import code_version
 from alignrec_assets.interests import clusters
 from alignrec_assets.pictures import picture
-from alignrec_assets.refresh import required_checkpoint
+from alignrec_assets.refresh import Result, required_checkpoint
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import Settings
 from alignrec_assets.warehouse import Warehouse
@@ -43,7 +43,7 @@ HISTORIES = 96
     )
     | {"group_name": "evaluation", "tags": {"selection": "scaling"}}
 )
-def inference_scaling(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
+def inference_scaling(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Histories are spread evenly over all combinations; of the simulated world those that somebody holds."""
     from models.inference_scaling import draw_scaling, scaling_points
 

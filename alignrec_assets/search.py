@@ -25,7 +25,7 @@ from alignrec_assets.feedback import score_options
 from alignrec_assets.fingerprints import code_version, whole_fingerprint
 from alignrec_assets.interests import clusters
 from alignrec_assets.pictures import picture
-from alignrec_assets.refresh import Facts, required_checkpoint
+from alignrec_assets.refresh import Facts, Result, required_checkpoint
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import Settings
 from alignrec_assets.tables import FORMAT_VERSION
@@ -56,7 +56,7 @@ INPUTS = ["base_model", "training.pointwise_examples", "interests.clusters"]
     )
     | {"group_name": "evaluation", "tags": {"selection": "search"}}
 )
-def alignment_search(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
+def alignment_search(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Takes up the search of the same data, model and settings; a budget that is spent trains nothing."""
     from models.search_pictures import draw_search
 

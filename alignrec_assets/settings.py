@@ -206,6 +206,38 @@ class PublicationSettings(Section):
     """``auto`` ranks by alignment as soon as there is an alignment model, by novelty alone before."""
     format_validity_limit: Share = 0.9
     """A novelty model whose free samples are valid labels less often is not published."""
+    recall_limit: Share = 0.0
+    """Nor is one with less recall@3 on held-out users; 0 publishes any."""
+
+
+class AutomationSettings(Section):
+    """What has to happen before the alignment model is trained without anyone asking."""
+
+    new_feedback_share: Annotated[float, Field(gt=0)] = 0.1
+    """New impressions, as a share of those in the window that the last training set was made from ..."""
+    drift_limit: Share = 0.05
+    """... or the root mean square change of the clusters' rates, chance taken off."""
+
+
+class CheckSettings(Section):
+    """Checks beyond the contracts of the tables, and whether one that fails stops what is downstream."""
+
+    severity: Literal["warn", "error"] = "warn"
+    """``error`` stops what is downstream in the same run, and publication by its condition."""
+    trailing_days: Annotated[int, Field(ge=1)] = 7
+    """Days are compared with so many before them."""
+    volume_change: Annotated[float, Field(gt=1)] = 3.0
+    """A day may have this many times the rows of the mean of the days before it, or one over it."""
+    clustered_share: Share = 0.9
+    """At least this share of a day's events is of items that have a cluster."""
+    rejected_share: Share = 0.05
+    """At most this share of a day's landing rows breaks the data contract."""
+    drift_limit: Share = 0.1
+    """The clusters' rates of a day may differ by this (root mean square, chance taken off) from the days before."""
+    loss_rise: Annotated[float, Field(gt=1)] = 1.5
+    """The held-out loss of a training may end at this many times its least."""
+    similarity_share: Share = 0.8
+    """New items are at least this share as similar to their clusters as those that the taxonomy was made of."""
 
 
 PROFILES: dict[str, dict[str, dict[str, Any]]] = {
@@ -255,6 +287,8 @@ class Settings(BaseSettings):
     search: SearchSettings = SearchSettings()
     candidates: CandidateSettings = CandidateSettings()
     publication: PublicationSettings = PublicationSettings()
+    automation: AutomationSettings = AutomationSettings()
+    checks: CheckSettings = CheckSettings()
 
     @model_validator(mode="after")
     def _enough_clusters(self) -> "Settings":

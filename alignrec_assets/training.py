@@ -10,12 +10,15 @@ from alignrec_assets.fingerprints import Input, code_version
 from alignrec_assets.interests import first_interactions, required_taxonomy
 from alignrec_assets.partitions import DAYS
 from alignrec_assets.queries import query
-from alignrec_assets.refresh import Facts, daily_asset, refresh_query_days, refresh_table, table_asset
+from alignrec_assets.refresh import Facts, Recipe, Result, daily_asset, refresh_query_days, refresh_table, table_asset
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import Settings
 from alignrec_assets.warehouse import Warehouse, read_frame, read_records, table_frame
 
 TRANSITIONS_CODE = code_version(queries=["training.novel_transitions"])
+NOVEL_TRANSITIONS = Recipe(
+    "training.novel_transitions", TRANSITIONS_CODE, (Input("interests.first_interactions", "day"),)
+)
 NOVELTY_CODE = code_version("models/examples.py", queries=["training.novelty_examples"])
 FIRST_REFRESH_DAYS = 7
 POINTWISE_CODE = code_version(
@@ -31,12 +34,9 @@ PAIRWISE_CODE = code_version("models/pairs.py")
         "training.novel_transitions", code=TRANSITIONS_CODE, kinds={"sql"}, deps=[first_interactions], partitions=DAYS
     )
 )
-def novel_transitions(context: dg.AssetExecutionContext, home: HomeResource) -> None:
+def novel_transitions(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Positive first interactions that no exploration impression led to."""
-    inputs = [Input("interests.first_interactions", "day")]
-    refresh_query_days(
-        context, home.warehouse(context.log.info), "training.novel_transitions", inputs, code=TRANSITIONS_CODE
-    )
+    return refresh_query_days(context, home.warehouse(context.log.info), NOVEL_TRANSITIONS)
 
 
 @dg.asset(
@@ -48,7 +48,7 @@ def novel_transitions(context: dg.AssetExecutionContext, home: HomeResource) -> 
         selection="learning",
     )
 )
-def novelty_examples(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
+def novelty_examples(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Chosen for diversity over target labels; with replayed feedback, from users who are not replayed."""
     settings = home.settings
     warehouse = home.warehouse(context.log.info)
@@ -107,7 +107,7 @@ def novelty_examples(context: dg.AssetExecutionContext, home: HomeResource) -> d
         selection="learning",
     )
 )
-def pointwise_examples(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
+def pointwise_examples(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """The scores of the latest day, split by history; priors and normalisation see training histories alone."""
     settings = home.settings
     warehouse = home.warehouse(context.log.info)
@@ -152,7 +152,7 @@ def pointwise_examples(context: dg.AssetExecutionContext, home: HomeResource) ->
         selection="learning",
     )
 )
-def pairwise_examples(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
+def pairwise_examples(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Pairs of the pointwise examples of a history, ties dropped; empty while the loss is pointwise."""
     settings = home.settings
     warehouse = home.warehouse(context.log.info)

@@ -19,6 +19,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from alignrec_assets.contract import check_table
 from alignrec_assets.home import Home
 from alignrec_assets.queries import query
 from alignrec_assets.tables import FORMAT_VERSION, TABLES
@@ -160,9 +161,15 @@ def table_frame(connection: duckdb.DuckDBPyConnection, table: str) -> pl.DataFra
 
 
 def replace_table(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame) -> int:
-    """Replace all rows of an unpartitioned table by name, not by position; returns the number of rows."""
+    """Replace all rows of an unpartitioned table by name, not by position; returns the number of rows.
+
+    Raises:
+        ContractError: the rows are not what ``tables`` says of them.
+    """
     connection.execute(f"DELETE FROM {table}")
-    return append_rows(connection, table, rows)
+    count = append_rows(connection, table, rows)
+    check_table(connection, table)
+    return count
 
 
 def append_rows(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame) -> int:

@@ -10,7 +10,8 @@ from datetime import timedelta
 
 import polars as pl
 import pytest
-from support.line import FIRST_DAY, LAST_DAY, command
+from dagster import AssetCheckKey, AssetKey, DagsterInstance
+from support.line import DAYS, FIRST_DAY, LAST_DAY, command
 
 from alignrec_assets.column_lineage import column_sources
 from alignrec_assets.home import Home
@@ -294,3 +295,37 @@ def test_other_engines_fill_the_pools_shard_by_shard(copied_home, engine):
     assert facts["format_validity"] is not None
     assert len(list((copied_home.path / facts["folder"] / "shards").iterdir())) == 1  # one micro-batch holds them all
     assert not list((copied_home.checkpoints / "shards").iterdir())
+
+
+def test_a_broken_day_is_left_as_it_was_and_the_others_are_credited(copied_home):
+    before = contents(copied_home)
+    last, table = str(LAST_DAY), "interests.user_cluster_days"
+    with Warehouse(copied_home).writing() as connection:
+        ((item, cluster),) = connection.execute(
+            "FROM interests.item_clusters JOIN raw.events USING (item_id) SELECT item_id, any_value(cluster_id) "
+            "GROUP BY item_id HAVING min(day) = $last LIMIT 1",
+            {"last": LAST_DAY},
+        ).fetchall()
+        spoil = "UPDATE interests.item_clusters SET cluster_id = $cluster WHERE item_id = $item"
+        connection.execute(spoil, {"cluster": -1, "item": item})
+        connection.execute("DELETE FROM registry.fingerprints WHERE asset = $asset", {"asset": table})
+    select = ("dagster", "asset", "materialize", *MODULE, "--select", 'key:"interests/user_cluster_days"')
+    failed = command(copied_home.path, *select, "--partition-range", f"{FIRST_DAY}...{last}", check=False)
+    assert failed.returncode != 0
+    assert f"1 days of {table} break its contract" in failed.stderr
+    assert f"{last}: 1 rows break `cluster_id >= 0`" in failed.stderr.replace("\n", " ")
+    assert contents(copied_home)[table] == before[table]
+    with DagsterInstance.from_config(str(copied_home.dagster)) as instance:
+        credited = instance.fetch_materializations(AssetKey(table.split(".")), limit=DAYS).records
+        key = AssetCheckKey(AssetKey(table.split(".")), "contract")
+        (check,) = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+    latest_run = credited[0].run_id
+    assert {found.partition_key for found in credited if found.run_id == latest_run} == {
+        str(FIRST_DAY + timedelta(days=number)) for number in range(DAYS - 1)
+    }
+    assert check.status.value == "FAILED"
+    assert last in check.event.dagster_event.asset_check_evaluation_data.metadata
+    with Warehouse(copied_home).writing() as connection:
+        connection.execute(spoil, {"cluster": cluster, "item": item})
+    command(copied_home.path, *select, "--partition", last)
+    assert contents(copied_home) == before

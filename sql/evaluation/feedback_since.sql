@@ -1,0 +1,13 @@
+-- evaluation.feedback_since: impressions and positives of each cluster in the window that ends on $as_of, and after it up to $until.
+SELECT
+    cluster_id,
+    coalesce(sum(positives) FILTER (WHERE day <= $as_of), 0)::DOUBLE AS positives_before,
+    coalesce(sum(impressions) FILTER (WHERE day <= $as_of), 0)::DOUBLE AS before,
+    coalesce(sum(positives) FILTER (WHERE day > $as_of), 0)::DOUBLE AS positives_after,
+    coalesce(sum(impressions) FILTER (WHERE day > $as_of), 0)::DOUBLE AS after
+FROM feedback.transition_counts
+WHERE day > CAST($as_of AS DATE) - CAST($window_days AS INTEGER)
+    AND day <= CAST($until AS DATE)
+    AND taxonomy_version = $taxonomy_version
+GROUP BY cluster_id
+ORDER BY cluster_id

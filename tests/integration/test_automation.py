@@ -1,0 +1,153 @@
+"""What the automation conditions ask for, tick by tick, on a real home and an ephemeral instance."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from support.line import DAYS, FIRST_DAY, LAST_DAY, command
+
+from alignrec_assets.home import Home
+from alignrec_assets.warehouse import Warehouse, table_frame
+
+DRIVER = Path(__file__).parents[1] / "support" / "conditions.py"
+ALL_DAYS = [str(FIRST_DAY + timedelta(days=number)) for number in range(DAYS)]
+
+
+@pytest.fixture
+def home(line_home, tmp_path):
+    shutil.copytree(line_home.path, tmp_path / "home", symlinks=True)
+    return Home(tmp_path / "home")
+
+
+def ticks(home, *events, **variables):
+    environment = os.environ | {"ALIGNREC_HOME": str(home.path)} | variables
+    done = subprocess.run(
+        [sys.executable, str(DRIVER), *events],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def passed(*checks):
+    return [f"passed:{check}" for check in checks]
+
+
+CHECKED_BY = {
+    "novelty_model": ["novelty_model:gates", "novelty_model:training_converged", "interests/clusters:contract"],
+    "alignment_model": ["training/pointwise_examples:contract", "training/pairwise_examples:contract"],
+}
+
+
+def materialize(home, asset, *days):
+    span = ("--partition", days[0]) if len(days) == 1 else ("--partition-range", f"{days[0]}...{days[-1]}")
+    module = ("-m", "alignrec_assets.definitions")
+    command(home.path, "dagster", "asset", "materialize", *module, "--select", f'key:"{asset}"', *span)
+
+
+def land_late_event(home, day):
+    """One event of the second day, of a user who is known later, with a cluster that they first met after that day."""
+    with Warehouse(home).reading() as connection:
+        first = table_frame(connection, "interests.first_interactions")
+    row = first.filter(pl.col("day") == pl.lit(LAST_DAY)).sort("user_id", "cluster_id").row(0, named=True)
+    folder = home.landing / "events" / f"day={LAST_DAY}"
+    moment = f"{day}T23:00:00Z"
+    late = {"user_id": [row["user_id"]], "item_id": [row["item_id"]], "ts": [moment], "positive": [True]}
+    pl.DataFrame(late).write_parquet(folder / "late.parquet")
+
+
+def test_nothing_is_asked_for_where_nothing_changed(home):
+    assert ticks(home, "made:base_model") == [{}, {}]
+
+
+def test_a_late_day_asks_for_itself_and_then_for_all_days_that_look_back_at_it(home):
+    late = ALL_DAYS[1]
+    land_late_event(home, late)
+    materialize(home, "raw/events", late)
+    (first,) = ticks(home)
+    assert first["interests/user_cluster_days"] == [late]
+    materialize(home, "interests/user_cluster_days", late)
+    (second,) = ticks(home)
+    assert second["interests/first_interactions"] == ALL_DAYS[1:]
+    assert second["feedback/transition_users"] == ALL_DAYS[1:]
+    assert "interests/user_cluster_days" not in second
+    materialize(home, "interests/first_interactions", ALL_DAYS[1], ALL_DAYS[-1])
+    materialize(home, "feedback/transition_users", ALL_DAYS[1], ALL_DAYS[-1])
+    (third,) = ticks(home)
+    assert third["feedback/transition_scores"] == ALL_DAYS[1:]
+    assert third["training/novel_transitions"] == ALL_DAYS[1:]
+    assert "interests/first_interactions" not in third
+
+
+def test_scores_wait_until_their_window_is_complete(home):
+    missing = ALL_DAYS[1]
+    with Warehouse(home).writing() as connection:
+        forget = "DELETE FROM registry.fingerprints WHERE asset = $asset AND list_contains($days, partition)"
+        connection.execute(forget, {"asset": "feedback.transition_users", "days": [missing]})
+        connection.execute(forget, {"asset": "feedback.transition_scores", "days": ALL_DAYS})
+    (asked,) = ticks(home)
+    assert asked["feedback/transition_users"] == [missing]
+    assert asked["feedback/transition_scores"] == ALL_DAYS[:1]
+
+
+def test_a_changed_setting_asks_for_what_it_changes_alone(home):
+    (asked,) = ticks(home, ALIGNREC_FEEDBACK__INTERVAL="0.02")
+    assert asked == {"feedback/transition_scores": ALL_DAYS}
+
+
+def test_a_new_novelty_model_is_carried_to_publication_when_its_checks_passed(home):
+    audited = passed(*CHECKED_BY["novelty_model"])
+    asked = ticks(home, *audited, "made:novelty_model")
+    assert {"candidates/pools", "registry/checkpoints"} <= set(asked[-1])
+    failed = ticks(home, *audited, "failed:novelty_model:gates", "made:novelty_model")
+    assert "candidates/pools" not in failed[-1]
+    assert "registry/checkpoints" in failed[-1]
+
+
+def test_scores_are_published_only_with_all_checks_passed(home):
+    needed = ("candidates/scored", "candidates/pools", "interests/clusters", "feedback/transition_scores")
+    audited = passed(*(f"{asset}:contract" for asset in needed), *CHECKED_BY["novelty_model"])
+    asked = ticks(home, *audited, "made:candidates/scored")
+    assert set(asked[-1]) == {"publication/transition_table", "publication/versions"}
+    asked = ticks(home, *audited[1:], "failed:candidates/scored:contract", "made:candidates/scored")
+    assert asked[-1] == {}
+    asked = ticks(home, *audited[1:], "made:candidates/scored", audited[0])  # the check comes after its table
+    assert asked[-2] == {}
+    assert "publication/transition_table" in asked[-1]
+
+
+def test_training_is_asked_for_once_feedback_has_grown_or_drifted(home):
+    (asked,) = ticks(home)
+    assert asked == {}
+    with Warehouse(home).writing() as connection:
+        connection.execute(
+            "UPDATE registry.fingerprints SET details = json_merge_patch(details, $changed::JSON) WHERE asset = $asset",
+            {"asset": "training.pointwise_examples", "changed": json.dumps({"as_of": ALL_DAYS[-2]})},
+        )
+    grown, not_yet = (ticks(home, ALIGNREC_AUTOMATION__NEW_FEEDBACK_SHARE=share)[0] for share in ("0.1", "1000"))
+    assert {"training/pointwise_examples", "training/pairwise_examples"} <= set(grown)
+    assert not_yet == {}
+    with Warehouse(home).writing() as connection:
+        spoil = "UPDATE feedback.transition_counts SET positives = impressions WHERE day = $day"
+        connection.execute(spoil, {"day": LAST_DAY})
+    (drifted,) = ticks(home, ALIGNREC_AUTOMATION__NEW_FEEDBACK_SHARE="1000")
+    assert "training/pointwise_examples" in drifted
+
+
+def test_everything_is_off_in_a_fresh_instance(home):
+    listed = command(home.path, "dagster", "sensor", "list", "-m", "alignrec_assets.definitions").stdout
+    assert "landing_files [STOPPED]" in listed
+    assert "automation [STOPPED]" in listed
+    listed = command(home.path, "dagster", "schedule", "list", "-m", "alignrec_assets.definitions").stdout
+    assert "novelty_fine_tune [STOPPED]" in listed
+    assert "taxonomy_review [STOPPED]" in listed

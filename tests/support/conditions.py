@@ -1,0 +1,45 @@
+"""Ticks of the automation conditions on an ephemeral instance, told as JSON on the last line.
+
+``python conditions.py [event ...]`` on the home of the environment: the first tick sees nothing new; then each event,
+such as ``made:novelty_model``, ``passed:novelty_model:gates`` or ``failed:novelty_model:gates``, is told to the
+instance and followed by one tick. A process of its own, since the calendar of a home is read when the code location loads.
+"""
+
+import json
+import sys
+
+import dagster as dg
+
+from alignrec_assets.definitions import defs
+
+
+def tell(instance, event):
+    what, name, *check = event.split(":")
+    key = dg.AssetKey(name.split("/"))
+    if what == "made":
+        instance.report_runless_asset_event(dg.AssetMaterialization(key))
+    else:
+        passed = what == "passed"
+        instance.report_runless_asset_event(dg.AssetCheckEvaluation(key, check[0], passed=passed, blocking=True))
+
+
+def main(events):
+    cursor, ticks = None, []
+    keys = defs.resolve_asset_graph().get_all_asset_keys()
+    with dg.DagsterInstance.ephemeral() as instance:
+        for event in [None, *events]:
+            if event:
+                tell(instance, event)
+            found = dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=cursor)
+            cursor = found.cursor
+            asked = {}
+            for key in sorted(keys, key=str):
+                if found.get_num_requested(key):
+                    partitions = found.get_requested_partitions(key)
+                    asked[key.to_user_string()] = sorted(partition for partition in partitions if partition)
+            ticks.append(asked)
+    print(json.dumps(ticks))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
