@@ -2,7 +2,8 @@
 
 ``python conditions.py [event ...]`` on the home of the environment: the first tick sees nothing new; then each event,
 such as ``made:novelty_model``, ``passed:novelty_model:gates`` or ``failed:novelty_model:gates``, is told to the
-instance and followed by one tick. A process of its own, since the calendar of a home is read when the code location loads.
+instance and followed by one tick. A process of its own, since the calendar of a home is read when the code location
+loads.
 """
 
 import json
