@@ -18,15 +18,15 @@ from alignrec_assets.fingerprints import Input
 from alignrec_assets.home import Home
 from alignrec_assets.interests import USER_CLUSTER_DAYS, first_interactions_recipe, required_taxonomy
 from alignrec_assets.partitions import DAYS
-from alignrec_assets.quality_checks import TAXONOMY_REVIEW, feedback_drift
+from alignrec_assets.quality_checks import SURE_OF_DRIFT, TAXONOMY_REVIEW, feedback_drift
 from alignrec_assets.queries import query
 from alignrec_assets.refresh import Recipe
 from alignrec_assets.resources import HomeResource
+from alignrec_assets.settings import Settings
 from alignrec_assets.training import NOVEL_TRANSITIONS
 from alignrec_assets.warehouse import Record, Warehouse, WarehouseError, read_frame, read_records
 
 PATIENCE_SECONDS = 5.0  # where a step holds the warehouse, the next tick looks again
-SURE_OF_DRIFT = 0.001  # probability that chance alone would look like it
 
 RECIPES: dict[str, Callable[[HomeResource], Recipe]] = {
     "interests.user_cluster_days": lambda _: USER_CLUSTER_DAYS,
@@ -210,12 +210,31 @@ CONDITIONS = {
 }
 
 
-def automated(assets: Iterable[object]) -> list[dg.AssetsDefinition]:
-    """The assets with their conditions."""
-    found = [asset for asset in assets if isinstance(asset, dg.AssetsDefinition)]
-    return list(
-        dg.map_asset_specs(lambda spec: spec.replace_attributes(automation_condition=CONDITIONS.get(spec.key)), found)
-    )
+def automated(assets: Iterable[object], settings: Settings) -> list[dg.AssetsDefinition]:
+    """The assets with their conditions, and with what counts as fresh."""
+    fresh = freshness(settings)
+
+    def with_rules(spec: dg.AssetSpec) -> dg.AssetSpec:
+        return spec.replace_attributes(
+            automation_condition=CONDITIONS.get(spec.key), freshness_policy=fresh.get(spec.key.to_user_string())
+        )
+
+    return list(dg.map_asset_specs(with_rules, [asset for asset in assets if isinstance(asset, dg.AssetsDefinition)]))
+
+
+def freshness(settings: Settings) -> dict[str, dg.FreshnessPolicy]:
+    """How old what was made may grow, by asset: in a log that is closed nothing ages."""
+    if settings.calendar.last_day is not None:
+        return {}
+    limits = settings.checks
+    return {
+        asset: dg.FreshnessPolicy.time_window(fail_window=timedelta(days=days))
+        for asset, days in (
+            ("raw/events", limits.fresh_days),
+            ("feedback/transition_scores", limits.fresh_days),
+            ("publication/transition_table", limits.fresh_table_days),
+        )
+    }
 
 
 automation_sensor = dg.AutomationConditionSensorDefinition(
@@ -226,6 +245,7 @@ automation_sensor = dg.AutomationConditionSensorDefinition(
     emit_backfills=True,
     default_status=dg.DefaultSensorStatus.STOPPED,
     minimum_interval_seconds=30,
+    run_tags={"alignrec/reason": "automation"},
     description="Requests what follows from new days: stale days, training, candidates and publication.",
 )
 

@@ -13,22 +13,26 @@ from alignrec_assets.landing_sensor import landing_sensor
 from alignrec_assets.quality_checks import CHECKS
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.selections import SCALING, SEARCH, SELECTIONS, STUDY
+from alignrec_assets.settings import load_settings
 from alignrec_assets.step_log import step_logger
+
+HOME = Home.from_environment()
 
 defs = dg.Definitions(
     assets=automated(
         dg.load_assets_from_modules(
             [raw, interests, feedback, training, checkpoints, search, candidates, publication, scaling]
-        )
+        ),
+        load_settings(HOME),
     ),
     asset_checks=CHECKS,
     jobs=[
-        dg.define_asset_job(name, selection, description=why)
+        dg.define_asset_job(name, selection, description=why, tags={"alignrec/kind": name})
         for name, selection, why in (*SELECTIONS, SEARCH, STUDY, SCALING)
     ],
     sensors=[landing_sensor, automation_sensor],
     schedules=[fine_tune_schedule, review_schedule],
-    resources={"home": HomeResource(database=str(Home.from_environment().warehouse))},
+    resources={"home": HomeResource(database=str(HOME.warehouse))},
     loggers={"console": dg.colored_console_logger, "steps": step_logger},
     executor=dg.in_process_executor,
 )

@@ -48,7 +48,7 @@ def volume_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
             change = rows[day] / (sum(before) / len(before))
             if 1 / limits.volume_change <= change <= limits.volume_change:
                 return None
-            return f"{rows[day]:,} rows, {change:.2g} times the mean of the {len(before)} days before"
+            return f"{rows[day]:,} rows, {change:.3g} times the mean of the {len(before)} days before"
 
         return _judge_days(context, home, _table(asset), faults)
 

@@ -124,6 +124,7 @@ class StepReporter(logging.Handler):
         self.write = write
         self.started: dict[str, float] = {}
         self.last_message: dict[str, str] = {}
+        self.checks: set[str] = set()  # steps that do nothing but check
         self.failed_step = ""
         self.failure = ""
 
@@ -138,6 +139,10 @@ class StepReporter(logging.Handler):
             self._message(step, str(metadata["orig_message"]), record.levelno)
         elif event.is_step_start:
             self.started[step] = time.monotonic()
+        elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            name = event.asset_check_evaluation_data.check_name
+            if step.endswith(f"_{name}"):
+                self.checks.add(step)
         elif event.is_step_success:
             self._finish(step)
         elif event.is_step_failure:
@@ -151,6 +156,8 @@ class StepReporter(logging.Handler):
         self.last_message[step] = f"warning: {message}" if level >= logging.WARNING else message
 
     def _finish(self, step: str) -> None:
+        if step in self.checks and step not in self.last_message:
+            return  # a check that has nothing to say
         seconds = time.monotonic() - self.started.get(step, time.monotonic())
         summary = self.last_message.pop(step, "done")
         self.write(f"  {step.replace('__', '/'):<{STEP_WIDTH}} {summary}  [{seconds:.1f} s]")

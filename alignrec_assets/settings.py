@@ -236,6 +236,10 @@ class CheckSettings(Section):
     """The clusters' rates of a day may differ by this (root mean square, chance taken off) from the days before."""
     loss_rise: Annotated[float, Field(gt=1)] = 1.5
     """The held-out loss of a training may end at this many times its least."""
+    fresh_days: Annotated[float, Field(gt=0)] = 2.0
+    """In an open log, days are overdue this long after the last one came."""
+    fresh_table_days: Annotated[float, Field(gt=0)] = 14.0
+    """Likewise, the published table."""
     similarity_share: Share = 0.8
     """New items are at least this share as similar to their clusters as those that the taxonomy was made of."""
 
