@@ -22,8 +22,7 @@ $(READY): pyproject.toml constraints.txt requirements-language-models.txt
 	touch $@
 
 prepare: setup
-	@mkdir -p "$(DAGSTER_HOME)"
-	@test -f "$(DAGSTER_HOME)/dagster.yaml" || cp dagster.yaml "$(DAGSTER_HOME)/dagster.yaml"
+	@$(BIN)/alignrec prepare
 
 demo: prepare
 	@$(BIN)/alignrec demo --source $(SOURCE) $(if $(DATA),--data "$(DATA)")

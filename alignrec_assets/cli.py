@@ -73,6 +73,22 @@ def lookup(
 
 
 @app.command()
+def rollback(
+    version: Annotated[str, typer.Argument(help="A published version: the name of its folder in published/.")],
+    home: HomeOption = None,
+) -> None:
+    """Make an earlier version current until the next publication, in the home and in its bucket."""
+    from alignrec_assets.remote import publish_current
+    from alignrec_assets.settings import load_settings
+    from models.transition_table import make_current
+
+    chosen = _use(home)
+    make_current(chosen.published, version)
+    publish_current(chosen.published, load_settings(chosen).remote.published, _write)
+    _write(f"version {version} is current in {chosen.published}")
+
+
+@app.command()
 def ingest(
     data_format: Annotated[
         str, typer.Argument(metavar="FORMAT", help="movietweetings, movielens, kuairand or landing.")
@@ -137,6 +153,15 @@ def run(
 
 
 @app.command()
+def prepare(home: HomeOption = None) -> None:
+    """Make the folders of the home and its Dagster instance: on Postgres where DAGSTER_POSTGRES_HOST is set."""
+    chosen = _use(home)
+    from alignrec_assets.instance import prepare_instance
+
+    prepare_instance(chosen)
+
+
+@app.command()
 def search(home: HomeOption = None) -> None:
     """Search for better settings of the alignment model, by the budget in the settings. Resumable."""
     chosen = _use(home)
@@ -183,14 +208,14 @@ def tables() -> None:
 @app.command()
 def settings(home: HomeOption = None) -> None:
     """Print every setting, its value and where it comes from."""
-    from alignrec_assets.settings import describe_settings
+    from alignrec_assets.settings import describe_settings, masked
 
     chosen = _use(home)
     table = Table(box=None, pad_edge=False)
     for heading in ("setting", "value", "from"):
         table.add_column(heading, overflow="fold")
     for name, value, origin in describe_settings(chosen):
-        table.add_row(name, _escape(str(value)), _escape(origin))
+        table.add_row(name, _escape(masked(value)), _escape(origin))
     console.print(f"home {chosen.path}")
     console.print(table)
 

@@ -2,7 +2,10 @@
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
 import dagster as dg
@@ -12,16 +15,45 @@ from alignrec_assets.home import Home
 from models.progress import Log
 
 INSTANCE_FILE = "dagster.yaml"
+POSTGRES_FILE = "dagster-postgres.yaml"
+POSTGRES_HOST, *_ = POSTGRES_VARIABLES = [
+    f"DAGSTER_POSTGRES_{part}" for part in ("HOST", "PORT", "DB", "USER", "PASSWORD")
+]
 UNFINISHED = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
 
 
+class InstanceError(RuntimeError):
+    """The Dagster instance of the home cannot be used; the message names the file or the variable, and the mend."""
+
+
 def prepare_instance(home: Home) -> None:
-    """Copy ``dagster.yaml`` to the home where it has none, and make the instance the one that Dagster finds."""
+    """Give the home its instance file where it has none, and make the instance the one that Dagster finds.
+
+    Where ``DAGSTER_POSTGRES_HOST`` is set, that file is the one for Postgres, also in a home that began without. A file
+    that was edited stays as it is, and a home whose runs lie in Postgres never goes back to SQLite unasked.
+
+    Raises:
+        InstanceError: the file and the variables do not fit each other, or the extra is not installed.
+    """
     home.create()
     target = home.dagster / INSTANCE_FILE
-    if not target.exists():
-        shutil.copyfile(_instance_file(), target)
+    on_postgres = bool(os.environ.get(POSTGRES_HOST))
+    if not target.exists() or (on_postgres and target.read_bytes() == _shipped(INSTANCE_FILE).read_bytes()):
+        shutil.copyfile(_shipped(POSTGRES_FILE if on_postgres else INSTANCE_FILE), target)
+    _check_storage(target, on_postgres=on_postgres)
     os.environ["DAGSTER_HOME"] = str(home.dagster)
+
+
+@contextmanager
+def open_instance(home: Home) -> Iterator[dg.DagsterInstance]:
+    """The instance of a home, prepared.
+
+    Raises:
+        InstanceError: as above, or Postgres does not let us in.
+    """
+    prepare_instance(home)
+    with _instance() as instance:
+        yield instance
 
 
 def fail_dead_runs(instance: dg.DagsterInstance, log: Log) -> None:
@@ -38,9 +70,40 @@ def fail_dead_runs(instance: dg.DagsterInstance, log: Log) -> None:
             log(f"run {run.run_id[:8]} ({run.job_name}) had lost its process: marked as failed, its slots are free")
 
 
-def _instance_file() -> Path:
-    checkout = Path(__file__).resolve().parent.parent / INSTANCE_FILE
-    return checkout if checkout.exists() else Path(str(files("alignrec_assets") / INSTANCE_FILE))
+def _shipped(name: str) -> Path:
+    checkout = Path(__file__).resolve().parent.parent / name
+    return checkout if checkout.exists() else Path(str(files("alignrec_assets") / name))
+
+
+def _check_storage(target: Path, *, on_postgres: bool) -> None:
+    wants_postgres = POSTGRES_HOST in target.read_text(encoding="utf-8")
+    missing = [name for name in POSTGRES_VARIABLES if not os.environ.get(name)]
+    if on_postgres and not wants_postgres:
+        raise InstanceError(
+            f"{POSTGRES_HOST} is set, but {target} was edited and keeps runs elsewhere: give it the storage section of "
+            f"{POSTGRES_FILE}, or move it away"
+        )
+    if wants_postgres and missing:
+        raise InstanceError(
+            f"{target} keeps runs in Postgres, but {', '.join(missing)} is not set: set it, or move that file away to "
+            "keep runs in the home"
+        )
+    if wants_postgres and find_spec("dagster_postgres") is None:
+        raise InstanceError(
+            f"{target} keeps runs in Postgres: install what that needs, `pip install 'alignrec[postgres]'`"
+        )
+
+
+def _instance() -> dg.DagsterInstance:
+    if not os.environ.get(POSTGRES_HOST):
+        return dg.DagsterInstance.get()
+    from dagster_postgres.utils import DagsterPostgresException
+
+    try:
+        return dg.DagsterInstance.get()
+    except DagsterPostgresException as error:
+        reason = getattr(error.__cause__, "orig", error)
+        raise InstanceError(f"Postgres lets no one in, see {', '.join(POSTGRES_VARIABLES)}: {reason}") from error
 
 
 def _process_of(instance: dg.DagsterInstance, run_id: str) -> int | None:

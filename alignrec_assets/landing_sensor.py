@@ -16,6 +16,7 @@ from alignrec_assets.home import Home
 from alignrec_assets.landing import day_inputs, survey
 from alignrec_assets.partitions import DAYS
 from alignrec_assets.raw import landing_calendar
+from alignrec_assets.remote import INDEX_FILE, RemoteError, fetch_landing
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.warehouse import Warehouse, WarehouseError
 from models.files import fingerprint
@@ -34,6 +35,10 @@ HASH_LETTERS = 8  # of each day in the cursor, which so has 24 bytes a day
 )
 def landing_sensor(context: dg.SensorEvaluationContext, home: HomeResource) -> dg.SensorResult | dg.SkipReason:
     """One tick; the cursor holds the look of the folder at the last one, and the files of each day as one hash."""
+    try:
+        fetch_landing(home.home, home.settings.remote.landing, context.log.info, wait=False)
+    except RemoteError as error:
+        return dg.SkipReason(f"the next tick looks again: {error}")
     seen = json.loads(context.cursor or '{"folder": "", "days": {}}')
     folder = _folder_state(home.home)
     if folder == seen["folder"]:
@@ -53,7 +58,7 @@ def landing_sensor(context: dg.SensorEvaluationContext, home: HomeResource) -> d
 
 def _folder_state(home: Home) -> str:
     """Names, sizes and times of all landing files as one hash: no file is read, so a tick without news is cheap."""
-    files = [path for path in home.landing.rglob("*") if path.is_file()]
+    files = [path for path in home.landing.rglob("*") if path.is_file() and path.name != INDEX_FILE]
     looks = sorted((str(path), status.st_size, status.st_mtime_ns) for path in files for status in [path.stat()])
     return fingerprint([looks, DAYS.get_partition_keys()[-1:]])
 

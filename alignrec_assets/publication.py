@@ -14,6 +14,7 @@ from alignrec_assets.fingerprints import code_version
 from alignrec_assets.interests import clusters, required_taxonomy
 from alignrec_assets.quality_checks import missed_gates
 from alignrec_assets.refresh import Facts, Result, current_checkpoint, required_checkpoint, table_asset, table_result
+from alignrec_assets.remote import publish_current
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import Settings
 from alignrec_assets.tables import TABLES
@@ -64,6 +65,7 @@ def transition_table(context: dg.AssetExecutionContext, home: HomeResource) -> R
             published.rows.with_columns(pl.lit(version).alias("version")).select(columns),
         )
         write_records(connection, "publication.transition_table", {"": record})
+    publish_current(home.home.published, settings.remote.published, context.log.info)
     word = "stays current" if version == before else "is current"
     context.log.info(f"version {version} {word}: {published.rows.height:,} rows, ranked by {ranking}")
     return table_result(record, examples=dg.MetadataValue.md(_examples(published)))

@@ -23,6 +23,7 @@ from alignrec_assets.landing import (
 from alignrec_assets.partitions import DAYS
 from alignrec_assets.queries import query
 from alignrec_assets.refresh import Facts, Result, daily_asset, refresh_days, table_asset, table_result
+from alignrec_assets.remote import fetch_landing
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import Settings
 from alignrec_assets.warehouse import Record, read_records, set_wanted_days, write_records
@@ -54,9 +55,11 @@ def positive_rule(settings: Settings) -> PositiveRule:
 
 @dg.asset(**table_asset("raw.items", code=ITEMS_CODE, kinds={"parquet"}, deps=[], selection="days"))
 def items(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
-    """The catalogue, replaced as a whole."""
-    calendar = landing_calendar(home.settings)
+    """The catalogue, replaced as a whole. As the first step of the days it fetches what a bucket holds."""
+    settings = home.settings
+    calendar = landing_calendar(settings)
     landing = home.home.landing
+    fetch_landing(home.home, settings.remote.landing, context.log.info)
     files = [[file.path, file.content_hash] for file in landing_files(landing, "items")]
     wanted = fingerprint([files, ITEMS_CODE, table_layout("raw.items"), asdict(calendar)])
     with home.warehouse(context.log.info).writing() as connection:

@@ -10,7 +10,7 @@ import dagster as dg
 
 from alignrec_assets.definitions import defs
 from alignrec_assets.home import Home
-from alignrec_assets.instance import fail_dead_runs, prepare_instance
+from alignrec_assets.instance import fail_dead_runs, open_instance
 from alignrec_assets.partitions import DAYS
 from alignrec_assets.selections import SELECTIONS
 from alignrec_assets.step_log import STEP_LOGGER
@@ -45,9 +45,8 @@ def run_line(
     Raises:
         RunFailedError: a step failed; what was finished before it stays.
     """
-    prepare_instance(home)
     start, end = day_range(first, last)
-    with dg.DagsterInstance.get() as instance:
+    with open_instance(home) as instance:
         fail_dead_runs(instance, write)
         for name, _, _ in SELECTIONS:
             if name not in selections:
@@ -63,8 +62,7 @@ def run_beside_the_line(home: Home, name: str, write: Log) -> None:
     Raises:
         RunFailedError: a step failed; what was finished before it stays.
     """
-    prepare_instance(home)
-    with dg.DagsterInstance.get() as instance:
+    with open_instance(home) as instance:
         fail_dead_runs(instance, write)
         run_selection(instance, name, None, write)
 

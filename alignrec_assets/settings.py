@@ -6,6 +6,7 @@ every choice as an argument.
 """
 
 import os
+import re
 import tomllib
 from datetime import date
 from pathlib import Path
@@ -21,6 +22,7 @@ from models.files import replacing
 ENV_PREFIX = "ALIGNREC_"
 ENV_DELIMITER = "__"
 Share = Annotated[float, Field(ge=0, le=1)]
+Bucket = Annotated[str, StringConstraints(pattern=r"^s3://[A-Za-z0-9][A-Za-z0-9._-]+(/[^/]+)*$")]
 Tune = Annotated[str, StringConstraints(pattern=r"^(full|lora|top:[1-9][0-9]*)$")]
 
 
@@ -54,6 +56,15 @@ class LandingSettings(Section):
     """A run fails when a larger share of the rows breaks the contract."""
     attribution_hours: Annotated[float, Field(gt=0, le=24 * 30)] = 24.0
     """Outcomes count for an impression this long."""
+
+
+class RemoteSettings(Section):
+    """A bucket of an S3-compatible store. Endpoint and credentials come from the environment alone."""
+
+    landing: Bucket | None = None
+    """Such as s3://bucket/landing: what is new or changed there is fetched before the days run."""
+    published: Bucket | None = None
+    """Such as s3://bucket/published: each version that becomes current is uploaded there."""
 
 
 class PositiveSettings(Section):
@@ -281,6 +292,7 @@ class Settings(BaseSettings):
     profile: Literal["demo", "study", "reference"] = "demo"
     calendar: CalendarSettings = CalendarSettings()
     landing: LandingSettings = LandingSettings()
+    remote: RemoteSettings = RemoteSettings()
     positive: PositiveSettings = PositiveSettings()
     interests: InterestSettings = InterestSettings()
     history: HistorySettings = HistorySettings()
@@ -348,6 +360,11 @@ def describe_settings(home: Home) -> list[tuple[str, Any, str]]:
     return rows
 
 
+def masked(value: object) -> str:
+    """A value as it may be shown: what stands before the host of an address is a secret."""
+    return re.sub(r"(?<=://)\S*@", "***@", str(value))
+
+
 def settings_in_file(home: Home) -> dict[str, Any]:
     """What the home's ``settings.toml`` says, unchecked; empty where there is none.
 
@@ -413,7 +430,9 @@ def _explain(error: ValidationError, path: Path) -> str:
     lines = []
     for problem in error.errors():
         name = ".".join(str(part) for part in problem["loc"])
-        shown = "" if isinstance(problem["input"], dict) else f" (it is {problem['input']!r})"
+        # Under a name that nobody knows may stand a key that was meant for the environment.
+        hidden = isinstance(problem["input"], dict) or problem["type"] == "extra_forbidden"
+        shown = "" if hidden else f" (it is {masked(repr(problem['input']))})"
         lines.append(f"setting {name or 'combination'}: {problem['msg']}{shown}")
     place = f"{path} or an environment variable {ENV_PREFIX}<SECTION>__<NAME>"
     return "; ".join(lines) + f". Mend it in {place}; `alignrec settings` lists all."
