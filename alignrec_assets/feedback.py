@@ -10,7 +10,7 @@ from alignrec_assets.fingerprints import Input, code_version, day_fingerprints, 
 from alignrec_assets.interests import first_interactions, item_clusters, required_taxonomy, user_cluster_days
 from alignrec_assets.partitions import DAYS
 from alignrec_assets.queries import query
-from alignrec_assets.raw import feedback_logs, rejected_rows
+from alignrec_assets.raw import bring_back_pruned_days, feedback_logs, rejected_rows
 from alignrec_assets.refresh import Facts, daily_asset, refresh_days, refresh_query_days
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import FeedbackSettings, Settings
@@ -60,6 +60,7 @@ def transition_users(context: dg.AssetExecutionContext, home: HomeResource) -> N
         "feedback.transition_users",
         lambda connection, days: day_fingerprints(connection, days, inputs, made_by),
         build,
+        before=bring_back_pruned_days(home, inputs, context.log.info),
     )
 
 

@@ -10,7 +10,7 @@ from alignrec_assets.fingerprints import Input, code_version
 from alignrec_assets.home import Home
 from alignrec_assets.partitions import DAYS
 from alignrec_assets.pictures import picture
-from alignrec_assets.raw import events, feedback_logs, items, rejected_rows
+from alignrec_assets.raw import bring_back_pruned_days, events, feedback_logs, items, rejected_rows
 from alignrec_assets.refresh import (
     daily_asset,
     read_checkpoint,
@@ -117,7 +117,12 @@ def user_cluster_days(context: dg.AssetExecutionContext, home: HomeResource) -> 
     """That day's events only."""
     inputs = [Input("raw.events", "day"), Input("interests.item_clusters")]
     refresh_query_days(
-        context, home.warehouse(context.log.info), "interests.user_cluster_days", inputs, code=USER_DAYS_CODE
+        context,
+        home.warehouse(context.log.info),
+        "interests.user_cluster_days",
+        inputs,
+        code=USER_DAYS_CODE,
+        before=bring_back_pruned_days(home, inputs, context.log.info),
     )
 
 
@@ -146,7 +151,13 @@ def first_interactions(context: dg.AssetExecutionContext, home: HomeResource) ->
         "attribution_minutes": round(hours * 60),
     }
     refresh_query_days(
-        context, home.warehouse(context.log.info), "interests.first_interactions", inputs, parameters, FIRST_CODE
+        context,
+        home.warehouse(context.log.info),
+        "interests.first_interactions",
+        inputs,
+        parameters,
+        FIRST_CODE,
+        before=bring_back_pruned_days(home, inputs, context.log.info),
     )
 
 

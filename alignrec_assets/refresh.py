@@ -28,6 +28,12 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 MANIFEST = "manifest.json"
 Facts = dict[str, Any]
+Fingerprints = Callable[[duckdb.DuckDBPyConnection, list[date]], dict[date, str]]
+"""What each day is made from now."""
+BuildDays = Callable[[duckdb.DuckDBPyConnection, list[date]], dict[date, tuple[int, Facts]]]
+"""Makes days; returns rows and facts of each."""
+BeforeDays = Callable[[duckdb.DuckDBPyConnection, list[date]], None]
+"""Sees to what days need before they are made."""
 
 
 class StaleCheckpointError(RuntimeError):
@@ -93,37 +99,48 @@ def refresh_query_days(
     inputs: list[Input],
     parameters: Facts | None = None,
     code: str = "",
+    before: BeforeDays | None = None,
 ) -> None:
-    """Refresh days of a table that is one query of ``sql/``."""
+    """Refresh days of a table that is one query of ``sql/``; ``before`` sees to what the query needs."""
     made_by = {"code": code, "layout": table_layout(table), "parameters": parameters}
 
     def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
         counts = replace_days(connection, table, days, parameters)
         return {day: (rows, {}) for day, rows in counts.items()}
 
-    refresh_days(context, warehouse, table, lambda c, days: day_fingerprints(c, days, inputs, made_by), build)
+    refresh_days(context, warehouse, table, lambda c, days: day_fingerprints(c, days, inputs, made_by), build, before)
 
 
 def refresh_days(
     context: dg.AssetExecutionContext,
     warehouse: Warehouse,
     table: str,
-    fingerprints: Callable[[duckdb.DuckDBPyConnection, list[date]], dict[date, str]],
-    build: Callable[[duckdb.DuckDBPyConnection, list[date]], dict[date, tuple[int, Facts]]],
+    fingerprints: Fingerprints,
+    build: BuildDays,
+    before: BeforeDays | None = None,
 ) -> None:
-    """Refresh days of a daily table in one transaction; ``build`` returns rows and facts per day."""
+    """Refresh days of a daily table in one transaction."""
     days = run_days(context)
     with warehouse.writing() as connection:
         wanted = fingerprints(connection, days)
         recorded = read_records(connection, table)
         pending = [day for day in days if not _is_current(recorded.get(day.isoformat()), wanted[day])]
         if pending:
-            built = build(connection, pending)
-            wanted = fingerprints(connection, pending)  # again: what was rejected tells what the day depends on
-            records = {day.isoformat(): Record(wanted[day], rows, facts) for day, (rows, facts) in built.items()}
-            write_records(connection, table, records)
-            recorded |= records
+            if before is not None:
+                before(connection, pending)
+            recorded |= make_days(connection, table, fingerprints, build, pending)
     _report_days(context, table, days, pending, recorded)
+
+
+def make_days(
+    connection: duckdb.DuckDBPyConnection, table: str, fingerprints: Fingerprints, build: BuildDays, days: list[date]
+) -> dict[str, Record]:
+    """Make days of a daily table and record them."""
+    built = build(connection, days)
+    made_from = fingerprints(connection, days)  # only now: what was rejected tells what the day depends on
+    records = {day.isoformat(): Record(made_from[day], rows, facts) for day, (rows, facts) in built.items()}
+    write_records(connection, table, records)
+    return records
 
 
 def refresh_table(
