@@ -141,13 +141,13 @@ def test_tables_lose_the_user_and_the_file_keeps_no_trace_of_it(home):
 
 
 def test_the_id_stays_out_of_later_files_and_is_written_nowhere(home):
+    assert b"cyril" in home.warehouse.read_bytes()
     forget(home, "cyril")
-    assert b"cyril" not in home.warehouse.read_bytes().replace(b"frequency", b"")
-    assert not any(word in (home.landing / "FORGOTTEN").read_text() for word in ('"cyril"', "cy "))
+    assert not [path for path in home.path.rglob("*") if path.is_file() and b"cyril" in path.read_bytes()]
     late = home.landing / "events" / f"day={D2}" / "late.csv"
-    late.write_text(
-        "user_id,item_id,ts\n cyril ,a,2026-01-02T20:00:00Z\ncyril,broken,2026-01-02T21:00:00Z\ndi,a,2026-01-02T22:00:00Z\n"
-    )
+    users = [(" cyril ", "a"), ("cyril", "broken"), ("di", "a")]
+    text = "".join(f"{user},{item},2026-01-02T20:00:00Z\n" for user, item in users)
+    late.write_text(f"user_id,item_id,ts\n{text}")
     load(home)
     assert set(rows(home, "raw.events")["user_id"]) == {"ada", "bob", "adam", "di"}
     assert not any("cyril" in payload for payload in rows(home, "raw.rejected_rows")["payload"])
@@ -171,7 +171,7 @@ def test_a_second_time_nothing_is_left_to_do_and_an_unknown_user_is_kept_out_too
     assert tombstones.hashed("ada") != read_tombstones(home.landing / "elsewhere").hashed("ada")
 
 
-@pytest.mark.parametrize("files", range(6))
+@pytest.mark.parametrize("files", [1, 4])
 def test_what_was_cut_off_is_completed_by_the_same_command(home, monkeypatch, files):
     import alignrec_assets.forgetting as module
 
