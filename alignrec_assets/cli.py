@@ -206,6 +206,47 @@ def tables() -> None:
 
 
 @app.command()
+def prune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go, and change nothing.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Remove what the settings under housekeeping no longer keep; never what the line or a kept version uses."""
+    chosen = _use(home)
+    from alignrec_assets import pruning
+
+    found = pruning.plan_pruning(chosen, _write)
+    table = Table(box=None, pad_edge=False)
+    for heading, justify in (("kind", "left"), ("name", "left"), ("bytes", "right")):
+        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for piece in found.pieces:
+        table.add_row(piece.kind, _escape(piece.name), f"{piece.bytes:,}")
+    table.add_row("total", f"{len(found.pieces)} pieces", f"{sum(piece.bytes for piece in found.pieces):,}")
+    console.print(table)
+    for note in found.notes:
+        _write(note)
+    if dry_run:
+        console.print("dry run: nothing was changed")
+    elif found.pieces:
+        pruning.prune(chosen, found)
+        console.print("all of it is gone")
+
+
+@app.command()
+def forget(
+    user: Annotated[str, typer.Argument(help="The user's id, as landing files have it.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Erase a user from landing files and warehouse, keep the id out for ever, and list the models that had seen it."""
+    chosen = _use(home)
+    if not yes:
+        typer.confirm(f"Erase every row of {user!r} from {chosen.path}, landing files included?", abort=True)
+    from alignrec_assets.forgetting import forget_user
+
+    forget_user(chosen, user, _write)
+
+
+@app.command()
 def settings(home: HomeOption = None) -> None:
     """Print every setting, its value and where it comes from."""
     from alignrec_assets.settings import describe_settings, masked

@@ -10,7 +10,7 @@ from alignrec_assets.fingerprints import Input, code_version
 from alignrec_assets.interests import first_interactions, item_clusters, required_taxonomy, user_cluster_days
 from alignrec_assets.partitions import DAYS
 from alignrec_assets.queries import query
-from alignrec_assets.raw import feedback_logs, rejected_rows
+from alignrec_assets.raw import bring_back_pruned_days, feedback_logs, rejected_rows
 from alignrec_assets.refresh import Facts, Recipe, Result, daily_asset, refresh_days, refresh_query_days
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import FeedbackSettings, Settings
@@ -42,7 +42,8 @@ def transition_users(context: dg.AssetExecutionContext, home: HomeResource) -> R
         left_out = dict(connection.execute(query("feedback.left_out_impressions"), source).fetchall())
         return {day: (count, {"left_out_impressions": int(left_out[day])}) for day, count in rows.items()}
 
-    return refresh_days(context, home.warehouse(context.log.info), recipe.table, recipe.fingerprints, build)
+    bring_back = bring_back_pruned_days(home, recipe.inputs, context.log.info)
+    return refresh_days(context, home.warehouse(context.log.info), recipe.table, recipe.fingerprints, build, bring_back)
 
 
 def transition_users_recipe(home: HomeResource) -> Recipe:

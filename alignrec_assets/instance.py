@@ -70,6 +70,13 @@ def fail_dead_runs(instance: dg.DagsterInstance, log: Log) -> None:
             log(f"run {run.run_id[:8]} ({run.job_name}) had lost its process: marked as failed, its slots are free")
 
 
+def runs_under_way(instance: dg.DagsterInstance, log: Log) -> list[str]:
+    """Names of the runs that a living process works on; dead ones are failed first."""
+    fail_dead_runs(instance, log)
+    runs = [record.dagster_run for record in instance.get_run_records(RunsFilter(statuses=UNFINISHED))]
+    return [f"{run.run_id[:8]} ({run.job_name})" for run in runs]
+
+
 def _shipped(name: str) -> Path:
     checkout = Path(__file__).resolve().parent.parent / name
     return checkout if checkout.exists() else Path(str(files("alignrec_assets") / name))

@@ -10,7 +10,7 @@ from alignrec_assets.fingerprints import Input, code_version
 from alignrec_assets.home import Home
 from alignrec_assets.partitions import DAYS
 from alignrec_assets.pictures import picture
-from alignrec_assets.raw import events, feedback_logs, items, rejected_rows
+from alignrec_assets.raw import bring_back_pruned_days, events, feedback_logs, items, rejected_rows
 from alignrec_assets.refresh import (
     Recipe,
     Result,
@@ -118,7 +118,7 @@ def item_clusters(context: dg.AssetExecutionContext, home: HomeResource) -> Resu
 )
 def user_cluster_days(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """That day's events only."""
-    return refresh_query_days(context, home.warehouse(context.log.info), USER_CLUSTER_DAYS)
+    return _refresh_from_raw_logs(context, home, USER_CLUSTER_DAYS)
 
 
 @dg.asset(
@@ -132,7 +132,7 @@ def user_cluster_days(context: dg.AssetExecutionContext, home: HomeResource) -> 
 )
 def first_interactions(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Asks the users' days before the day, plus the day's own events."""
-    return refresh_query_days(context, home.warehouse(context.log.info), first_interactions_recipe(home))
+    return _refresh_from_raw_logs(context, home, first_interactions_recipe(home))
 
 
 def first_interactions_recipe(home: HomeResource) -> Recipe:
@@ -194,6 +194,11 @@ def append_assignments(home: Home, version: str, rows: pl.DataFrame) -> None:
     folder = home.checkpoints / "item_clusters" / version
     with replacing(folder / f"part-{len(list(folder.glob('part-*.parquet'))):05}.parquet") as partial:
         rows.write_parquet(partial)
+
+
+def _refresh_from_raw_logs(context: dg.AssetExecutionContext, home: HomeResource, recipe: Recipe) -> Result:
+    bring_back = bring_back_pruned_days(home, recipe.inputs, context.log.info)
+    return refresh_query_days(context, home.warehouse(context.log.info), recipe, bring_back)
 
 
 def _fit(context: dg.AssetExecutionContext, home: HomeResource, warehouse: Warehouse) -> str:

@@ -150,9 +150,19 @@ def survey(connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, cale
         "DELETE FROM raw.landing_files WHERE kind = $kind AND list_contains($stale::VARCHAR[], file)",
         {"kind": kind, "stale": sorted(stale)},
     )
+    connection.execute(
+        "DELETE FROM raw.forgotten_rows WHERE kind = $kind AND list_contains($stale::VARCHAR[], file)",
+        {"kind": kind, "stale": sorted(stale)},
+    )
     if fresh:
-        connection.register("fresh_files", file_days(connection, landing, kind, fresh).drop("earliest_day"))
-        connection.execute("INSERT INTO raw.landing_files BY NAME FROM fresh_files")
+        connection.register("fresh_files", file_days(connection, landing, kind, fresh))
+        connection.execute(
+            "INSERT INTO raw.landing_files BY NAME FROM fresh_files SELECT * EXCLUDE (earliest_day, forgotten)"
+        )
+        connection.execute(
+            "INSERT INTO raw.forgotten_rows BY NAME "
+            "FROM fresh_files SELECT kind, file, forgotten AS rows WHERE forgotten > 0"
+        )
         connection.unregister("fresh_files")
     rows = connection.execute(
         "FROM raw.landing_files SELECT file, content_hash, first_day, last_day, rows WHERE kind = $kind ORDER BY file",
@@ -167,7 +177,10 @@ def survey(connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, cale
 def file_days(
     connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, files: list[LandingFile]
 ) -> pl.DataFrame:
-    """Rows of ``raw.landing_files`` for the files, with ``earliest_day`` beside them: the first day of any readable ts.
+    """Rows of ``raw.landing_files`` for the files, with two columns beside them.
+
+    ``earliest_day`` is the first day of any readable ts, ``forgotten`` the number of rows of forgotten users, which
+    count for nothing else.
 
     Raises:
         LandingError: naming the file that cannot be read.
@@ -180,9 +193,10 @@ def file_days(
     connection.register("surveyed_rows", rows.project(f"file, row_number, arrival_day, {moment}"))
     with reading(landing, files):
         found: pl.DataFrame = connection.sql(query("raw.landing_files"), params={"kind": kind}).pl()
-    for name in ("surveyed_rows", f"landing_{kind}", "surveyed_files"):
+        forgotten = connection.view(f"forgotten_{kind}").aggregate("file, count(*) AS forgotten", "file").pl()
+    for name in ("surveyed_rows", f"landing_{kind}", f"forgotten_{kind}", "surveyed_files"):
         connection.unregister(name)
-    return found
+    return found.join(forgotten, on="file", how="left").with_columns(pl.col("forgotten").fill_null(0))
 
 
 def load_items(connection: duckdb.DuckDBPyConnection, landing: Path, calendar: Calendar) -> LoadReport:
@@ -219,7 +233,7 @@ def load_events(
     files = _covering(connection, landing, "events", days, calendar)
     _check_rows(connection, landing, "events", files, asdict(calendar))
     _set_days(connection, "wanted_days", days, 0, 0)
-    connection.execute("DELETE FROM raw.events WHERE day IN (FROM wanted_days)")
+    _clear_days(connection, "raw.events", "events")
     connection.execute(f"INSERT INTO raw.events BY NAME {query('raw.events')}", asdict(positive))
     _replace_rejected(connection, "events")
     return _reports(connection, days, "events")
@@ -250,7 +264,7 @@ def load_feedback(
     files = _covering(connection, landing, "outcomes", days, calendar, 0, around)
     _check_rows(connection, landing, "outcomes", files, parameters)
     _set_days(connection, "wanted_days", days, 0, 0)
-    connection.execute("DELETE FROM raw.feedback_logs WHERE day IN (FROM wanted_days)")
+    _clear_days(connection, "raw.feedback_logs", "feedback")
     rule = {name: value for name, value in asdict(positive).items() if name != "rating_at_least"}
     window = {"attribution_us": round(attribution_hours * 3_600_000_000), "data_end": _data_end(connection, calendar)}
     connection.execute(f"INSERT INTO raw.feedback_logs BY NAME {query('raw.feedback_logs')}", rule | window)
@@ -331,12 +345,18 @@ def _check_rows(
     with reading(landing, files):
         connection.execute(f"CREATE OR REPLACE TEMP TABLE checked_{kind} AS {query(f'landing.{kind}')}", parameters)
     connection.unregister(f"landing_{kind}")
+    connection.unregister(f"forgotten_{kind}")
 
 
 def _set_days(connection: duckdb.DuckDBPyConnection, name: str, days: list[date], before: int, after: int) -> None:
     """Put the days, and so many before and after each, into the temporary table ``name``."""
     widened = sorted({day + timedelta(days=shift) for day in days for shift in range(-before, after + 1)})
     connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT unnest($days::DATE[]) AS day", {"days": widened})
+
+
+def _clear_days(connection: duckdb.DuckDBPyConnection, table: str, kind: str) -> None:
+    connection.execute(f"DELETE FROM {table} WHERE day IN (FROM wanted_days)")
+    connection.execute("DELETE FROM raw.pruned_items WHERE kind = $1 AND day IN (FROM wanted_days)", [kind])
 
 
 def _insert_rejected(kind: str) -> str:

@@ -21,6 +21,7 @@ import pyarrow.parquet
 from duckdb import ColumnExpression, ConstantExpression, Expression, FunctionExpression
 
 from alignrec_assets.queries import query
+from alignrec_assets.tombstones import read_tombstones
 
 
 class LandingError(ValueError):
@@ -99,7 +100,27 @@ def file_format(path: Path) -> str | None:
 
 
 def register_landing(connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, files: list[LandingFile]) -> None:
-    """Make the rows of the files available to queries as the temporary view ``landing_<kind>``.
+    """Make the rows of the files available to queries as the temporary view ``landing_<kind>``, see ``landing_rows``.
+
+    Rows of forgotten users are left out; they make up the view ``forgotten_<kind>``.
+
+    Raises:
+        LandingError: naming a file that lacks a required column or cannot be read, with the line where there is one.
+    """
+    rows = landing_rows(connection, landing, kind, files)
+    tombstones = read_tombstones(landing)
+    is_forgotten = ConstantExpression(False)
+    if "user_id" in CONTRACTS[kind].columns and tombstones.users:
+        salted = FunctionExpression("concat", ConstantExpression(tombstones.key), ColumnExpression("user_id"))
+        is_forgotten = FunctionExpression("sha256", salted).isin(*map(ConstantExpression, sorted(tombstones.users)))
+    connection.register(f"landing_{kind}", rows.filter(~is_forgotten))
+    connection.register(f"forgotten_{kind}", rows.filter(is_forgotten))
+
+
+def landing_rows(
+    connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, files: list[LandingFile]
+) -> duckdb.DuckDBPyRelation:
+    """Every row of the files as a relation.
 
     Its columns are file, row_number (from 1; null stands for an empty file), arrival_day and every column of the
     contract as text, with lists as JSON. Items have ``embedding_list`` beside ``embedding``, filled from Parquet, so
@@ -134,7 +155,7 @@ def register_landing(connection: duckdb.DuckDBPyConnection, landing: Path, kind:
     with reading(landing, parquet):
         for rows in _parquet_rows(connection, landing, kind, parquet):
             relation = relation.union(rows)
-    connection.register(f"landing_{kind}", relation)
+    return relation
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Raw assets: landing files as tables, by day, with the rows that break the contract kept beside them."""
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 
@@ -8,7 +9,7 @@ import dagster as dg
 import duckdb
 
 from alignrec_assets.contract import check_table
-from alignrec_assets.fingerprints import code_version, table_layout
+from alignrec_assets.fingerprints import Input, code_version, table_layout
 from alignrec_assets.landing import (
     Calendar,
     LoadReport,
@@ -22,12 +23,24 @@ from alignrec_assets.landing import (
 )
 from alignrec_assets.partitions import DAYS
 from alignrec_assets.queries import query
-from alignrec_assets.refresh import Facts, Result, daily_asset, refresh_days, table_asset, table_result
+from alignrec_assets.refresh import (
+    BeforeDays,
+    BuildDays,
+    Facts,
+    Fingerprints,
+    Result,
+    daily_asset,
+    make_days,
+    refresh_days,
+    table_asset,
+    table_result,
+)
 from alignrec_assets.remote import fetch_landing
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import Settings
 from alignrec_assets.warehouse import Record, read_records, set_wanted_days, write_records
 from models.files import fingerprint
+from models.progress import Log
 
 READERS = ("alignrec_assets/landing.py", "alignrec_assets/landing_readers.py")
 READING = ["landing.csv_lines", "landing.json_lines", "landing.parquet_schemas", "landing.covering_files"]
@@ -37,6 +50,16 @@ FEEDBACK_CODE = code_version(
     *READERS, queries=[*READING, "landing.feedback", "landing.outcomes", "landing.data_end", "raw.feedback_logs"]
 )
 REJECTED_CODE = code_version("alignrec_assets/raw.py")
+
+
+@dataclass(frozen=True)
+class DailyLog:
+    """How days of a raw log are fingerprinted and read."""
+
+    table: str
+    kind: str
+    fingerprints: Fingerprints
+    build: BuildDays
 
 
 class RejectedRowsError(RuntimeError):
@@ -78,6 +101,11 @@ def items(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
 @dg.asset(**daily_asset("raw.events", code=EVENTS_CODE, kinds={"parquet"}, deps=[items], partitions=DAYS))
 def events(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Events of the days, from every landing file that holds rows of theirs."""
+    log = _event_log(home)
+    return refresh_days(context, home.warehouse(context.log.info), log.table, log.fingerprints, log.build)
+
+
+def _event_log(home: HomeResource) -> DailyLog:
     settings = home.settings
     calendar = landing_calendar(settings)
     made_by = [EVENTS_CODE, table_layout("raw.events"), settings.positive.model_dump(), asdict(calendar)]
@@ -92,12 +120,17 @@ def events(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
         reports = load_events(connection, home.home.landing, days, calendar, positive_rule(settings))
         return {day: (report.rows, _facts(report)) for day, report in reports.items()}
 
-    return refresh_days(context, home.warehouse(context.log.info), "raw.events", fingerprints, build)
+    return DailyLog("raw.events", "events", fingerprints, build)
 
 
 @dg.asset(**daily_asset("raw.feedback_logs", code=FEEDBACK_CODE, kinds={"parquet"}, deps=[items], partitions=DAYS))
 def feedback_logs(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Exploration impressions of the days with their outcomes."""
+    log = _feedback_log(home)
+    return refresh_days(context, home.warehouse(context.log.info), log.table, log.fingerprints, log.build)
+
+
+def _feedback_log(home: HomeResource) -> DailyLog:
     settings = home.settings
     calendar = landing_calendar(settings)
     hours = settings.landing.attribution_hours
@@ -120,7 +153,27 @@ def feedback_logs(context: dg.AssetExecutionContext, home: HomeResource) -> Resu
         reports = load_feedback(connection, home.home.landing, days, calendar, positive_rule(settings), hours)
         return {day: (report.rows, _facts(report)) for day, report in reports.items()}
 
-    return refresh_days(context, home.warehouse(context.log.info), "raw.feedback_logs", fingerprints, build)
+    return DailyLog("raw.feedback_logs", "feedback", fingerprints, build)
+
+
+def bring_back_pruned_days(home: HomeResource, inputs: Sequence[Input], log: Log) -> BeforeDays:
+    """What a daily reader of raw logs does first: pruned days that its days look at are read again from landing files.
+
+    A pruned day is no empty day. Its record stands, so that nothing is stale, and its rows come back where they count.
+    """
+
+    def bring_back(connection: duckdb.DuckDBPyConnection, days: list[date]) -> None:
+        for raw_log in (_event_log(home), _feedback_log(home)):
+            reached = [entry for entry in inputs if entry.asset == raw_log.table]
+            pruned = connection.execute(
+                "FROM raw.pruned_items SELECT DISTINCT day WHERE kind = $1 ORDER BY day", [raw_log.kind]
+            ).fetchall()
+            wanted = [past for (past,) in pruned if any(entry.covers(past, day) for entry in reached for day in days)]
+            if wanted:
+                log(f"{len(wanted)} pruned days of {raw_log.table} are read again, from {wanted[0]} to {wanted[-1]}")
+                make_days(connection, raw_log.table, raw_log.fingerprints, raw_log.build, wanted)
+
+    return bring_back
 
 
 @dg.asset(
@@ -139,14 +192,17 @@ def rejected_rows(context: dg.AssetExecutionContext, home: HomeResource) -> Resu
         example = connection.execute(
             "FROM raw.rejected_rows SELECT file, row_number, reason ORDER BY file, row_number LIMIT 1"
         ).fetchall()
+        ((forgotten,),) = connection.execute("FROM raw.forgotten_rows SELECT coalesce(sum(rows), 0)").fetchall()
         rejected = sum(count for _, _, count in counts)
         rows_read = int(read[0][0])
         reasons = {f"{kind}: {reason}": count for kind, reason, count in counts[:20]}
-        record = Record(fingerprint([counts, rows_read]), rejected, {"rows_read": rows_read, "reasons": reasons})
+        facts = {"rows_read": rows_read, "reasons": reasons, "forgotten": int(forgotten)}
+        record = Record(fingerprint([counts, rows_read]), rejected, facts)
         write_records(connection, "raw.rejected_rows", {"": record})
     share = rejected / rows_read if rows_read else 0.0
     limit = home.settings.landing.rejected_share_limit
-    context.log.info(f"{rejected:,} of {rows_read:,} landing rows rejected")
+    unread = f"; {int(forgotten):,} of forgotten users not read" if forgotten else ""
+    context.log.info(f"{rejected:,} of {rows_read:,} landing rows rejected{unread}")
     if share > limit:
         file, row, reason = example[0]
         place = f"{file}, row {row}" if row is not None else file

@@ -35,6 +35,12 @@ else:
 MANIFEST = "manifest.json"
 CONTRACT_CHECK = "contract"
 Facts = dict[str, Any]
+Fingerprints = Callable[[duckdb.DuckDBPyConnection, list[date]], dict[date, str]]
+"""What each day is made from now."""
+BuildDays = Callable[[duckdb.DuckDBPyConnection, list[date]], dict[date, tuple[int, Facts]]]
+"""Makes days; returns rows and facts of each."""
+BeforeDays = Callable[[duckdb.DuckDBPyConnection, list[date]], None]
+"""Sees to what days need before they are made."""
 
 
 class StaleCheckpointError(RuntimeError):
@@ -115,18 +121,16 @@ class Recipe:
         return day_fingerprints(connection, days, self.inputs, made_by)
 
 
-def refresh_query_days(context: dg.AssetExecutionContext, warehouse: Warehouse, recipe: Recipe) -> Result:
-    """Refresh days of a table that is one query of ``sql/``."""
+def refresh_query_days(
+    context: dg.AssetExecutionContext, warehouse: Warehouse, recipe: Recipe, before: BeforeDays | None = None
+) -> Result:
+    """Refresh days of a table that is one query of ``sql/``; ``before`` sees to what the query needs."""
 
     def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
         counts = replace_days(connection, recipe.table, days, recipe.parameters)
         return {day: (rows, {}) for day, rows in counts.items()}
 
-    return refresh_days(context, warehouse, recipe.table, recipe.fingerprints, build)
-
-
-Fingerprints = Callable[[duckdb.DuckDBPyConnection, list[date]], dict[date, str]]
-Build = Callable[[duckdb.DuckDBPyConnection, list[date]], dict[date, tuple[int, Facts]]]
+    return refresh_days(context, warehouse, recipe.table, recipe.fingerprints, build, before)
 
 
 class BrokenDaysError(RuntimeError):
@@ -150,7 +154,8 @@ def refresh_days(
     warehouse: Warehouse,
     table: str,
     fingerprints: Fingerprints,
-    build: Build,
+    build: BuildDays,
+    before: BeforeDays | None = None,
 ) -> Result:
     """Refresh days of a daily table in one transaction; ``build`` returns rows and facts per day.
 
@@ -159,11 +164,11 @@ def refresh_days(
     """
     days = run_days(context)
     try:
-        _report_days(context, table, days, *_write_days(warehouse, table, days, fingerprints, build))
+        _report_days(context, table, days, *_write_days(warehouse, table, days, fingerprints, build, before))
     except BrokenDaysError as error:
         good = [day for day in days if day not in error.days]
         if good:
-            _credit_days(context, good, _write_days(warehouse, table, good, fingerprints, build)[1])
+            _credit_days(context, good, _write_days(warehouse, table, good, fingerprints, build, before)[1])
         context.log_event(
             dg.AssetCheckEvaluation(
                 context.asset_key,
@@ -178,7 +183,12 @@ def refresh_days(
 
 
 def _write_days(
-    warehouse: Warehouse, table: str, days: list[date], fingerprints: Fingerprints, build: Build
+    warehouse: Warehouse,
+    table: str,
+    days: list[date],
+    fingerprints: Fingerprints,
+    build: BuildDays,
+    before: BeforeDays | None,
 ) -> tuple[list[date], dict[str, Record]]:
     """Write the days that are new; returns them, and the records of all days."""
     with warehouse.writing() as connection:
@@ -186,15 +196,28 @@ def _write_days(
         recorded = read_records(connection, table)
         pending = [day for day in days if not _is_current(recorded.get(day.isoformat()), wanted[day])]
         if pending:
-            built = build(connection, pending)
-            broken = broken_days(connection, table, {day: rows for day, (rows, _) in sorted(built.items())})
-            if broken:
-                raise BrokenDaysError(table, broken)
-            wanted = fingerprints(connection, pending)  # again: what was rejected tells what the day depends on
-            records = {day.isoformat(): Record(wanted[day], rows, facts) for day, (rows, facts) in built.items()}
-            write_records(connection, table, records)
-            recorded |= records
+            if before is not None:
+                before(connection, pending)
+            recorded |= make_days(connection, table, fingerprints, build, pending)
     return pending, recorded
+
+
+def make_days(
+    connection: duckdb.DuckDBPyConnection, table: str, fingerprints: Fingerprints, build: BuildDays, days: list[date]
+) -> dict[str, Record]:
+    """Make days of a daily table and record them.
+
+    Raises:
+        BrokenDaysError: rows of some days break the contract of the table.
+    """
+    built = build(connection, days)
+    broken = broken_days(connection, table, {day: rows for day, (rows, _) in sorted(built.items())})
+    if broken:
+        raise BrokenDaysError(table, broken)
+    made_from = fingerprints(connection, days)  # only now: what was rejected tells what the day depends on
+    records = {day.isoformat(): Record(made_from[day], rows, facts) for day, (rows, facts) in built.items()}
+    write_records(connection, table, records)
+    return records
 
 
 def refresh_table(

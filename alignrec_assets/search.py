@@ -123,7 +123,13 @@ def _search(warehouse: Warehouse, settings: Settings, log: Log) -> "SearchReport
         ),
         settings.candidates.k,
         log,
-        stamp={"format_version": FORMAT_VERSION, "model": ASSET, "base_model": base.version},
+        stamp={
+            "format_version": FORMAT_VERSION,
+            "model": ASSET,
+            "base_model": base.version,
+            "as_of": str(examples["as_of"][0]),
+            "feedback_source": settings.feedback.source,
+        },
     )
     return search.run(text_vectors(labels))
 

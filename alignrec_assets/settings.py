@@ -255,6 +255,22 @@ class CheckSettings(Section):
     """New items are at least this share as similar to their clusters as those that the taxonomy was made of."""
 
 
+class HousekeepingSettings(Section):
+    """What `alignrec prune` keeps. What the line or a kept version uses stays in any case."""
+
+    raw_days: Annotated[int, Field(ge=1)] | None = None
+    """Last days of the log whose raw rows stay in the warehouse; none keeps all. Landing files stay, and a day that is
+    needed again is read again from them."""
+    run_days: Annotated[int, Field(ge=1)] = 90
+    """Days that finished Dagster runs are kept; those that made what stands now are kept longer."""
+    checkpoints_per_model: Annotated[int, Field(ge=1)] = 3
+    """The newest checkpoints of each model, and the newest searches."""
+    published_versions: Annotated[int, Field(ge=1)] = 10
+    """The current version, those that it replaced, and then the newest."""
+    unfinished_days: Annotated[int, Field(ge=1)] = 14
+    """Days that an interrupted training, search or drawing of pools can still be taken up."""
+
+
 PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     "demo": {},
     "study": {
@@ -305,6 +321,7 @@ class Settings(BaseSettings):
     publication: PublicationSettings = PublicationSettings()
     automation: AutomationSettings = AutomationSettings()
     checks: CheckSettings = CheckSettings()
+    housekeeping: HousekeepingSettings = HousekeepingSettings()
 
     @model_validator(mode="after")
     def _enough_clusters(self) -> "Settings":

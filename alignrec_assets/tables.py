@@ -179,6 +179,20 @@ _ALL = (
         rules=("first_day <= last_day",),
     ),
     Table(
+        "raw.forgotten_rows",
+        "Rows of forgotten users in landing files that arrived after `alignrec forget`: they are not read.",
+        (
+            Column("kind", "VARCHAR", "events or feedback"),
+            Column("file", "VARCHAR", "landing file, relative to the landing folder"),
+            Column("rows", "BIGINT", "rows in it that are not read"),
+        ),
+    ),
+    Table(
+        "raw.pruned_items",
+        "Items of days whose raw rows `alignrec prune` took away: what such a day still asks of the catalogue.",
+        (Column("kind", "VARCHAR", "events or feedback"), DAY, ITEM),
+    ),
+    Table(
         "interests.clusters",
         "The interest clusters of the standing taxonomy with their labels.",
         (
@@ -418,7 +432,7 @@ _ALL = (
     ),
     Table(
         "publication.versions",
-        "Every version that was ever published from this home.",
+        "Every version that was published from this home and not pruned.",
         (
             Column("version", "VARCHAR", "version: hash of its content"),
             Column("current", "BOOLEAN", "true for the one that serving reads"),

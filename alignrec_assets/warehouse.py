@@ -23,6 +23,7 @@ from alignrec_assets.contract import check_table
 from alignrec_assets.home import Home
 from alignrec_assets.queries import query
 from alignrec_assets.tables import FORMAT_VERSION, TABLES
+from models.files import replacing
 from models.progress import Log, silent
 
 
@@ -79,6 +80,22 @@ class Warehouse:
                 connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
+
+    def compact(self) -> None:
+        """Write the file anew without what was deleted from it.
+
+        DuckDB keeps the space, and the bytes in it, after a checkpoint too: 37 MB stayed where 11 MB were left.
+        """
+        with (
+            self._locked(fcntl.LOCK_EX),
+            replacing(self.home.warehouse) as partial,
+            self._connection(read_only=False) as connection,
+        ):
+            name = str(partial).replace("'", "''")
+            connection.execute(f"ATTACH '{name}' AS compacted")
+            ((source,),) = connection.execute("SELECT current_database()").fetchall()
+            connection.execute(f'COPY FROM DATABASE "{source}" TO compacted')
+            connection.execute("DETACH compacted")
 
     @contextmanager
     def _connection(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:

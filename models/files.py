@@ -57,6 +57,13 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def remove_folder(path: Path) -> None:
+    """Delete a folder that nobody ever sees half deleted: a kill leaves a ``*.partial`` neighbour instead."""
+    doomed = path.with_name(f".{path.name.lstrip('.')}.{os.getpid()}.partial")
+    path.rename(doomed)
+    shutil.rmtree(doomed)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as readable JSON, whole or not at all."""
     with replacing(path) as partial:
