@@ -8,6 +8,7 @@ import dagster as dg
 
 from alignrec_assets import candidates, checkpoints, feedback, interests, publication, raw, scaling, search, training
 from alignrec_assets.home import Home
+from alignrec_assets.instance import in_process_executor
 from alignrec_assets.landing_sensor import landing_sensor
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.selections import SCALING, SEARCH, SELECTIONS, STUDY
@@ -24,5 +25,5 @@ defs = dg.Definitions(
     sensors=[landing_sensor],
     resources={"home": HomeResource(database=str(Home.from_environment().warehouse))},
     loggers={"console": dg.colored_console_logger, "steps": step_logger},
-    executor=dg.in_process_executor,
+    executor=in_process_executor,
 )

@@ -96,10 +96,11 @@ def test_after_a_fault_the_same_command_gives_the_undisturbed_result(
 
 
 def full_disk(home, asset, before):
-    """The home on a small disk of its own without a free byte; the log of the runs lies elsewhere, so that they begin."""
+    """The home on a small disk without a free byte; the log of the runs lies elsewhere, so that they begin."""
     disk, elsewhere = home.path.parent / "disk", home.path.parent / "dagster"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", disk], capture_output=True).returncode != 0:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", disk]
+    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
         code, output = finish(start(home, asset, **disturbed("full", asset)))
         assert code != 0, output
         assert state(home) == before

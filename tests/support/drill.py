@@ -33,8 +33,8 @@ def disturbed(fault, asset, sign=os.devnull):
 def start(home, asset, **variables):
     """Start the plain command that materializes one asset."""
     days = ("--partition-range", "...".join(DAYS)) if ASSETS[asset].partitions_def else ()
-    select = ("--select", f'key:"{asset.replace(".", "/")}"')
-    return _start(home, "dagster", "asset", "materialize", "-m", "alignrec_assets.definitions", *select, *days, **variables)
+    select = ("-m", "alignrec_assets.definitions", "--select", f'key:"{asset.replace(".", "/")}"')
+    return _start(home, "dagster", "asset", "materialize", *select, *days, **variables)
 
 
 def finish(process, seconds=300):
