@@ -75,7 +75,7 @@ def _is_alive(process: int, since: float) -> bool:
     return status[0] != "Z" and started < since + CLOCK_SECONDS
 
 
-# Dagster's own, begun by freeing the slots of dead runs: neither `dagster asset materialize` nor the daemon looks for them.
+# Dagster's own, begun by freeing the slots of dead runs, for which plain commands and the daemon would wait for ever.
 in_process_executor = dg.ExecutorDefinition(
     name="in_process",
     config_schema=dg.in_process_executor.config_schema,

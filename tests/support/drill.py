@@ -56,7 +56,8 @@ def launch_arguments(selection):
 
 
 def _start(home, program, *arguments, **variables):
-    output = Path(tempfile.mkstemp(suffix=".txt", prefix=f"{program}-", dir=home.path.parent)[1])
+    beside = home.dagster.resolve().parent  # not on the full disk
+    output = Path(tempfile.mkstemp(suffix=".txt", prefix=f"{program}-", dir=beside)[1])
     with output.open("w") as stream:
         process = subprocess.Popen(
             [str(BIN / program), *arguments],
