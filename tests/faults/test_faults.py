@@ -118,7 +118,7 @@ def full_disk(home, asset, before):
         (disk / "filler").unlink()
         shutil.copytree(small.path, home.path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("dagster"))
     finally:
-        subprocess.run(["umount", disk], check=True)
+        subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 def fill(file):
