@@ -78,6 +78,6 @@ def _is_alive(process: int, since: float) -> bool:
 # Dagster's own, begun by freeing the slots of dead runs, for which plain commands and the daemon would wait for ever.
 in_process_executor = dg.ExecutorDefinition(
     name="in_process",
-    config_schema=dg.in_process_executor.config_schema,
+    config_schema=dg.in_process_executor.config_schema,  # type: ignore[arg-type]
     executor_creation_fn=_execute_after_dead_runs,
 )
