@@ -235,7 +235,8 @@ def checkpoints(context: dg.AssetExecutionContext, home: HomeResource) -> Result
     with warehouse.writing() as connection:
         for model in CHECKPOINT_ASSETS:
             current = read_records(connection, model).get("")
-            for path in sorted((home.home.checkpoints / model).glob(f"*/{MANIFEST}")):
+            # A killed process may leave its folder, manifest and all, under a name that begins with a dot.
+            for path in sorted((home.home.checkpoints / model).glob(f"[!.]*/{MANIFEST}")):
                 manifest = json.loads(path.read_text(encoding="utf-8"))
                 rows.append(
                     {

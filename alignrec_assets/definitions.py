@@ -9,6 +9,7 @@ import dagster as dg
 from alignrec_assets import candidates, checkpoints, feedback, interests, publication, raw, scaling, search, training
 from alignrec_assets.automation import automated, automation_sensor, fine_tune_schedule, review_schedule
 from alignrec_assets.home import Home
+from alignrec_assets.instance import in_process_executor
 from alignrec_assets.landing_sensor import landing_sensor
 from alignrec_assets.quality_checks import CHECKS
 from alignrec_assets.resources import HomeResource
@@ -34,5 +35,5 @@ defs = dg.Definitions(
     schedules=[fine_tune_schedule, review_schedule],
     resources={"home": HomeResource(database=str(HOME.warehouse))},
     loggers={"console": dg.colored_console_logger, "steps": step_logger},
-    executor=dg.in_process_executor,
+    executor=in_process_executor,
 )

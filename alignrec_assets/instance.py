@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -19,6 +20,7 @@ POSTGRES_FILE = "dagster-postgres.yaml"
 POSTGRES_HOST, *_ = POSTGRES_VARIABLES = [
     f"DAGSTER_POSTGRES_{part}" for part in ("HOST", "PORT", "DB", "USER", "PASSWORD")
 ]
+CLOCK_SECONDS = 60.0  # by so much the clock may have been set since a run began
 UNFINISHED = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
 
 
@@ -63,8 +65,8 @@ def fail_dead_runs(instance: dg.DagsterInstance, log: Log) -> None:
     """
     for record in instance.get_run_records(RunsFilter(statuses=UNFINISHED)):
         run = record.dagster_run
-        process = _process_of(instance, run.run_id)
-        if process is not None and not _is_alive(process):
+        process, since = _process_of(instance, run.run_id)
+        if process is not None and not _is_alive(process, since):
             instance.report_run_failed(run, f"its process {process} is gone")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             log(f"run {run.run_id[:8]} ({run.job_name}) had lost its process: marked as failed, its slots are free")
@@ -113,21 +115,39 @@ def _instance() -> dg.DagsterInstance:
         raise InstanceError(f"Postgres lets no one in, see {', '.join(POSTGRES_VARIABLES)}: {reason}") from error
 
 
-def _process_of(instance: dg.DagsterInstance, run_id: str) -> int | None:
-    """The process that executes the steps of a run, as its first engine event tells."""
+def _execute_after_dead_runs(context: dg.InitExecutorContext) -> dg.Executor:
+    fail_dead_runs(context.instance, dg.get_dagster_logger().warning)
+    return dg.in_process_executor.executor_creation_fn(context)  # type: ignore[misc]
+
+
+def _process_of(instance: dg.DagsterInstance, run_id: str) -> tuple[int | None, float]:
+    """The process that executes the steps of a run, and when it did, as the run's first engine event tells."""
     for entry in instance.all_logs(run_id, of_type=DagsterEventType.ENGINE_EVENT):
         event = entry.dagster_event
         if event is not None:
             pid = event.engine_event_data.metadata.get("pid")
             if pid is not None:
-                return int(str(pid.value))
-    return None
+                return int(str(pid.value)), entry.timestamp
+    return None, 0.0
 
 
-def _is_alive(process: int) -> bool:
-    """Whether it still runs one of our commands: the system gives numbers of the dead to others."""
+def _is_alive(process: int, since: float) -> bool:
+    """Whether the process of that moment still runs: the system gives numbers of the dead to others, which began later.
+
+    Its command line tells nothing: a run of the daemon is a bare ``python -c from multiprocessing.spawn ...``.
+    """
     try:
-        command = Path(f"/proc/{process}/cmdline").read_bytes()
+        status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
         return False
-    return b"dagster" in command or b"alignrec" in command or b"pytest" in command
+    boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    started = boot + int(status[19]) / os.sysconf("SC_CLK_TCK")
+    return status[0] != "Z" and started < since + CLOCK_SECONDS
+
+
+# Dagster's own, begun by freeing the slots of dead runs, for which plain commands and the daemon would wait for ever.
+in_process_executor = dg.ExecutorDefinition(
+    name="in_process",
+    config_schema=dg.in_process_executor.config_schema,  # type: ignore[arg-type]
+    executor_creation_fn=_execute_after_dead_runs,
+)

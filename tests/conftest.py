@@ -1,4 +1,4 @@
-"""A tiny language model with a tokenizer of its own, built offline, for every test that needs one."""
+"""What tests share: a tiny language model with a tokenizer of its own, and a home on which the line has run."""
 
 import os
 import sys
@@ -7,8 +7,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
 import torch
+from support.line import command, simulate, write_random_feedback
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from alignrec_assets.home import Home
 
 OUTCOME = pytest.StashKey[int]()
 CORPUS = [
@@ -77,6 +80,19 @@ def tiny_model_folder(tmp_path_factory):
 def vllm_model_folder(tmp_path_factory):
     """A tiny model that vLLM reads too: on a CPU its heads are multiples of 32. Only to be read."""
     return save_tiny_model(tmp_path_factory.mktemp("vllm_model"), head_size=32)
+
+
+@pytest.fixture(scope="session")
+def line_home(tmp_path_factory, tiny_model_folder):
+    """A home on which the line has run twice: by novelty alone, then with random feedback. Do not change it."""
+    home = Home(tmp_path_factory.mktemp("line"))
+    simulate(home, tiny_model_folder)
+    first = command(home.path, "alignrec", "run")
+    write_random_feedback(home)
+    second = command(home.path, "alignrec", "run")
+    home.reports.joinpath("first.txt").write_text(first.stdout)
+    home.reports.joinpath("second.txt").write_text(second.stdout)
+    return home
 
 
 def pytest_sessionfinish(session, exitstatus):

@@ -24,19 +24,23 @@ SMALL = {
 }
 
 
-def command(home, *arguments, check=True, **variables):
-    """Run ``alignrec`` or ``dagster`` on a home; returns the finished process with its output as text."""
+def environment(home, **variables):
+    """The variables of a command on a home."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("ALIGNREC_", "DAGSTER_"))}
-    environment = clean | {
+    return clean | {
         "ALIGNREC_HOME": str(home),
         "DAGSTER_HOME": str(Path(home) / "dagster"),
         "HF_HUB_OFFLINE": "1",
         "COLUMNS": "200",
         **variables,
     }
+
+
+def command(home, *arguments, check=True, **variables):
+    """Run ``alignrec`` or ``dagster`` on a home; returns the finished process with its output as text."""
     done = subprocess.run(
         [str(BIN / arguments[0]), *map(str, arguments[1:])],
-        env=environment,
+        env=environment(home, **variables),
         cwd=home if Path(home).is_dir() else None,
         capture_output=True,
         text=True,

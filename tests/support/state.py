@@ -1,0 +1,80 @@
+"""What a home holds, apart from the moments at which it was made: tables, checkpoints and published versions."""
+
+import json
+import shutil
+
+import polars as pl
+
+from alignrec_assets.refresh import MANIFEST, read_checkpoint
+from alignrec_assets.tables import TABLES
+from alignrec_assets.warehouse import Warehouse, table_frame
+from models.transition_table import CURRENT_FILE, MANIFEST_FILE, TransitionTable
+
+TIMES = ("made_at", "published_at", "seconds")
+FOLDERS = {
+    "base_model": "base_model",
+    "novelty_model": "novelty_model",
+    "alignment_model": "alignment_model",
+    "candidates.pools": "pools",
+    "candidates.scored": "scored",
+    "interests.clusters": "taxonomy",
+}
+
+
+def tables(home):
+    """Every table's rows as comparable text, in no order."""
+    with Warehouse(home).reading() as connection:
+        frames = {name: table_frame(connection, name) for name in TABLES}
+    return {name: sorted(repr(_untimed(row)) for row in frame.iter_rows(named=True)) for name, frame in frames.items()}
+
+
+def checkpoints(home):
+    """Content of every checkpoint, checked against its manifest."""
+    folders = [path.parent for path in home.checkpoints.glob(f"*/[0-9a-f]*/{MANIFEST}")]
+    return {str(folder.relative_to(home.path)): _checkpoint(folder) for folder in folders}
+
+
+def published(home):
+    """The current version and every version's rows, checked against their manifests."""
+    names = [path.parent.name for path in home.published.glob(f"[0-9a-f]*/{MANIFEST_FILE}")]
+    versions = {name: TransitionTable.open(home.published, name).rows.write_json() for name in names}
+    return TransitionTable.open(home.published).version, versions
+
+
+def state(home):
+    """All of it."""
+    return {"tables": tables(home), "checkpoints": checkpoints(home), "published": published(home)}
+
+
+def make_older(home, asset):
+    """Take the asset back to an older state, with half of its rows, that its inputs have left behind."""
+    if asset in FOLDERS:
+        shutil.rmtree(home.checkpoints / FOLDERS[asset])
+    if asset == "publication.transition_table":
+        current = TransitionTable.open(home.published)
+        shutil.rmtree(home.published / current.version)
+        (home.published / CURRENT_FILE).write_text(f"{current.manifest['replaces']}\n")
+    if asset == "interests.item_clusters":
+        (part,) = home.checkpoints.glob("item_clusters/*/part-*.parquet")
+        rows = pl.read_parquet(part)
+        rows.head(rows.height // 2).write_parquet(part)
+    with Warehouse(home).writing() as connection:
+        if asset in TABLES:
+            connection.execute(f"DELETE FROM {asset} WHERE rowid % 2 = 0")
+        connection.execute(
+            "UPDATE registry.fingerprints SET fingerprint = 'older' WHERE asset = $asset", {"asset": asset}
+        )
+
+
+def _checkpoint(folder):
+    manifest = read_checkpoint(folder).manifest
+    return manifest["content_hash"], repr(_untimed(manifest["figures"]))
+
+
+def _untimed(row):
+    """The row without times, in the JSON inside it too."""
+    kept = {key: value for key, value in row.items() if key not in TIMES}
+    for key, value in kept.items():
+        if isinstance(value, str) and value.startswith("{"):
+            kept[key] = repr(_untimed(json.loads(value)))
+    return kept
