@@ -9,7 +9,7 @@ import pytest
 from support.bucket import ENVIRONMENT, bucket_server
 from support.published import publish_version
 
-import alignrec_assets.remote as remote
+from alignrec_assets import remote
 from alignrec_assets.home import Home
 from alignrec_assets.remote import RemoteError, fetch_landing, publish_current
 from models.progress import silent
