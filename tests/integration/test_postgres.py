@@ -191,7 +191,7 @@ def test_the_commands_of_the_compose_file_work_together(home, server):
             process.wait(timeout=60)
 
 
-def wait_until(holds, seconds=120):
+def wait_until(holds, seconds=180):
     deadline = time.monotonic() + seconds
     while not _answers(holds):
         assert time.monotonic() < deadline, f"waited in vain: {holds.__name__}"
