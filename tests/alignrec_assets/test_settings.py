@@ -4,7 +4,7 @@ import pytest
 
 from alignrec_assets.checkpoints import alignment_options
 from alignrec_assets.home import Home
-from alignrec_assets.settings import SettingsError, describe_settings, load_settings, update_settings_file
+from alignrec_assets.settings import SettingsError, describe_settings, load_settings, masked, update_settings_file
 
 
 @pytest.fixture
@@ -83,3 +83,24 @@ def test_scores_that_are_no_rates_go_without_a_stack(home):
     assert not alignment_options(load_settings(home)).stack
     update_settings_file(home, {"feedback": {"normalisation": "rate"}, "alignment": {"stack": False}})
     assert not alignment_options(load_settings(home)).stack
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[remote]\nlanding = "s3://KEY:se/cret@bucket/landing"\n',
+        '[remote]\naws_secret_access_key = "se/cret"\n',
+        'aws_secret_access_key = "se/cret"\n',
+    ],
+)
+def test_a_secret_that_stands_in_the_file_is_refused_and_not_repeated(home, text):
+    home.settings.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(home)
+    assert "se/cret" not in str(caught.value)
+
+
+def test_what_stands_before_a_host_is_not_shown():
+    assert masked("https://me:se/cret@host/model") == "https://***@host/model"
+    assert masked("s3://bucket/prefix") == "s3://bucket/prefix"
+    assert masked(None) == "None"

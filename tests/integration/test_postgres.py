@@ -153,35 +153,36 @@ def test_the_commands_of_the_compose_file_work_together(home, server):
     """Without containers: every service on the loopback, the server in place of the service postgres."""
     services = yaml.safe_load((PROJECT / "compose.yaml").read_text())["services"]
     ports = {"4000": str(free_port()), "3000": str(free_port())}
+    here = {"0.0.0.0": "127.0.0.1", "code": "127.0.0.1", **ports}
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("ALIGNREC_", "DAGSTER_"))}
     environment = clean | server | {"ALIGNREC_HOME": str(home.path), "DAGSTER_HOME": str(home.dagster)}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    here = {"0.0.0.0": "127.0.0.1", "code": "127.0.0.1", **ports}
-    started = []
+
+    def start(name):
+        said = services[name]["command"]
+        line = said if isinstance(said, list) else ["sh", "-c", f"exec {said}"]
+        translated = " ".join(here.get(word, word) for word in line[-1].split())
+        with (home.path / f"{name}.log").open("w") as log:
+            return subprocess.Popen([*line[:-1], translated], env=environment, cwd=home.path, stdout=log, stderr=log)
+
+    def code_is_healthy():
+        check = [here.get(word, word) for word in services["code"]["healthcheck"]["test"][1:]]
+        return subprocess.run(check, env=environment, capture_output=True, check=False).returncode == 0
+
+    def assets_are_seen():
+        found = ask(ports["3000"], "{ assetNodes { assetKey { path } } }")
+        return ["raw", "events"] in [node["assetKey"]["path"] for node in found["assetNodes"]]
+
+    def sensors_are_looked_at():
+        found = ask(ports["3000"], '{ instance { daemonHealth { daemonStatus(daemonType: "SENSOR") { healthy } } } }')
+        return found["instance"]["daemonHealth"]["daemonStatus"]["healthy"]
+
+    started = [start("code")]
     try:
-        for name in ("code", "webserver", "daemon"):
-            said = services[name]["command"]
-            words = said.split() if isinstance(said, str) else said[-1].split()
-            line = " ".join(here.get(word, word) for word in words)
-            with (home.path / f"{name}.log").open("w") as log:
-                process = subprocess.Popen(
-                    ["sh", "-c", f"exec {line}" if name != "code" else line],
-                    env=environment,
-                    cwd=home.path,
-                    stdout=log,
-                    stderr=log,
-                )
-            started.append(process)
-            if name == "code":
-                check = [here.get(word, word) for word in services["code"]["healthcheck"]["test"][1:]]
-                wait_until(
-                    lambda: subprocess.run(check, env=environment, capture_output=True, check=False).returncode == 0
-                )
-        locations = "{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus } } } }"
-        loaded = [{"name": "alignrec", "loadStatus": "LOADED"}]
-        wait_until(lambda: ask(ports["3000"], locations)["workspaceOrError"]["locationEntries"] == loaded)
-        health = '{ instance { daemonHealth { daemonStatus(daemonType: "SENSOR") { healthy } } } }'
-        wait_until(lambda: ask(ports["3000"], health)["instance"]["daemonHealth"]["daemonStatus"]["healthy"])
+        wait_until(code_is_healthy)
+        started += [start("webserver"), start("daemon")]
+        wait_until(assets_are_seen)
+        wait_until(sensors_are_looked_at)
         assert [process.poll() for process in started] == [None] * 3
     finally:
         for process in reversed(started):
@@ -190,13 +191,15 @@ def test_the_commands_of_the_compose_file_work_together(home, server):
             process.wait(timeout=60)
 
 
-def wait_until(holds, seconds=240):
+def wait_until(holds, seconds=180):
     deadline = time.monotonic() + seconds
-    while True:
-        try:
-            if holds():
-                return
-        except OSError:
-            pass
-        assert time.monotonic() < deadline, "waited in vain"
+    while not _answers(holds):
+        assert time.monotonic() < deadline, f"waited in vain: {holds.__name__}"
         time.sleep(1)
+
+
+def _answers(holds):
+    try:
+        return holds()
+    except OSError:  # nobody listens yet
+        return False
