@@ -46,6 +46,10 @@ lint: setup
 	$(BIN)/mypy
 
 ui: prepare
+	@echo "Nothing runs by itself in a fresh instance. Switch it on in the UI, page Automation (landing_files: the days whose"
+	@echo "landing files are new), or with"
+	@echo "  ALIGNREC_HOME=$(ALIGNREC_HOME) DAGSTER_HOME=$(DAGSTER_HOME) $(BIN)/dagster sensor start landing_files -w workspace.yaml"
+	@echo "The UI has no login and listens on loopback only: http://127.0.0.1:$(or $(PORT),3000)"
 	$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(or $(PORT),3000)
 
 # The CPU build: PyPI's vllm is the CUDA build (extra `vllm`). It brings a torchvision that, beside a CPU torch, breaks
