@@ -148,5 +148,5 @@ class DagsterUi:
         """Switch the sensor on whose page is open."""
         switch = self.page.get_by_role("checkbox").first
         expect(switch).not_to_be_checked()
-        switch.set_checked(True, force=True)
+        switch.press("Space")
         expect(switch).to_be_checked()
