@@ -11,7 +11,7 @@ from datetime import timedelta
 import polars as pl
 import pytest
 from playwright.sync_api import expect, sync_playwright
-from support.dagster_ui import CHROMIUM, RUN_LINK, ROOT, RUN_SECONDS, SCREEN, DagsterUi, make_ui
+from support.dagster_ui import CHROMIUM, ROOT, RUN_LINK, RUN_SECONDS, SCREEN, DagsterUi, make_ui
 from support.line import FIRST_DAY, simulate
 
 from alignrec_assets.home import Home
@@ -23,8 +23,21 @@ SHOWN_HOME = os.environ.get("SCREENSHOTS_OF")
 
 
 @pytest.fixture(scope="module")
+def chromium():
+    if not CHROMIUM.exists():
+        message = f"{CHROMIUM} is missing: apt-get install chromium"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(message)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
 def home(tmp_path_factory, tiny_model_folder):
-    """A week and a day of landing files, and one more day in the calendar without any; nothing has run."""
+    """A week of landing files, and one more day in the calendar without any; nothing has run."""
     home = Home(tmp_path_factory.mktemp("ui") / "home")
     if SHOWN_HOME:
         shutil.copytree(SHOWN_HOME, home.path, symlinks=True)
@@ -41,18 +54,10 @@ def served(home):
 
 
 @pytest.fixture(scope="module")
-def ui(served, tmp_path_factory):
-    if not CHROMIUM.exists():
-        message = f"{CHROMIUM} is missing: apt-get install chromium"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(message)
+def ui(chromium, served, tmp_path_factory):
     screenshots = ROOT / "docs" / "ui" if SHOWN_HOME else tmp_path_factory.mktemp("screenshots")
     screenshots.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        )
-        yield DagsterUi(browser.new_page(viewport=SCREEN), served[0], screenshots)
-        browser.close()
+    return DagsterUi(chromium.new_page(viewport=SCREEN), served[0], screenshots)
 
 
 def drop_landing_file(home):
@@ -94,7 +99,7 @@ def test_a_day_is_run_and_a_dropped_landing_file_runs_by_itself(ui, home):
     ui.switch_on()
     last, dropped = drop_landing_file(home)
     ui.open_day("interests/user_cluster_days", calendar.first_day)
-    expect(ui.page.get_by_role("row", name="cluster_id")).to_contain_text("interests.item_clusters.cluster_id")
+    expect(ui.page.get_by_role("row", name="cluster_id interests.item_clusters.cluster_id", exact=True)).to_be_visible()
     ui.screenshot("column_lineage")
     picture = ui.open_picture("interests/clusters")
     assert picture.evaluate("image => image.complete && image.naturalWidth") > 1000
@@ -104,7 +109,7 @@ def test_a_day_is_run_and_a_dropped_landing_file_runs_by_itself(ui, home):
     ui.open_sensor("landing_files")
     ui.page.locator(RUN_LINK).first.wait_for(timeout=RUN_SECONDS * 1000)
     ui.await_status(ui.page.locator(RUN_LINK).first.get_attribute("href"), "Success")
-    expect(ui.page.get_by_text(str(last)).first).to_be_visible()
+    expect(ui.page.get_by_text(str(last)).filter(visible=True).first).to_be_visible()
     ui.open_sensor("landing_files")
     ui.screenshot("sensor")
     ui.open_day("raw/events", last)

@@ -27,7 +27,7 @@ RUN_LINK = "a[href*='/runs/']"
 
 @contextmanager
 def make_ui(home):
-    """`make ui` on a home, at a free port; gives its address and the file of its output, and ends it with all children."""
+    """`make ui` on a home, at a free port: its address and the file of its output. It ends with all its children."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -100,7 +100,6 @@ class DagsterUi:
         """Every asset of every group, from top to bottom: so most names can be read. The browser remembers it."""
         self.open_graph()
         self.page.get_by_text("Hide navigation").click()
-        self.page.get_by_placeholder("Jump to").locator("xpath=following::button[1]").click()
         for entry in ("vertical orientation", "Expand all groups"):
             self.page.mouse.click(SCREEN["width"] * 0.8, SCREEN["height"] * 0.9, button="right")
             self.page.get_by_role("menuitem").filter(has_text=entry).click()
