@@ -134,7 +134,7 @@ class DagsterUi:
         """Open the picture in the metadata of the latest materialization; returns the image."""
         self.open(f"/assets/{asset}?view=events")
         self.page.get_by_text("[Show Markdown]").first.click()
-        image = self.page.get_by_role("dialog").get_by_role("img").first
+        image = self.page.locator("img[src^='data:image/png']")
         image.wait_for()
         return image
 
