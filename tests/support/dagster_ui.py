@@ -108,6 +108,7 @@ class DagsterUi:
         """The graph of all assets, fitted to the window."""
         self.open("/asset-groups")
         self.page.get_by_role("button", name="Materialize all").wait_for()
+        self.page.wait_for_timeout(6000)  # the states of the assets come in by and by, without a sign of the last
 
     def launch_days(self, days, button):
         """Launch the job `days` for days written as in the UI; returns the path of the run or backfill."""
