@@ -89,7 +89,7 @@ def test_a_day_is_run_and_a_dropped_landing_file_runs_by_itself(ui, home):
     calendar = load_settings(home).calendar
 
     run = ui.launch_days(str(calendar.first_day), "Launch 1 run")
-    ui.await_status(run, "Success")
+    ui.await_run(run)
     ui.screenshot("run")
     assert rows_of(home, "interests.user_cluster_days", calendar.first_day) > 0
     ui.open_graph()
@@ -108,7 +108,7 @@ def test_a_day_is_run_and_a_dropped_landing_file_runs_by_itself(ui, home):
 
     ui.open_sensor("landing_files")
     ui.page.locator(RUN_LINK).first.wait_for(timeout=RUN_SECONDS * 1000)
-    ui.await_status(ui.page.locator(RUN_LINK).first.get_attribute("href"), "Success")
+    ui.await_run(ui.page.locator(RUN_LINK).first.get_attribute("href"))
     expect(ui.page.get_by_text(str(last)).filter(visible=True).first).to_be_visible()
     ui.open_sensor("landing_files")
     ui.screenshot("sensor")
@@ -121,6 +121,6 @@ def test_a_backfill_over_a_week(ui, home):
     first = load_settings(home).calendar.first_day
     days = [first + timedelta(days=number) for number in range(WEEK)]
     backfill = ui.launch_days(f"[{days[0]}...{days[-1]}]", "Launch backfill")
-    ui.await_status(backfill, "Succeeded")
+    ui.await_backfill(backfill)
     ui.screenshot("backfill")
     assert all(rows_of(home, "interests.user_cluster_days", day) for day in days)

@@ -119,12 +119,17 @@ class DagsterUi:
         self.page.get_by_role("button", name=button, exact=True).click()
         return self.page.get_by_role("link", name="View").get_attribute("href")
 
-    def await_status(self, path, status):
-        """Open a run or a backfill and wait until it has ended as it should."""
+    def await_run(self, path):
+        """Open a run and wait until it has succeeded."""
         self.open(path)
-        ended = self.page.get_by_text(re.compile("^(Success|Succeeded|Failure|Failed|Canceled)$")).first
+        ended = self.page.get_by_text(re.compile("^(Success|Failure|Canceled)$")).first
         ended.wait_for(timeout=RUN_SECONDS * 1000)
-        expect(ended).to_have_text(status)
+        expect(ended).to_have_text("Success")
+
+    def await_backfill(self, path):
+        """Open a backfill and wait until each of its days has ended."""
+        self.open(path)
+        self.page.get_by_text("100% completed").wait_for(timeout=RUN_SECONDS * 1000)
 
     def open_day(self, asset, day):
         """The page of one partition."""
