@@ -11,7 +11,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 BENCH_READY := .venv/.bench-ready
 
-.PHONY: setup demo study test test-full test-vllm lint ui vllm bench prepare
+.PHONY: setup demo study test test-full test-vllm lint ui screenshots vllm bench prepare
 
 setup: $(READY)
 
@@ -45,7 +45,15 @@ lint: setup
 	$(BIN)/mypy
 
 ui: prepare
+	@echo "Nothing runs by itself in a fresh instance. Switch it on in the UI, page Automation (landing_files: the days whose"
+	@echo "landing files are new), or with"
+	@echo "  ALIGNREC_HOME=$(ALIGNREC_HOME) DAGSTER_HOME=$(DAGSTER_HOME) $(BIN)/dagster sensor start landing_files -w workspace.yaml"
+	@echo "The UI has no login and listens on loopback only: http://127.0.0.1:$(or $(PORT),3000)"
 	$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(or $(PORT),3000)
+
+# The pictures in docs/ui, taken by the browser's test on a copy of the home.
+screenshots: setup
+	SCREENSHOTS_OF="$(ALIGNREC_HOME)" $(BIN)/pytest tests/browser
 
 # The CPU build: PyPI's vllm is the CUDA build (extra `vllm`). It brings a torchvision that, beside a CPU torch, breaks
 # every transformers model import.
