@@ -24,7 +24,6 @@ from alignrec_assets.queries import query
 from alignrec_assets.tables import FORMAT_VERSION, TABLES
 from models.progress import Log, silent
 
-
 MEMORY_LIMIT = "2500MB"
 """Of DuckDB, which otherwise takes 80% of the machine; what does not fit goes to files beside the warehouse."""
 

@@ -15,18 +15,18 @@ COPIES = 100  # every so many rows one is sent again as it was
 CONFLICTS = 1_000  # and every so many one is sent again with another watch
 FAULTS = 200  # and every so many one breaks the contract, in one of five ways
 
-WORDS = (
-    "owl marsh reef wolf|bread oven dough yeast|goal striker pitch league|chess opening rook endgame|piano jazz sax solo|"
-    "comet planet orbit lens|yarn knit merino needle|clay kiln glaze wheel|climb crag rope summit|robot servo motor gear|"
-    "garden prune seed compost|yoga breath pose stretch|opera aria tenor stage|drone camera shutter film|bike saddle trail "
-    "gravel|coffee roast espresso crema|violin bow string quartet|sail harbour knot tide|poem verse rhyme sonnet|tax budget "
-    "loan saving|fossil dinosaur bone dig|puppy leash kennel treat|guitar riff amplifier chord|judo mat throw belt"
-)
+WORDS = """
+owl marsh reef wolf|bread oven dough yeast|goal striker pitch league|chess opening rook endgame|piano jazz sax solo
+comet planet orbit lens|yarn knit merino needle|clay kiln glaze wheel|climb crag rope summit|robot servo motor gear
+garden prune seed compost|yoga breath pose stretch|opera aria tenor stage|drone camera shutter film|bike saddle trail hub
+coffee roast espresso crema|violin bow string quartet|sail harbour knot tide|poem verse rhyme sonnet|tax budget loan bank
+fossil dinosaur bone dig|puppy leash kennel treat|guitar riff amplifier chord|judo mat throw belt
+"""
 
 
 def write_catalogue(landing: Path) -> None:
     """Items of 24 topics, each by words of its own."""
-    topics = [topic.split() for topic in WORDS.split("|")]
+    topics = [topic.split() for topic in WORDS.strip().replace("\n", "|").split("|")]
     rows = [(f"item{number:05}", topics[number % len(topics)], number) for number in range(ITEMS)]
     frame = pl.DataFrame(
         {
@@ -65,7 +65,8 @@ _IMPRESSIONS = f"""
         FROM range($first, $end) AS numbers(number)
     ),
     planned AS (
-        SELECT *, hash(user_number) % $clusters AS one, (hash(user_number) // 1000) % ($clusters - 1) AS other FROM drawn
+        SELECT *, hash(user_number) % $clusters AS one, (hash(user_number) // 1000) % ($clusters - 1) AS other
+        FROM drawn
     )
     SELECT
         printf('%016x', request) AS request_id,
@@ -78,8 +79,8 @@ _IMPRESSIONS = f"""
         'published' AS table_version,
         '{{taxonomy}}' AS taxonomy_version,
         (request % 5)::INTEGER AS position,
-        CASE WHEN fault = 3 THEN 0.0 ELSE 0.2 END AS propensity,
-        CASE WHEN fault = 4 THEN -1.0 WHEN luck < 0.8 THEN floor(luck * 300) END AS watch_s,
+        CASE WHEN fault = 3 THEN 0.0 ELSE 0.2 END::DOUBLE AS propensity,
+        CASE WHEN fault = 4 THEN -1.0 WHEN luck < 0.8 THEN floor(luck * 300) END::DOUBLE AS watch_s,
         luck > 0.6 AND luck < 0.8 AS completed,
         CASE WHEN luck < 0.8 THEN luck > 0.75 END AS liked,
         CASE WHEN luck < 0.8 THEN luck > 0.79 END AS shared,
@@ -88,7 +89,7 @@ _IMPRESSIONS = f"""
 """
 _AGAIN = f"""
     SELECT * REPLACE (
-        CASE WHEN hash(request_id) % {CONFLICTS} = 0 THEN coalesce(watch_s, 0) + 1 ELSE watch_s END AS watch_s
+        CASE WHEN hash(request_id) % {CONFLICTS} = 0 THEN coalesce(watch_s, 0) + 1 ELSE watch_s END::DOUBLE AS watch_s
     )
     FROM ({{impressions}})
     WHERE hash(request_id) % {COPIES} = 1 OR hash(request_id) % {CONFLICTS} = 0

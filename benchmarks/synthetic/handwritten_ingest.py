@@ -41,22 +41,33 @@ _CHECKED = """
             skipped
         FROM read_parquet($files, filename = true, file_row_number = true)
     ),
+    known AS (
+        SELECT
+            *,
+            policy = 'random' AND history IS NULL AND cluster_id IS NULL AND taxonomy_version IS NULL
+                AS without_taxonomy
+        FROM landed
+    ),
     judged AS (
         SELECT
-            landed.*,
+            known.*,
             items.duration_s,
             nullif(concat_ws(
                 '; ',
                 CASE WHEN request_id IS NULL THEN 'request_id: missing' END,
                 CASE
-                    WHEN landed.item_id IS NULL THEN 'item_id: missing'
-                    WHEN items.item_id IS NULL THEN 'item_id: ''' || left(landed.item_id, 60) || ''' is not among the items'
+                    WHEN known.item_id IS NULL THEN 'item_id: missing'
+                    WHEN items.item_id IS NULL
+                        THEN 'item_id: ''' || left(known.item_id, 60) || ''' is not among the items'
                 END,
                 CASE WHEN user_id IS NULL THEN 'user_id: missing' END,
-                CASE WHEN ts IS NULL THEN 'ts: missing' WHEN CAST(ts AS DATE) <> day THEN 'ts: outside the calendar' END,
+                CASE
+                    WHEN ts IS NULL THEN 'ts: missing'
+                    WHEN CAST(ts AS DATE) <> day THEN 'ts: outside the calendar'
+                END,
                 CASE WHEN policy IS NULL THEN 'policy: missing' END,
                 CASE
-                    WHEN policy = 'random' AND history IS NULL AND cluster_id IS NULL AND taxonomy_version IS NULL THEN NULL
+                    WHEN without_taxonomy THEN NULL
                     WHEN history IS NULL THEN 'history: missing'
                     WHEN len(history) = 0 OR list_min(history) < 0 OR list_count(history) < len(history)
                         THEN 'history: ''' || CAST(history AS VARCHAR) || ''' is not a list of cluster ids'
@@ -64,12 +75,12 @@ _CHECKED = """
                         THEN 'history: ' || CAST(history AS VARCHAR) || ' names a cluster twice'
                 END,
                 CASE
-                    WHEN policy = 'random' AND history IS NULL AND cluster_id IS NULL AND taxonomy_version IS NULL THEN NULL
+                    WHEN without_taxonomy THEN NULL
                     WHEN cluster_id IS NULL THEN 'cluster_id: missing'
                     WHEN cluster_id < 0 THEN 'cluster_id: ''' || cluster_id || ''' is not a cluster id'
                 END,
                 CASE
-                    WHEN taxonomy_version IS NULL AND NOT (policy = 'random' AND history IS NULL AND cluster_id IS NULL)
+                    WHEN taxonomy_version IS NULL AND without_taxonomy IS NOT TRUE
                         THEN 'taxonomy_version: missing'
                 END,
                 CASE WHEN table_version IS NULL AND policy <> 'random' THEN 'table_version: missing' END,
@@ -83,10 +94,10 @@ _CHECKED = """
                     WHEN watch_s < 0 THEN 'watch_s: ' || watch_s || ' is negative'
                 END
             ), '') AS fault
-        FROM landed
-        LEFT JOIN raw.items AS items ON items.item_id = landed.item_id
+        FROM known
+        LEFT JOIN raw.items AS items ON items.item_id = known.item_id
     )
-    SELECT * FROM judged
+    SELECT * EXCLUDE (without_taxonomy) FROM judged
 """
 
 # Of the few requests that name an item twice the first row by file counts; one with other values is rejected.
@@ -101,8 +112,8 @@ _REPEATED = """
             row_number,
             row_number() OVER first_row AS place,
             hash(
-                user_id, ts, list_sort(history), cluster_id, policy, table_version, taxonomy_version, position, propensity,
-                watch_s, completed, liked, shared, skipped
+                user_id, ts, list_sort(history), cluster_id, policy, table_version, taxonomy_version, position,
+                propensity, watch_s, completed, liked, shared, skipped
             ) AS content,
             first_value(content) OVER first_row AS first_content,
             first_value(file || ', row ' || row_number) OVER first_row AS first_place
@@ -124,7 +135,6 @@ _FEEDBACK = """
     FROM checked
     ANTI JOIN repeated USING (file, row_number)
     WHERE fault IS NULL
-    ORDER BY day
 """
 
 _REJECTED = """

@@ -29,8 +29,8 @@ parsed AS (
         landed.*,
         known.item_id IS NOT NULL AS item_known,
         policy = 'random' AND history IS NULL AND cluster_id IS NULL AND taxonomy_version IS NULL AS without_taxonomy,
-        TRY_CAST(history AS DOUBLE[]) AS history_numbers,
-        TRY_CAST(TRY_CAST(history AS DOUBLE[]) AS INTEGER[]) AS history_clusters,
+        list_sort(TRY_CAST(history AS DOUBLE[])) AS history_numbers,
+        TRY_CAST(list_sort(TRY_CAST(history AS DOUBLE[])) AS INTEGER[]) AS history_clusters,
         TRY_CAST(cluster_id AS DOUBLE) AS cluster_number,
         TRY_CAST(position AS DOUBLE) AS position_number,
         TRY_CAST(propensity AS DOUBLE) AS propensity_number,
@@ -76,7 +76,7 @@ checked AS (
                     OR (list_min(history_clusters) >= 0) IS NOT TRUE
                     OR list_count(history_clusters) < len(history_clusters)
                     THEN 'history: ''' || left(CAST(history AS VARCHAR), 60) || ''' is not a list of cluster ids'
-                WHEN len(list_distinct(history_numbers)) < len(history_numbers)
+                WHEN len(list_filter(history_clusters, lambda cluster, place: cluster = history_clusters[place + 1])) > 0
                     THEN 'history: ' || left(CAST(history AS VARCHAR), 60) || ' names a cluster twice'
             END,
             CASE
@@ -136,7 +136,7 @@ SELECT
     item_id,
     user_id,
     moment AS ts,
-    list_sort(history_clusters) AS history,
+    history_clusters AS history,
     TRY_CAST(cluster_number AS INTEGER) AS cluster_id,
     policy,
     table_version,
