@@ -1,7 +1,7 @@
 """Landing files as relations: which files lie in the landing zone, and their rows with file and row number.
 
-Parquet, CSV and JSON Lines end up alike: every column of the contract as text, blank as null, or of its own type. What a row means, and
-whether it keeps the contract, is decided in ``sql/landing``. Faults of a whole file are raised here.
+Parquet, CSV and JSON Lines end up alike: every column of the contract as text or of its own type, blank as null. What
+a row means, and whether it keeps the contract, is decided in ``sql/landing``. Faults of a whole file are raised here.
 """
 
 import csv
@@ -113,8 +113,8 @@ def register_landing(connection: duckdb.DuckDBPyConnection, landing: Path, kind:
     """Make the rows of the files available to queries as the temporary view ``landing_<kind>``.
 
     Its columns are file, row_number (from 1; null stands for an empty file), arrival_day and every column of the
-    contract as text, with lists as JSON; where all files are Parquet, columns keep ``OWN_TYPES``. Items have ``embedding_list`` beside ``embedding``, filled from Parquet, so
-    that vectors need no detour over text. Parquet is scanned where it lies; text files are staged in a temporary
+    contract as text, with lists as JSON; where all files are Parquet, columns keep ``OWN_TYPES``. Items have
+    ``embedding_list`` beside ``embedding``, filled from Parquet, so that vectors need no detour over text. Parquet is scanned where it lies; text files are staged in a temporary
     table, for only a scan in file order can number their rows.
 
     Raises:

@@ -18,8 +18,8 @@ FAULTS = 200  # and every so many one breaks the contract, in one of five ways
 WORDS = """
 owl marsh reef wolf|bread oven dough yeast|goal striker pitch league|chess opening rook endgame|piano jazz sax solo
 comet planet orbit lens|yarn knit merino needle|clay kiln glaze wheel|climb crag rope summit|robot servo motor gear
-garden prune seed compost|yoga breath pose stretch|opera aria tenor stage|drone camera shutter film|bike saddle trail hub
-coffee roast espresso crema|violin bow string quartet|sail harbour knot tide|poem verse rhyme sonnet|tax budget loan bank
+garden prune seed compost|yoga breath pose stretch|opera aria tenor stage|drone camera shutter film|bike saddle fork hub
+coffee roast espresso crema|violin bow string quartet|sail harbour knot tide|poem verse rhyme sonnet|tax fund loan bank
 fossil dinosaur bone dig|puppy leash kennel treat|guitar riff amplifier chord|judo mat throw belt
 """
 
