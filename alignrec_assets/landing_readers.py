@@ -114,8 +114,9 @@ def register_landing(connection: duckdb.DuckDBPyConnection, landing: Path, kind:
 
     Its columns are file, row_number (from 1; null stands for an empty file), arrival_day and every column of the
     contract as text, with lists as JSON; where all files are Parquet, columns keep ``OWN_TYPES``. Items have
-    ``embedding_list`` beside ``embedding``, filled from Parquet, so that vectors need no detour over text. Parquet is scanned where it lies; text files are staged in a temporary
-    table, for only a scan in file order can number their rows.
+    ``embedding_list`` beside ``embedding``, filled from Parquet, so that vectors need no detour over text. Parquet
+    is scanned where it lies; text files are staged in a temporary table, for only a scan in file order can number
+    their rows.
 
     Raises:
         LandingError: naming a file that lacks a required column or cannot be read, with the line where there is one.
