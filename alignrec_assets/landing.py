@@ -19,6 +19,9 @@ from alignrec_assets.queries import query
 from alignrec_assets.tables import FORMAT_VERSION
 from models.files import content_hash
 
+BATCH_ROWS = 8_000_000
+"""Days are loaded together up to about so many rows: memory follows the batch, not the log."""
+
 
 @dataclass(frozen=True)
 class Calendar:
@@ -222,21 +225,24 @@ def load_items(connection: duckdb.DuckDBPyConnection, landing: Path, calendar: C
 def load_events(
     connection: duckdb.DuckDBPyConnection, landing: Path, days: list[date], calendar: Calendar, positive: PositiveRule
 ) -> dict[date, LoadReport]:
-    """Replace the days in ``raw.events``, and their rejected rows, in one pass over the files that cover them.
+    """Replace the days in ``raw.events``, and their rejected rows, in batches of days.
 
     ``survey`` must have run for events, and ``raw.items`` must be filled.
 
     Raises:
         LandingError: naming the file that cannot be read.
     """
-    _set_days(connection, "read_days", days, 0, 0)
-    files = _covering(connection, landing, "events", days, calendar)
-    _check_rows(connection, landing, "events", files, asdict(calendar))
-    _set_days(connection, "wanted_days", days, 0, 0)
-    _clear_days(connection, "raw.events", "events")
-    connection.execute(f"INSERT INTO raw.events BY NAME {query('raw.events')}", asdict(positive))
-    _replace_rejected(connection, "events")
-    return _reports(connection, days, "events")
+    reports: dict[date, LoadReport] = {}
+    for batch in _batches(connection, "events", days, calendar):
+        _set_days(connection, "read_days", batch, 0, 0)
+        files = _covering(connection, landing, "events", batch, calendar)
+        _check_rows(connection, landing, "events", files, asdict(calendar))
+        _set_days(connection, "wanted_days", batch, 0, 0)
+        _clear_days(connection, "raw.events", "events")
+        connection.execute(f"INSERT INTO raw.events BY NAME {query('raw.events')}", asdict(positive))
+        _replace_rejected(connection, "events")
+        reports |= _reports(connection, batch, "events")
+    return reports
 
 
 def load_feedback(
@@ -257,20 +263,21 @@ def load_feedback(
     """
     around = _window_days(attribution_hours)
     parameters = asdict(calendar)
-    _set_days(connection, "read_days", days, around, around)
-    files = _covering(connection, landing, "feedback", days, calendar, around, around)
-    _check_rows(connection, landing, "feedback", files, parameters | {"window_days": around})
-    _set_days(connection, "read_days", days, 0, around)
-    files = _covering(connection, landing, "outcomes", days, calendar, 0, around)
-    _check_rows(connection, landing, "outcomes", files, parameters)
-    _set_days(connection, "wanted_days", days, 0, 0)
-    _clear_days(connection, "raw.feedback_logs", "feedback")
     rule = {name: value for name, value in asdict(positive).items() if name != "rating_at_least"}
     window = {"attribution_us": round(attribution_hours * 3_600_000_000), "data_end": _data_end(connection, calendar)}
-    connection.execute(f"INSERT INTO raw.feedback_logs BY NAME {query('raw.feedback_logs')}", rule | window)
-    for kind in ("feedback", "outcomes"):
-        _replace_rejected(connection, kind)
-    return _reports(connection, days, "feedback", "outcomes")
+    reports: dict[date, LoadReport] = {}
+    for batch in _batches(connection, "feedback", days, calendar):
+        _set_days(connection, "wanted_days", batch, 0, 0)
+        _check_impressions(connection, landing, batch, calendar, around)
+        _set_days(connection, "read_days", batch, 0, around)
+        files = _covering(connection, landing, "outcomes", batch, calendar, 0, around)
+        _check_rows(connection, landing, "outcomes", files, parameters)
+        _clear_days(connection, "raw.feedback_logs", "feedback")
+        connection.execute(f"INSERT INTO raw.feedback_logs BY NAME {query('raw.feedback_logs')}", rule | window)
+        for kind in ("feedback", "outcomes"):
+            _replace_rejected(connection, kind)
+        reports |= _reports(connection, batch, "feedback", "outcomes")
+    return reports
 
 
 def day_inputs(
@@ -343,9 +350,52 @@ def _check_rows(
     """Fill the temporary table ``checked_<kind>`` with typed rows, each with its reason if it breaks the contract."""
     register_landing(connection, landing, kind, files)
     with reading(landing, files):
+        if kind == "feedback":
+            repeated = query("landing.repeated_requests")
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE repeated_requests AS {repeated}")
         connection.execute(f"CREATE OR REPLACE TEMP TABLE checked_{kind} AS {query(f'landing.{kind}')}", parameters)
     connection.unregister(f"landing_{kind}")
     connection.unregister(f"forgotten_{kind}")
+
+
+def _check_impressions(
+    connection: duckdb.DuckDBPyConnection, landing: Path, days: list[date], calendar: Calendar, around: int
+) -> None:
+    """Fill ``checked_feedback`` for the days; the days around them tell which of their rows repeat an earlier one."""
+    _set_days(connection, "read_days", days, around, around)
+    files = _covering(connection, landing, "feedback", days, calendar, around, around)
+    _check_rows(connection, landing, "feedback", files, asdict(calendar))
+    connection.execute(
+        f"""UPDATE checked_feedback
+        SET reason = repeats.reason, payload = repeats.payload, duplicate = repeats.reason IS NULL
+        FROM ({query("landing.repeats")}) AS repeats
+        WHERE checked_feedback.file = repeats.file AND checked_feedback.row_number = repeats.row_number""",
+        {"window_days": around},
+    )
+
+
+def _batches(
+    connection: duckdb.DuckDBPyConnection, kind: str, days: list[date], calendar: Calendar
+) -> list[list[date]]:
+    """The days in groups of about ``BATCH_ROWS`` landing rows; a file's rows count evenly for each of its days."""
+    surveyed = connection.execute(
+        "FROM raw.landing_files SELECT first_day, last_day, rows WHERE kind = $kind", {"kind": kind}
+    ).fetchall()
+    expected: dict[date, float] = dict.fromkeys(days, 0.0)
+    for first, last, rows in surveyed:
+        start, end = calendar.clamp(first), calendar.clamp(last)
+        for day in days:
+            if start <= day <= end:
+                expected[day] += rows / ((end - start).days + 1)
+    batches: list[list[date]] = []
+    size = math.inf
+    for day, rows in sorted(expected.items()):
+        if size + rows > BATCH_ROWS:
+            batches.append([])
+            size = 0.0
+        batches[-1].append(day)
+        size += rows
+    return batches
 
 
 def _set_days(connection: duckdb.DuckDBPyConnection, name: str, days: list[date], before: int, after: int) -> None:

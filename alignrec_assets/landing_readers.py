@@ -1,7 +1,7 @@
-"""Landing files as relations: which files lie in the landing zone, and their rows as text with file and row number.
+"""Landing files as relations: which files lie in the landing zone, and their rows with file and row number.
 
-Parquet, CSV and JSON Lines end up alike: every column of the contract as text, blank as null. What a row means, and
-whether it keeps the contract, is decided in ``sql/landing``. Faults of a whole file are raised here.
+Parquet, CSV and JSON Lines end up alike: every column of the contract as text or of its own type, blank as null. What
+a row means, and whether it keeps the contract, is decided in ``sql/landing``. Faults of a whole file are raised here.
 """
 
 import csv
@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from functools import reduce
 from pathlib import Path
 
 import duckdb
-import polars as pl
 import pyarrow
 import pyarrow.parquet
 from duckdb import ColumnExpression, ConstantExpression, Expression, FunctionExpression
@@ -64,6 +64,17 @@ CONTRACTS = {
     "outcomes": Contract(("request_id", "item_id", "ts"), _OUTCOMES),
 }
 """The data contract by kind (design: data contract)."""
+
+_INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
+_FLAGS = dict.fromkeys(("completed", "liked", "shared", "skipped", "positive"), ("BOOLEAN",))
+_NUMBERS = dict.fromkeys(("watch_s", "rating", "cluster_id", "position", "propensity"), (*_INTEGERS, "DOUBLE"))
+OWN_TYPES = {
+    "ts": ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE"),
+    "history": tuple(f"{type_}[]" for type_ in _INTEGERS),
+    **_FLAGS,
+    **_NUMBERS,
+}
+"""Types of Parquet columns that are read as they are, without a detour over text."""
 
 _SUFFIXES = {".parquet": "parquet", ".csv": "csv", ".jsonl": "json", ".ndjson": "json", ".json": "json"}
 _READING_FAULTS = (duckdb.InvalidInputException, duckdb.IOException, duckdb.ConversionException)
@@ -123,9 +134,10 @@ def landing_rows(
     """Every row of the files as a relation.
 
     Its columns are file, row_number (from 1; null stands for an empty file), arrival_day and every column of the
-    contract as text, with lists as JSON. Items have ``embedding_list`` beside ``embedding``, filled from Parquet, so
-    that vectors need no detour over text. Parquet is scanned where it lies; text files are staged in a temporary
-    table, for only a scan in file order can number their rows.
+    contract as text, with lists as JSON; where all files are Parquet, columns keep ``OWN_TYPES``. Items have
+    ``embedding_list`` beside ``embedding``, filled from Parquet, so that vectors need no detour over text. Parquet
+    is scanned where it lies; text files are staged in a temporary table, for only a scan in file order can number
+    their rows.
 
     Raises:
         LandingError: naming a file that lacks a required column or cannot be read, with the line where there is one.
@@ -152,10 +164,10 @@ def landing_rows(
     relation = connection.table(staged)
     if kind == "items":
         relation = relation.select(*map(ColumnExpression, types), _null("FLOAT[]").alias("embedding_list"))
+    relations = [relation] if len(parquet) < len(files) or not files else []
     with reading(landing, parquet):
-        for rows in _parquet_rows(connection, landing, kind, parquet):
-            relation = relation.union(rows)
-    return relation
+        relations += _parquet_rows(connection, landing, kind, parquet)
+    return reduce(duckdb.DuckDBPyRelation.union, relations)
 
 
 @contextmanager
@@ -325,24 +337,14 @@ def _parquet_rows(
     """Rows of the Parquet files, one relation for each schema among them."""
     if not files:
         return
-    sources = pl.DataFrame(
-        {
-            "path": [str(landing / file.path) for file in files],
-            "file": [file.path for file in files],
-            "arrival_day": [file.arrival_day for file in files],
-        },
-        schema={"path": pl.String, "file": pl.String, "arrival_day": pl.Date},
-    )
-    source_name = f"sources_{kind}"
-    connection.register(source_name, sources)
-    paths = [glob.escape(path) for path in sources["path"]]
+    paths = [glob.escape(str(landing / file.path)) for file in files]
     schemas = connection.execute(query("landing.parquet_schemas"), {"files": paths}).fetchall()
     for (same_schema,) in schemas:
-        yield _parquet_group(connection, kind, sorted(same_schema), connection.table(source_name))
+        yield _parquet_group(connection, landing, kind, sorted(same_schema))
 
 
 def _parquet_group(
-    connection: duckdb.DuckDBPyConnection, kind: str, paths: list[str], sources: duckdb.DuckDBPyRelation
+    connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, paths: list[str]
 ) -> duckdb.DuckDBPyRelation:
     scan = connection.read_parquet([glob.escape(path) for path in paths], filename=True, file_row_number=True)
     types = dict(zip(scan.columns, scan.types, strict=True))
@@ -352,6 +354,8 @@ def _parquet_group(
         if name not in types:
             return _null("VARCHAR").alias(name)
         column = ColumnExpression(name)
+        if str(types[name]) in OWN_TYPES.get(name, ()):
+            return column
         if types[name].id not in ("list", "array"):
             return _text(column).alias(name)
         return (
@@ -360,14 +364,18 @@ def _parquet_group(
 
     embedded = "embedding" in types and types["embedding"].id in ("list", "array")
     vector = ColumnExpression("embedding").try_cast("FLOAT[]") if embedded else _null("FLOAT[]")
-    rows = scan.select(
-        ColumnExpression("filename").alias("path"),
+    # From the name, which is one constant for a file: no join with the list of files.
+    file = FunctionExpression("substr", ColumnExpression("filename"), ConstantExpression(len(f"{landing}/") + 1))
+    folder_day = FunctionExpression(
+        "regexp_extract", file, ConstantExpression("/day=([0-9-]+)/"), ConstantExpression(1)
+    )
+    return scan.select(
+        file.alias("file"),
+        folder_day.try_cast("DATE").alias("arrival_day"),
         (ColumnExpression("file_row_number") + ConstantExpression(1)).alias("row_number"),
         *(value(name) for name in CONTRACTS[kind].columns),
         *([vector.alias("embedding_list")] if kind == "items" else []),
     )
-    wanted = ["file", "arrival_day", *(name for name in rows.columns if name != "path")]
-    return rows.join(sources, "path").select(*map(ColumnExpression, wanted))
 
 
 def _check_columns(path: Path, kind: str, found: list[str]) -> None:

@@ -26,6 +26,9 @@ from alignrec_assets.tables import FORMAT_VERSION, TABLES
 from models.files import replacing
 from models.progress import Log, silent
 
+MEMORY_LIMIT = "2500MB"
+"""Of DuckDB, which otherwise takes 80% of the machine; what does not fit goes to files beside the warehouse."""
+
 
 class WarehouseError(RuntimeError):
     """The warehouse cannot be opened or used; the message names the file and the mend."""
@@ -100,7 +103,9 @@ class Warehouse:
     @contextmanager
     def _connection(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
-            connection = duckdb.connect(str(self.home.warehouse), read_only=read_only)
+            connection = duckdb.connect(
+                str(self.home.warehouse), read_only=read_only, config={"memory_limit": MEMORY_LIMIT}
+            )
         except duckdb.Error as error:
             raise WarehouseError(
                 f"{self.home.warehouse} cannot be opened: {error}. If it is damaged, `alignrec rebuild` makes it anew "

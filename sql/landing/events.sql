@@ -1,13 +1,13 @@
 -- Rows of the events landing files that belong to a day of read_days: typed, with the reason where a row breaks the
 -- contract, and `duplicate` where it says again what an earlier row said.
--- Reads landing_events, where every column is text and blank is null, read_days and raw.items.
+-- Reads landing_events, where a column is of its own type or text, and blank is null, read_days and raw.items.
 -- $first_day, $last_day: the calendar; the last day is null while the log is open.
 WITH timed AS (
     SELECT
         *,
         CASE
             WHEN TRY_CAST(ts AS TIMESTAMPTZ) BETWEEN TIMESTAMPTZ '0001-01-01' AND TIMESTAMPTZ '9999-12-31'
-                THEN CAST(TRY_CAST(ts AS TIMESTAMPTZ) AS TIMESTAMP)
+                THEN make_timestamp(epoch_us(TRY_CAST(ts AS TIMESTAMPTZ)))
         END AS moment
     FROM landing_events
 ),
@@ -29,11 +29,11 @@ parsed AS (
         TRY_CAST(watch_s AS DOUBLE) AS watch_number,
         TRY_CAST(rating AS DOUBLE) AS rating_number,
         -- Tools that know no missing booleans write 1.0 and 0.0.
-        TRY_CAST(replace(completed, '.0', '') AS BOOLEAN) AS completed_flag,
-        TRY_CAST(replace(liked, '.0', '') AS BOOLEAN) AS liked_flag,
-        TRY_CAST(replace(shared, '.0', '') AS BOOLEAN) AS shared_flag,
-        TRY_CAST(replace(skipped, '.0', '') AS BOOLEAN) AS skipped_flag,
-        TRY_CAST(replace(positive, '.0', '') AS BOOLEAN) AS positive_flag
+        coalesce(TRY_CAST(completed AS BOOLEAN), TRY_CAST(replace(CAST(completed AS VARCHAR), '.0', '') AS BOOLEAN)) AS completed_flag,
+        coalesce(TRY_CAST(liked AS BOOLEAN), TRY_CAST(replace(CAST(liked AS VARCHAR), '.0', '') AS BOOLEAN)) AS liked_flag,
+        coalesce(TRY_CAST(shared AS BOOLEAN), TRY_CAST(replace(CAST(shared AS VARCHAR), '.0', '') AS BOOLEAN)) AS shared_flag,
+        coalesce(TRY_CAST(skipped AS BOOLEAN), TRY_CAST(replace(CAST(skipped AS VARCHAR), '.0', '') AS BOOLEAN)) AS skipped_flag,
+        coalesce(TRY_CAST(positive AS BOOLEAN), TRY_CAST(replace(CAST(positive AS VARCHAR), '.0', '') AS BOOLEAN)) AS positive_flag
     FROM dated AS landed
     LEFT JOIN raw.items AS known ON known.item_id = landed.item_id
     WHERE landed.day IN (SELECT day FROM read_days)
@@ -51,41 +51,41 @@ checked AS (
             END,
             CASE
                 WHEN ts IS NULL THEN 'ts: missing'
-                WHEN moment IS NULL THEN 'ts: ''' || left(ts, 60) || ''' is not an ISO 8601 time'
+                WHEN moment IS NULL THEN 'ts: ''' || left(CAST(ts AS VARCHAR), 60) || ''' is not an ISO 8601 time'
                 WHEN CAST(moment AS DATE) <> day
-                    THEN 'ts: ''' || left(ts, 60) || ''' lies outside the calendar (first_day '
+                    THEN 'ts: ''' || left(CAST(ts AS VARCHAR), 60) || ''' lies outside the calendar (first_day '
                         || CAST($first_day AS VARCHAR) || ', last_day ' || coalesce(CAST($last_day AS VARCHAR), 'open') || ')'
             END,
             CASE
                 WHEN watch_s IS NULL THEN NULL
                 WHEN watch_number IS NULL OR NOT isfinite(watch_number)
-                    THEN 'watch_s: ''' || left(watch_s, 60) || ''' is not a number'
+                    THEN 'watch_s: ''' || left(CAST(watch_s AS VARCHAR), 60) || ''' is not a number'
                 WHEN watch_number < 0 THEN 'watch_s: ' || watch_s || ' is negative'
             END,
             CASE
                 WHEN rating IS NULL THEN NULL
                 WHEN rating_number IS NULL OR NOT isfinite(rating_number)
-                    THEN 'rating: ''' || left(rating, 60) || ''' is not a number'
+                    THEN 'rating: ''' || left(CAST(rating AS VARCHAR), 60) || ''' is not a number'
             END,
             CASE
                 WHEN completed IS NOT NULL AND completed_flag IS NULL
-                    THEN 'completed: ''' || left(completed, 60) || ''' is not true or false'
+                    THEN 'completed: ''' || left(CAST(completed AS VARCHAR), 60) || ''' is not true or false'
             END,
             CASE
                 WHEN liked IS NOT NULL AND liked_flag IS NULL
-                    THEN 'liked: ''' || left(liked, 60) || ''' is not true or false'
+                    THEN 'liked: ''' || left(CAST(liked AS VARCHAR), 60) || ''' is not true or false'
             END,
             CASE
                 WHEN shared IS NOT NULL AND shared_flag IS NULL
-                    THEN 'shared: ''' || left(shared, 60) || ''' is not true or false'
+                    THEN 'shared: ''' || left(CAST(shared AS VARCHAR), 60) || ''' is not true or false'
             END,
             CASE
                 WHEN skipped IS NOT NULL AND skipped_flag IS NULL
-                    THEN 'skipped: ''' || left(skipped, 60) || ''' is not true or false'
+                    THEN 'skipped: ''' || left(CAST(skipped AS VARCHAR), 60) || ''' is not true or false'
             END,
             CASE
                 WHEN positive IS NOT NULL AND positive_flag IS NULL
-                    THEN 'positive: ''' || left(positive, 60) || ''' is not true or false'
+                    THEN 'positive: ''' || left(CAST(positive AS VARCHAR), 60) || ''' is not true or false'
             END
         ), '') END AS fault
     FROM parsed

@@ -9,70 +9,70 @@ WITH impressions AS (
     WHERE reason IS NULL AND NOT duplicate AND day IN (SELECT day FROM wanted_days)
 ),
 
--- What is known on the impression itself is one more outcome; `answered` tells an outcome without any signal from silence.
-outcomes AS (
+combined AS (
     SELECT
-        file, row_number, watch_s, completed, liked, shared, skipped, positive,
-        watch_s IS NOT NULL OR coalesce(completed, liked, shared, skipped) IS NOT NULL AS answered
-    FROM impressions
-    UNION ALL
-    SELECT
-        impression.file, impression.row_number, outcome.watch_s, outcome.completed, outcome.liked, outcome.shared,
-        outcome.skipped, outcome.positive, true AS answered
+        impression.file,
+        impression.row_number,
+        max(outcome.watch_s) AS watch_s,
+        bool_or(outcome.completed) AS completed,
+        bool_or(outcome.liked) AS liked,
+        bool_or(outcome.shared) AS shared,
+        bool_or(outcome.skipped) AS skipped,
+        bool_or(outcome.positive) AS positive
     FROM impressions AS impression
     INNER JOIN checked_outcomes AS outcome
         ON outcome.request_id = impression.request_id AND outcome.item_id = impression.item_id
     WHERE outcome.reason IS NULL
         AND epoch_us(outcome.ts) - epoch_us(impression.ts) BETWEEN 0 AND $attribution_us
+    GROUP BY impression.file, impression.row_number
 ),
 
-combined AS (
+-- What is known on the impression itself is one more outcome; `answered` tells an outcome without any signal from silence.
+answers AS (
     SELECT
-        file,
-        row_number,
-        max(watch_s) AS watch_s,
-        bool_or(completed) AS completed,
-        bool_or(liked) AS liked,
-        bool_or(shared) AS shared,
-        bool_or(skipped) AS skipped,
-        bool_or(positive) AS positive,
-        bool_or(answered) AS answered
-    FROM outcomes
-    GROUP BY file, row_number
+        impression.* REPLACE (
+            greatest(impression.watch_s, combined.watch_s) AS watch_s,
+            coalesce(impression.completed OR combined.completed, impression.completed, combined.completed) AS completed,
+            coalesce(impression.liked OR combined.liked, impression.liked, combined.liked) AS liked,
+            coalesce(impression.shared OR combined.shared, impression.shared, combined.shared) AS shared,
+            coalesce(impression.skipped OR combined.skipped, impression.skipped, combined.skipped) AS skipped,
+            coalesce(impression.positive OR combined.positive, impression.positive, combined.positive) AS positive
+        ),
+        combined.file IS NOT NULL AS answered
+    FROM impressions AS impression
+    LEFT JOIN combined ON combined.file = impression.file AND combined.row_number = impression.row_number
 )
 
 SELECT
-    impression.day,
-    impression.request_id,
-    impression.item_id,
-    impression.user_id,
-    impression.ts,
-    impression.history,
-    impression.cluster_id,
-    impression.policy,
-    impression.table_version,
-    impression.taxonomy_version,
-    impression.position,
-    impression.propensity,
-    combined.watch_s,
-    combined.completed,
-    combined.liked,
-    combined.shared,
-    combined.skipped,
+    answer.day,
+    answer.request_id,
+    answer.item_id,
+    answer.user_id,
+    answer.ts,
+    answer.history,
+    answer.cluster_id,
+    answer.policy,
+    answer.table_version,
+    answer.taxonomy_version,
+    answer.position,
+    answer.propensity,
+    answer.watch_s,
+    answer.completed,
+    answer.liked,
+    answer.shared,
+    answer.skipped,
     CASE
-        WHEN combined.positive IS NOT NULL THEN combined.positive
-        WHEN ($liked AND combined.liked)
-            OR ($completed AND combined.completed)
+        WHEN answer.positive IS NOT NULL THEN answer.positive
+        WHEN ($liked AND answer.liked)
+            OR ($completed AND answer.completed)
             -- A duration of 0 is an unknown one: any watch would be long enough.
-            OR combined.watch_s >= CAST($watch_share AS DOUBLE) * nullif(item.duration_s, 0)
+            OR answer.watch_s >= CAST($watch_share AS DOUBLE) * nullif(item.duration_s, 0)
             THEN true
-        WHEN combined.answered AND combined.watch_s IS NULL
-            AND coalesce(combined.completed, combined.liked, combined.shared, combined.skipped) IS NULL
+        WHEN answer.answered AND answer.watch_s IS NULL
+            AND coalesce(answer.completed, answer.liked, answer.shared, answer.skipped) IS NULL
             THEN CAST($when_unknown AS BOOLEAN)
         ELSE false
     END AS positive,
-    epoch_us(impression.ts) + $attribution_us <= epoch_us(CAST($data_end AS TIMESTAMP)) AS final
-FROM impressions AS impression
-INNER JOIN combined ON combined.file = impression.file AND combined.row_number = impression.row_number
-LEFT JOIN raw.items AS item ON item.item_id = impression.item_id
-ORDER BY impression.day
+    epoch_us(answer.ts) + $attribution_us <= epoch_us(CAST($data_end AS TIMESTAMP)) AS final
+FROM answers AS answer
+LEFT JOIN raw.items AS item ON item.item_id = answer.item_id

@@ -1,0 +1,177 @@
+"""Landing files to scores for 1, 10 and 100 million impressions in 30 days, beside a script written by hand in DuckDB.
+
+    .venv/bin/python benchmarks/ingest.py [--millions 1 10 100] [--folder DIR]
+
+The impressions are synthetic: Parquet, one file a day and a second one with rows that were sent again (1% as they were,
+0.1% with another watch, which are rejected); 0.5% break the contract in one of five ways. Their history and cluster
+belong to a taxonomy that was fitted to a small catalogue before. 100 million rows need about 30 GB of disk.
+
+The project is run as a user runs it: the selection ``days`` as one Dagster run over the 30 days. The peer
+(``synthetic/handwritten_ingest.py``) validates and deduplicates by the same rules, and writes raw items, feedback logs
+and rejected rows to a DuckDB file of its own under the same memory limit; a size counts only where its feedback logs
+and its rejected rows, reasons included, equal the project's. ``ratio_vs_handwritten`` compares exactly that: the
+project's steps raw/items, raw/events (there are none), raw/feedback_logs and raw/rejected_rows, with all that they do
+beside it (hashes of the files, days of their rows, outcomes, fingerprints, records for Dagster), over the peer's whole
+time. Counts and scores have no peer; their seconds stand beside it. Rows are rows of the landing files.
+
+Project and peer run one after the other, each in a process of its own, as is its peak of memory. ``growth`` is the time
+of the largest size over that of the next one, divided by the ratio of their rows: 1 is linear. Prints one JSON object
+as its last line.
+"""
+
+import argparse
+import multiprocessing
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import duckdb
+from synthetic.feedback_log import FIRST_DAY, LAST_DAY, write_catalogue, write_feedback
+from synthetic.report import print_report
+
+RAW = ("raw__items", "raw__events", "raw__feedback_logs", "raw__rejected_rows")
+COMPARED = {
+    "raw.feedback_logs": "*",
+    "raw.rejected_rows": "kind, day, file, row_number, reason",
+}
+"""Tables of both sides with the columns that must be equal: the payload is for readers, each side has its own form."""
+
+
+def in_a_process(context, work, *arguments):
+    """What ``work`` returns, with the peak of memory of the process that it had for itself."""
+    mine, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs, work, arguments))
+    process.start()
+    theirs.close()
+    found = mine.recv()
+    process.join()
+    return found
+
+
+def _work(connection, work, arguments):
+    from models.progress import peak_gigabytes
+
+    started = time.perf_counter()
+    found = work(*arguments)
+    connection.send({"wall": time.perf_counter() - started, "steps": found, "peak_gb": peak_gigabytes()})
+
+
+def run_days(home_folder):
+    """Seconds of each step of the selection ``days`` over all days."""
+    home = use_home(home_folder)
+    import dagster as dg
+
+    from alignrec_assets.running import run_line
+
+    run_line(home, None, None, print, selections=("days",))
+    with dg.DagsterInstance.get() as instance:
+        (run,) = instance.get_runs(limit=1)
+        return {step.step_key: step.end_time - step.start_time for step in instance.get_run_step_stats(run.run_id)}
+
+
+def run_by_hand(home_folder, database):
+    """Seconds of each statement of the peer."""
+    from synthetic.handwritten_ingest import ingest
+
+    from alignrec_assets.warehouse import MEMORY_LIMIT
+
+    return ingest(home_folder / "landing", database, FIRST_DAY, LAST_DAY, MEMORY_LIMIT)
+
+
+def use_home(folder):
+    from alignrec_assets.home import HOME_VARIABLE, Home
+
+    os.environ[HOME_VARIABLE] = str(folder)
+    return Home(folder)
+
+
+def prepare(home_folder):
+    """A home with a catalogue and the taxonomy of its items, which impressions name; returns clusters and version."""
+    home = use_home(home_folder)
+    home.create()
+    home.settings.write_text(
+        f"[calendar]\nfirst_day = {FIRST_DAY}\nlast_day = {LAST_DAY}\n\n[interests]\nembedding = 'tfidf'\n",
+        encoding="utf-8",
+    )
+    write_catalogue(home.landing)
+    from alignrec_assets.interests import required_taxonomy
+    from alignrec_assets.running import run_line
+    from alignrec_assets.settings import load_settings
+
+    run_line(home, FIRST_DAY, FIRST_DAY, lambda _: None, selections=("days",))
+    return {"clusters": load_settings(home).interests.clusters, "taxonomy": required_taxonomy(home)}
+
+
+def content(database):
+    """Rows of the compared tables, and a sum of the hashes of all of them."""
+    with duckdb.connect(str(database), read_only=True, config={"memory_limit": "2GB"}) as connection:
+        return {
+            table: connection.sql(
+                f"SELECT count(*), sum(hash(rows)::HUGEINT) FROM (SELECT {columns} FROM {table}) AS rows"
+            ).fetchall()
+            for table, columns in COMPARED.items()
+        }
+
+
+def measure(context, prepared, folder, rows):
+    """Figures of one size; its files are gone afterwards."""
+    home = folder / str(rows)
+    shutil.copytree(prepared["folder"], home)
+    facts = prepared["steps"]
+    in_a_process(context, write_feedback, home / "landing", rows, facts["clusters"], facts["taxonomy"])
+    with duckdb.connect() as connection:
+        pattern = str(home / "landing" / "feedback" / "*" / "*.parquet")
+        ((landed,),) = connection.execute("SELECT count(*) FROM read_parquet($1)", [pattern]).fetchall()
+    database = folder / f"handwritten-{rows}.duckdb"
+    peer = in_a_process(context, run_by_hand, home, database)
+    print(rows, "by hand", peer, flush=True)
+    mine = in_a_process(context, run_days, home)
+    print(rows, "project", mine, flush=True)
+    ours, theirs = content(home / "warehouse.duckdb"), content(database)
+    if ours != theirs:
+        raise AssertionError(f"the peer made other tables, so this is no comparison: {theirs}, the project {ours}")
+    database.unlink()
+    shutil.rmtree(home)
+    raw = sum(mine["steps"][step] for step in RAW)
+    return {
+        "ratio_vs_handwritten": peer["wall"] / raw,
+        "rows": landed,
+        "rejected_rows": ours["raw.rejected_rows"][0][0],
+        "rows_per_second": landed / mine["wall"],
+        "raw_rows_per_second": landed / raw,
+        "handwritten_rows_per_second": landed / peer["wall"],
+        "seconds": mine["wall"],
+        "raw_seconds": raw,
+        "handwritten_seconds": peer["wall"],
+        "users_seconds": mine["steps"]["feedback__transition_users"],
+        "counts_seconds": mine["steps"]["feedback__transition_counts"],
+        "scores_seconds": mine["steps"]["feedback__transition_scores"],
+        "peak_gb": mine["peak_gb"],
+        "handwritten_peak_gb": peer["peak_gb"],
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--millions", type=int, nargs="+", default=[1, 10, 100], help="of impressions")
+    parser.add_argument("--folder", type=Path, help="where to work; by default a temporary folder")
+    chosen = parser.parse_args()
+    context = multiprocessing.get_context("spawn")
+    found = {}
+    with tempfile.TemporaryDirectory(dir=chosen.folder) as temporary:
+        folder = Path(temporary).resolve()
+        prepared = in_a_process(context, prepare, folder / "prepared") | {"folder": folder / "prepared"}
+        for millions in sorted(chosen.millions):
+            found[millions] = measure(context, prepared, folder, millions * 1_000_000)
+            print(millions, {name: round(value, 3) for name, value in found[millions].items()}, flush=True)
+    figures = {f"{name}_{size}m": value for size, facts in found.items() for name, value in facts.items()}
+    if len(found) > 1:
+        smaller, larger = sorted(found)[-2:]
+        figures["growth"] = found[larger]["seconds"] / found[smaller]["seconds"] / (larger / smaller)
+    print_report("ingest", figures, {"days": 30, "cores": os.cpu_count()})
+
+
+if __name__ == "__main__":
+    main()

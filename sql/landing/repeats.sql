@@ -1,0 +1,47 @@
+-- Rows of checked_feedback that repeat an earlier one, each with the reason where it says something else.
+-- A request names an item once: of rows with one request_id and item_id that lie at most $window_days apart, the first by
+-- file and row counts. Asked pair by pair: what a row is must not depend on the range of days that is read.
+-- Reads checked_feedback and repeated_requests.
+WITH suspects AS (
+    SELECT
+        *,
+        row(
+            user_id, ts, history, cluster_id, policy, table_version, taxonomy_version, position, propensity, watch_s,
+            completed, liked, shared, skipped, positive
+        ) AS content,
+        CAST(to_json(struct_pack(
+            request_id := request_id, item_id := item_id, user_id := user_id, ts := ts, history := history,
+            cluster_id := cluster_id, policy := policy, table_version := table_version,
+            taxonomy_version := taxonomy_version, position := position, propensity := propensity, watch_s := watch_s,
+            completed := completed, liked := liked, shared := shared, skipped := skipped, positive := positive
+        )) AS VARCHAR) AS text
+    FROM checked_feedback
+    WHERE reason IS NULL
+        AND hash(request_id, item_id) IN (SELECT repeated_requests.request_item FROM repeated_requests)
+),
+
+repeats AS (
+    SELECT
+        later.file,
+        later.row_number,
+        later.request_id,
+        later.content,
+        later.text,
+        min_by(first.content, (first.file, first.row_number)) AS first_content,
+        min_by(first.file || ', row ' || first.row_number, (first.file, first.row_number)) AS first_place
+    FROM suspects AS later
+    INNER JOIN suspects AS first ON first.request_id = later.request_id AND first.item_id = later.item_id
+    WHERE abs(date_diff('day', first.day, later.day)) <= $window_days
+        AND (first.file < later.file OR (first.file = later.file AND first.row_number < later.row_number))
+    GROUP BY later.file, later.row_number, later.request_id, later.content, later.text
+)
+
+SELECT
+    file,
+    row_number,
+    CASE
+        WHEN content IS DISTINCT FROM first_content
+            THEN 'request_id: duplicate request id ''' || left(request_id, 60) || ''' with other values in ' || first_place
+    END AS reason,
+    CASE WHEN content IS DISTINCT FROM first_content THEN text END AS payload
+FROM repeats
