@@ -173,7 +173,7 @@ def test_finished_runs_go_but_for_those_that_made_what_stands(copied_home):
 
 
 def test_forgetting_a_user_leaves_the_line_as_if_the_user_had_never_been(copied_home, line_home, tmp_path):
-    user = frame(copied_home, "interests.first_interactions")["user_id"].sort()[0]
+    user = frame(copied_home, "training.novelty_examples")["user_id"].sort()[0]
     never = Home(tmp_path / "never")
     shutil.copytree(line_home.path, never.path)
     never.warehouse.unlink()
@@ -187,7 +187,8 @@ def test_forgetting_a_user_leaves_the_line_as_if_the_user_had_never_been(copied_
     for table in ("raw.events", "interests.user_cluster_days", "interests.first_interactions"):
         assert table in said
         assert user not in set(frame(copied_home, table)["user_id"])
-    assert "checkpoints/novelty_model/" in said
+    (novelty,) = (copied_home.checkpoints / "novelty_model").glob("[0-9a-f]*")
+    assert f"checkpoints/novelty_model/{novelty.name}: its training examples held rows of the user" in said
     for home in (copied_home, never):
         command(home.path, *DAYS)
     forgotten, expected = contents(copied_home), contents(never)
