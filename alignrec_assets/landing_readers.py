@@ -21,7 +21,7 @@ import pyarrow.parquet
 from duckdb import ColumnExpression, ConstantExpression, Expression, FunctionExpression
 
 from alignrec_assets.queries import query
-from alignrec_assets.tombstones import read_tombstones
+from alignrec_assets.tombstones import Tombstones, read_tombstones
 
 
 class LandingError(ValueError):
@@ -119,13 +119,25 @@ def register_landing(connection: duckdb.DuckDBPyConnection, landing: Path, kind:
         LandingError: naming a file that lacks a required column or cannot be read, with the line where there is one.
     """
     rows = landing_rows(connection, landing, kind, files)
-    tombstones = read_tombstones(landing)
+    with reading(landing, files):
+        forgotten = _forgotten_users(rows, read_tombstones(landing))
     is_forgotten = ConstantExpression(False)
-    if "user_id" in CONTRACTS[kind].columns and tombstones.users:
-        salted = FunctionExpression("concat", ConstantExpression(tombstones.key), ColumnExpression("user_id"))
-        is_forgotten = FunctionExpression("sha256", salted).isin(*map(ConstantExpression, sorted(tombstones.users)))
+    if forgotten:
+        # Of null, concat makes an empty text: a row without a user is rejected later, not forgotten.
+        user = FunctionExpression("concat", ColumnExpression("user_id"))
+        is_forgotten = user.isin(*map(ConstantExpression, forgotten))
     connection.register(f"landing_{kind}", rows.filter(~is_forgotten))
     connection.register(f"forgotten_{kind}", rows.filter(is_forgotten))
+
+
+def _forgotten_users(rows: duckdb.DuckDBPyRelation, tombstones: Tombstones) -> list[str]:
+    """Forgotten users among the rows; each user is hashed once, not each row, which took 5 s a million."""
+    if "user_id" not in rows.columns or not tombstones.users:
+        return []
+    salted = FunctionExpression("concat", ConstantExpression(tombstones.key), ColumnExpression("user_id"))
+    is_forgotten = FunctionExpression("sha256", salted).isin(*map(ConstantExpression, tombstones.users))
+    users = rows.select(ColumnExpression("user_id")).distinct().filter(is_forgotten)
+    return [user for (user,) in users.fetchall() if user is not None]
 
 
 def landing_rows(

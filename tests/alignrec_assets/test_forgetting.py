@@ -145,14 +145,15 @@ def test_the_id_stays_out_of_later_files_and_is_written_nowhere(home):
     forget(home, "cyril")
     assert not [path for path in home.path.rglob("*") if path.is_file() and b"cyril" in path.read_bytes()]
     late = home.landing / "events" / f"day={D2}" / "late.csv"
-    users = [(" cyril ", "a"), ("cyril", "broken"), ("di", "a")]
+    users = [(" cyril ", "a"), ("cyril", "broken"), ("di", "a"), ("", "a")]
     text = "".join(f"{user},{item},2026-01-02T20:00:00Z\n" for user, item in users)
     late.write_text(f"user_id,item_id,ts\n{text}")
     load(home)
     assert set(rows(home, "raw.events")["user_id"]) == {"ada", "bob", "adam", "di"}
     assert not any("cyril" in payload for payload in rows(home, "raw.rejected_rows")["payload"])
     assert rows(home, "raw.forgotten_rows").rows() == [("events", "events/day=2026-01-02/late.csv", 2)]
-    assert rows(home, "raw.landing_files").filter(pl.col("file").str.ends_with("late.csv"))["rows"].item() == 1
+    assert rows(home, "raw.landing_files").filter(pl.col("file").str.ends_with("late.csv"))["rows"].item() == 2
+    assert "user_id: missing" in set(rows(home, "raw.rejected_rows")["reason"])
     assert forget(home, "cyril")[0].files == {"events/day=2026-01-02/late.csv": 2}
     load(home)
     assert rows(home, "raw.forgotten_rows").is_empty()

@@ -1,5 +1,7 @@
 """Housekeeping on a home that the line has run on: what goes, what stays, and that the line is none the worse."""
 
+import json
+import os
 import shutil
 import sqlite3
 import time
@@ -16,11 +18,11 @@ from alignrec_assets.warehouse import Warehouse, table_frame
 from models.transition_table import TransitionTable
 
 BOOKKEEPING = {"registry.fingerprints", "registry.checkpoints", "publication.versions", "raw.landing_files"}
-RAW = {"raw.events", "raw.feedback_logs"}
 DAYS = (
     "dagster", "asset", "materialize", "-m", "alignrec_assets.definitions",
     "--select", "tag:selection=days", "--partition-range", f"{FIRST_DAY}...{LAST_DAY}",
 )  # fmt: skip
+RAW_EVENTS = 'key:"raw/items" or key:"raw/events"'
 THIRD_DAY = FIRST_DAY + timedelta(days=2)
 KEEP_TWO_DAYS = {"ALIGNREC_HOUSEKEEPING__RAW_DAYS": "2"}
 
@@ -82,7 +84,7 @@ def test_a_pruned_day_is_read_again_when_its_catalogue_changes(copied_home):
     items = frame(copied_home, "raw.items").filter(pl.col("item_id") == alone)
     changed = items.with_columns(pl.col("duration_s") * 1000, pl.lit(LAST_DAY).cast(pl.Datetime).alias("updated_at"))
     changed.write_parquet(copied_home.landing / "items" / "changed.parquet")
-    command(copied_home.path, *DAYS)
+    command(copied_home.path, *[part.replace("tag:selection=days", RAW_EVENTS) for part in DAYS])
     days = frame(copied_home, "raw.events")["day"].unique()
     assert FIRST_DAY in days
     assert FIRST_DAY + timedelta(days=1) not in days
@@ -102,7 +104,7 @@ def test_what_the_line_and_kept_versions_use_stays_and_the_rest_goes(copied_home
         )
     (home.checkpoints / "item_clusters" / old).mkdir()
     (home.checkpoints / "shards" / current.version).mkdir(parents=True)
-    finished = next((home.checkpoints / "pools").glob("[1-9a-f]*")).name
+    finished = next(path.name for path in (home.checkpoints / "pools").iterdir() if path.name != old)
     (home.checkpoints / "shards" / finished).mkdir()
     (home.checkpoints / "pools" / f".{other}.999999999.partial").mkdir()
     (home.checkpoints / "pools" / f".{other}.1.partial").mkdir()  # process 1 lives
@@ -111,14 +113,13 @@ def test_what_the_line_and_kept_versions_use_stays_and_the_rest_goes(copied_home
     young = home.checkpoints / "alignment_model" / f".{old}2.unfinished"
     young.write_bytes(b"weights")
     month_ago = time.time() - 30 * 86400
-    import os
-
     os.utime(aged, (month_ago, month_ago))
     search = home.checkpoints / "alignment_search"
+    record = {"content_hash": "", "made_at": "2026-01-05T00:00:00+00:00", "figures": {}}
     for name, moment in ((old, month_ago), (other, time.time())):
         (search / f"{name}-001").mkdir(parents=True)
         for path in (search / f"{name}.journal", search / f"{name}-001" / "manifest.json"):
-            path.write_text("{}")
+            path.write_text(json.dumps(record | {"version": f"{name}-001"}))
             os.utime(path, (moment, moment))
         os.utime(search / f"{name}-001", (moment, moment))
     before = contents(home)
@@ -172,7 +173,7 @@ def test_finished_runs_go_but_for_those_that_made_what_stands(copied_home):
 
 
 def test_forgetting_a_user_leaves_the_line_as_if_the_user_had_never_been(copied_home, line_home, tmp_path):
-    user = frame(copied_home, "interests.first_interactions")["user_id"].sort()[0]
+    user = frame(copied_home, "training.novelty_examples")["user_id"].sort()[0]
     never = Home(tmp_path / "never")
     shutil.copytree(line_home.path, never.path)
     never.warehouse.unlink()
@@ -186,7 +187,8 @@ def test_forgetting_a_user_leaves_the_line_as_if_the_user_had_never_been(copied_
     for table in ("raw.events", "interests.user_cluster_days", "interests.first_interactions"):
         assert table in said
         assert user not in set(frame(copied_home, table)["user_id"])
-    assert "checkpoints/novelty_model/" in said
+    (novelty,) = (copied_home.checkpoints / "novelty_model").glob("[0-9a-f]*")
+    assert f"checkpoints/novelty_model/{novelty.name}: its training examples held rows of the user" in said
     for home in (copied_home, never):
         command(home.path, *DAYS)
     forgotten, expected = contents(copied_home), contents(never)
