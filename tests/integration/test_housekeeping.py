@@ -76,6 +76,7 @@ def test_raw_days_go_nothing_is_stale_and_they_come_back_where_they_are_needed(c
     assert contents(copied_home) == before
 
 
+@pytest.mark.full
 def test_a_pruned_day_is_read_again_when_its_catalogue_changes(copied_home):
     command(copied_home.path, "alignrec", "prune", **KEEP_TWO_DAYS)
     pruned = frame(copied_home, "raw.pruned_items")
@@ -156,6 +157,7 @@ def test_what_the_line_and_kept_versions_use_stays_and_the_rest_goes(copied_home
     assert TransitionTable.open(home.published).version == current.version
 
 
+@pytest.mark.full
 def test_finished_runs_go_but_for_those_that_made_what_stands(copied_home):
     command(copied_home.path, *DAYS)  # of six runs of the line before it, the two of the days are now outdone
     database = copied_home.dagster / "history" / "runs.db"
@@ -172,6 +174,7 @@ def test_finished_runs_go_but_for_those_that_made_what_stands(copied_home):
     assert events == left
 
 
+@pytest.mark.full
 def test_forgetting_a_user_leaves_the_line_as_if_the_user_had_never_been(copied_home, line_home, tmp_path):
     user = frame(copied_home, "training.novelty_examples")["user_id"].sort()[0]
     never = Home(tmp_path / "never")

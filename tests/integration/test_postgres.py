@@ -149,6 +149,7 @@ def ask(port, query):
         return json.load(answer)["data"]
 
 
+@pytest.mark.full
 def test_the_commands_of_the_compose_file_work_together(home, server):
     """Without containers: every service on the loopback, the server in place of the service postgres."""
     services = yaml.safe_load((PROJECT / "compose.yaml").read_text())["services"]

@@ -28,6 +28,7 @@ def bucket():
         yield client, ENVIRONMENT | {"AWS_ENDPOINT_URL": endpoint} | settings
 
 
+@pytest.mark.full
 def test_landing_files_come_from_the_bucket_and_the_version_goes_there(line_home, bucket, tmp_path):
     client, variables = bucket
     shutil.copytree(line_home.path, tmp_path / "home")
