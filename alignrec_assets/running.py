@@ -161,7 +161,8 @@ class StepReporter(logging.Handler):
         self.write(f"  {step.replace('__', '/'):<{STEP_WIDTH}} {summary}  [{seconds:.1f} s]")
 
     def _fail(self, step: str, error: object) -> None:
-        while getattr(error, "cause", None) is not None:
+        # What Dagster wraps around a step's own error is not of interest; what that was raised from is in its message.
+        while getattr(error, "cause", None) is not None and str(getattr(error, "cls_name", "")).startswith("Dagster"):
             error = error.cause  # type: ignore[attr-defined]
         self.failed_step = step.replace("__", "/")
         message = str(getattr(error, "message", error)).strip()

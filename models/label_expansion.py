@@ -233,6 +233,23 @@ def heaviest(most_left_out: float) -> Chooser:
     return choose
 
 
+def at_least(labels: int) -> Chooser:
+    """Choose the heaviest open nodes of histories of which fewer labels are known: a sharp law may be one label.
+
+    Args:
+        labels: how many are to be known.
+    """
+
+    def choose(expansion: Expansion) -> list[IntArray]:
+        short = (expansion.label_mass > 0).sum(axis=1) < labels
+        return [
+            np.argsort(-mass, kind="stable")[: min(labels, int((mass > 0).sum())) if wanted else 0]
+            for mass, wanted in zip(expansion.open_mass(), short, strict=True)
+        ]
+
+    return choose
+
+
 def hit(draws: Sequence[Array]) -> Chooser:
     """Choose the open nodes whose interval holds a draw.
 

@@ -18,7 +18,15 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models.best_of_n import draw_pool, history_stream
 from models.label_distribution import histories_per_pass, label_log_probabilities, renormalise
-from models.label_expansion import HISTORIES_PER_MICRO_BATCH, Expansion, LabelExpander, drawn_labels, heaviest, hit
+from models.label_expansion import (
+    HISTORIES_PER_MICRO_BATCH,
+    Expansion,
+    LabelExpander,
+    at_least,
+    drawn_labels,
+    heaviest,
+    hit,
+)
 from models.label_trie import label_trie
 from models.language_model import load_causal_model, load_tokenizer
 from models.prompts import History, check_histories, label_tokens
@@ -138,6 +146,7 @@ class Pruned(_Expanding):
         """See :class:`Engine`."""
         expansion = self.expander.open(histories)
         expansion.grow(heaviest(self.options.most_left_out))
+        expansion.grow(at_least(self.options.distinct))
         unknown = expansion.open_mass().sum(axis=1)
         for masses, left, history in zip(expansion.label_mass, unknown, histories, strict=True):
             yield Drawn(masses, float(left), _draw_pool(masses, history, self.options))

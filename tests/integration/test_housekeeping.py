@@ -51,6 +51,7 @@ def copied_home(line_home, tmp_path):
     return Home(tmp_path / "home")
 
 
+@pytest.mark.full
 def test_raw_days_go_nothing_is_stale_and_they_come_back_where_they_are_needed(copied_home):
     before, size, stood = contents(copied_home), copied_home.warehouse.stat().st_size, files(copied_home)
     old = frame(copied_home, "raw.events").filter(pl.col("day") < THIRD_DAY)

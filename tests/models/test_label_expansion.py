@@ -9,7 +9,7 @@ from scipy.stats import chisquare
 from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma3ForCausalLM, Gemma3TextConfig
 
 from models.label_distribution import label_log_probabilities, renormalise
-from models.label_expansion import LabelExpander, drawn_labels, heaviest, hit
+from models.label_expansion import LabelExpander, at_least, drawn_labels, heaviest, hit
 
 # Labels that are prefixes of others, in letters and in tokens; several bytes per letter; like beginnings.
 LABELS = ["card", "card, board", "cards", "日本 anime", "jazz, piano", "jazz", "jazz, piano, trio", "wild life", "wild"]
@@ -52,6 +52,19 @@ def test_pruned_masses_are_exact_where_known_and_the_bound_holds(model, tokenize
     assert (expansion.left_out() <= most).all()
     if most == 0.5:
         assert not known[expected > 0].all()  # something was pruned
+
+
+def test_a_sharp_law_is_read_until_enough_labels_are_known(model, tokenizer):
+    expansion = LabelExpander(model, tokenizer, LABELS, 0.5).open(HISTORIES[:12])
+    expansion.grow(heaviest(0.5))
+    few = (expansion.label_mass > 0).sum(axis=1)
+    assert few.min() < 4
+    expansion.grow(at_least(4))
+    assert ((expansion.label_mass > 0).sum(axis=1) >= 4).all()
+    everything = LabelExpander(model, tokenizer, LABELS, 0.5).open(HISTORIES[:12])
+    everything.grow(at_least(99))
+    assert ((everything.label_mass > 0).sum(axis=1) == len(LABELS) - 2).all()
+    assert not everything.open_mass().any()
 
 
 def test_intervals_tile_the_unit_interval_without_overlap(model, tokenizer):
