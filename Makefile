@@ -31,12 +31,16 @@ study: export ALIGNREC_HOME = $(CURDIR)/.alignrec/study
 study: prepare
 	@$(BIN)/alignrec study
 
+# One process of tests for each core, and one thread in each: threads of several would wait for each other.
+test test-full: export OMP_NUM_THREADS = 1
+TESTS := $(BIN)/pytest --numprocesses auto --dist loadscope
+
 test: setup
-	$(BIN)/pytest -m "not full and not vllm"
+	$(TESTS) -m "not full and not vllm"
 
 # Every test, the long ones too; the result is kept with its commit.
 test-full: setup
-	@mkdir -p .pytest_cache; set -o pipefail; $(BIN)/pytest -m "not vllm" | tee .pytest_cache/full.txt
+	@mkdir -p .pytest_cache; set -o pipefail; $(TESTS) -m "not vllm" | tee .pytest_cache/full.txt
 	@{ echo "make test-full, commit $$(git rev-parse --short HEAD), $$(date -u +%Y-%m-%d):"; tail -n 1 .pytest_cache/full.txt; } > docs/test-full.txt
 
 lint: setup

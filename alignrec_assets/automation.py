@@ -160,17 +160,21 @@ def _updated(*assets: str) -> Condition:
 
 
 IDLE = ~dg.AutomationCondition.in_progress() & ~dg.AutomationCondition.any_deps_in_progress()
+# A step that fails is asked for again once something that it reads was made anew, not at every tick.
+WORTH_TRYING = ~dg.AutomationCondition.execution_failed() | (
+    dg.AutomationCondition.any_deps_updated().since_last_handled()
+)
 AUDITED = dg.AutomationCondition.all_deps_blocking_checks_passed()
 
 RULES = (
     Rule(
         tuple(RECIPES),
-        StaleDays() & IDLE,
+        StaleDays() & WORTH_TRYING & IDLE,
         "a day is complete and would be made from something else today; late days reach as far as history does",
     ),
     Rule(
         ("training/pointwise_examples",),
-        EnoughNewFeedback() & IDLE,
+        EnoughNewFeedback() & WORTH_TRYING & IDLE,
         "feedback has grown by automation.new_feedback_share, or its rates have drifted by automation.drift_limit",
     ),
     Rule(("training/pairwise_examples",), _updated("training/pointwise_examples") & IDLE, "its examples are new"),

@@ -100,6 +100,16 @@ def test_scores_wait_until_their_window_is_complete(home):
     assert asked["feedback/transition_scores"] == ALL_DAYS[:1]
 
 
+def test_a_day_that_fails_is_asked_for_again_only_once_its_inputs_are_made_anew(home):
+    day = ALL_DAYS[1]
+    with Warehouse(home).writing() as connection:
+        older = "UPDATE registry.fingerprints SET fingerprint = 'older' WHERE asset = $asset AND partition = $day"
+        connection.execute(older, {"asset": "interests.user_cluster_days", "day": day})
+    table = "interests/user_cluster_days"
+    asked = ticks(home, f"broke:{table}:{day}", "made:base_model", f"made:raw/events:{day}")
+    assert [tick.get(table) for tick in asked] == [[day], None, None, [day]]
+
+
 def test_a_changed_setting_asks_for_what_it_changes_alone(home):
     (asked,) = ticks(home, ALIGNREC_FEEDBACK__INTERVAL="0.02")
     assert asked == {"feedback/transition_scores": ALL_DAYS}

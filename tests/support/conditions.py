@@ -1,27 +1,36 @@
 """Ticks of the automation conditions on an ephemeral instance, told as JSON on the last line.
 
 ``python conditions.py [event ...]`` on the home of the environment: the first tick sees nothing new; then each event,
-such as ``made:novelty_model``, ``passed:novelty_model:gates`` or ``failed:novelty_model:gates``, is told to the
-instance and followed by one tick. A process of its own, since the calendar of a home is read when the code location
+such as ``made:novelty_model``, ``made:raw/events:2026-01-06``, ``broke:interests/user_cluster_days:2026-01-06`` (a run
+that fails), ``passed:novelty_model:gates`` or ``failed:novelty_model:gates``, is told to the instance and followed by
+one tick. A process of its own, since the calendar of a home is read when the code location
 loads.
 """
 
 import json
 import sys
+from unittest.mock import patch
 
 import dagster as dg
 
-from alignrec_assets.definitions import defs
+from alignrec_assets.definitions import HOME, defs
+from alignrec_assets.resources import HomeResource
+
+RESOURCES = {"home": HomeResource(database=str(HOME.warehouse))}
 
 
 def tell(instance, event):
-    what, name, *check = event.split(":")
+    what, name, *rest = event.split(":")
     key = dg.AssetKey(name.split("/"))
     if what == "made":
-        instance.report_runless_asset_event(dg.AssetMaterialization(key))
+        instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=rest[0] if rest else None))
+    elif what == "broke":
+        with patch("alignrec_assets.refresh.replace_days", side_effect=RuntimeError("broken")):
+            job = dg.define_asset_job("broken", dg.AssetSelection.assets(key)).resolve(defs.resolve_asset_graph())
+            job.execute_in_process(instance=instance, partition_key=rest[0], raise_on_error=False, resources=RESOURCES)
     else:
         passed = what == "passed"
-        instance.report_runless_asset_event(dg.AssetCheckEvaluation(key, check[0], passed=passed, blocking=True))
+        instance.report_runless_asset_event(dg.AssetCheckEvaluation(key, rest[0], passed=passed, blocking=True))
 
 
 def main(events):
