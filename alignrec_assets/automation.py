@@ -169,46 +169,46 @@ AUDITED = dg.AutomationCondition.all_deps_blocking_checks_passed()
 RULES = (
     Rule(
         tuple(RECIPES),
-        StaleDays() & WORTH_TRYING & IDLE,
+        StaleDays() & WORTH_TRYING,
         "a day is complete and would be made from something else today; late days reach as far as history does",
     ),
     Rule(
         ("training/pointwise_examples",),
-        EnoughNewFeedback() & WORTH_TRYING & IDLE,
+        EnoughNewFeedback() & WORTH_TRYING,
         "feedback has grown by automation.new_feedback_share, or its rates have drifted by automation.drift_limit",
     ),
-    Rule(("training/pairwise_examples",), _updated("training/pointwise_examples") & IDLE, "its examples are new"),
+    Rule(("training/pairwise_examples",), _updated("training/pointwise_examples"), "its examples are new"),
     Rule(
         ("alignment_model",),
-        _updated("training/pointwise_examples", "training/pairwise_examples") & AUDITED & IDLE,
+        _updated("training/pointwise_examples", "training/pairwise_examples") & AUDITED,
         "its examples are new, and they passed their checks",
     ),
     Rule(
         ("candidates/pools",),
-        _updated("novelty_model") & AUDITED & IDLE,
+        _updated("novelty_model") & AUDITED,
         "there is a new novelty model, and it passed its checks",
     ),
     Rule(
         ("candidates/scored",),
-        _updated("candidates/pools", "alignment_model") & AUDITED & IDLE,
+        _updated("candidates/pools", "alignment_model") & AUDITED,
         "the pools or the alignment model are new, and they passed their checks",
     ),
     Rule(
         ("publication/transition_table",),
-        _updated("candidates/scored") & AUDITED & IDLE,
+        _updated("candidates/scored") & AUDITED,
         "there are new scores, and all blocking checks of what it reads passed; it audits the rest itself",
     ),
-    Rule(("publication/versions",), _updated("publication/transition_table") & IDLE, "something was published"),
+    Rule(("publication/versions",), _updated("publication/transition_table"), "something was published"),
     Rule(
         ("registry/checkpoints",),
-        _updated("novelty_model", "alignment_model", "alignment_search") & IDLE,
+        _updated("novelty_model", "alignment_model", "alignment_search"),
         "there is a new checkpoint",
     ),
 )
 
 CONDITIONS = {
-    # Each is a conjunction, and those have labels.
-    dg.AssetKey(asset.replace(".", "/").split("/")): rule.condition.with_label(rule.reason)  # type: ignore[attr-defined]
+    # A conjunction, and those have labels.
+    dg.AssetKey(asset.replace(".", "/").split("/")): (IDLE & rule.condition).with_label(rule.reason)
     for rule in RULES
     for asset in rule.assets
 }

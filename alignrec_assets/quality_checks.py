@@ -29,7 +29,8 @@ LEAST_TRAILING_DAYS = 3  # with fewer days before it, nothing is said of a day's
 SURE_OF_DRIFT = 0.001  # probability that chance alone would look like it
 TAXONOMY_REVIEW = dg.AssetCheckKey(item_clusters.key, "new_items_fit")
 
-DayFaults = dict[date, str]
+DayFault = Callable[[duckdb.DuckDBPyConnection, dict[date, Record], date], str | None]
+"""What is wrong with a day, by the records of all days of its table; None where nothing is."""
 
 
 def volume_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
@@ -39,8 +40,8 @@ def volume_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
     def check(context: dg.AssetCheckExecutionContext, home: HomeResource) -> dg.AssetCheckResult:
         limits = home.settings.checks
 
-        def faults(connection: duckdb.DuckDBPyConnection, day: date) -> str | None:
-            rows = _rows_by_day(connection, _table(asset))
+        def fault(connection: duckdb.DuckDBPyConnection, made: dict[date, Record], day: date) -> str | None:  # noqa: ARG001
+            rows = {other: record.rows for other, record in made.items()}
             before = [rows[day - timedelta(days=back)] for back in range(1, limits.trailing_days + 1)
                       if day - timedelta(days=back) in rows]  # fmt: skip
             if len(before) < LEAST_TRAILING_DAYS or not sum(before):
@@ -50,7 +51,7 @@ def volume_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
                 return None
             return f"{rows[day]:,} rows, {change:.3g} times the mean of the {len(before)} days before"
 
-        return _judge_days(context, home, _table(asset), faults)
+        return _judge_days(context, home, _table(asset), fault)
 
     return check
 
@@ -62,15 +63,15 @@ def rejected_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
     def check(context: dg.AssetCheckExecutionContext, home: HomeResource) -> dg.AssetCheckResult:
         limit = home.settings.checks.rejected_share
 
-        def faults(connection: duckdb.DuckDBPyConnection, day: date) -> str | None:
-            record = read_records(connection, _table(asset))[day.isoformat()]
+        def fault(connection: duckdb.DuckDBPyConnection, made: dict[date, Record], day: date) -> str | None:  # noqa: ARG001
+            record = made[day]
             rejected = int(record.details.get("rejected", 0))
             read = record.rows + rejected + int(record.details.get("duplicates", 0))
             if rejected <= limit * read:
                 return None
             return f"{rejected:,} of {read:,} rows rejected ({rejected / read:.1%}); raw.rejected_rows tells why"
 
-        return _judge_days(context, home, _table(asset), faults)
+        return _judge_days(context, home, _table(asset), fault)
 
     return check
 
@@ -80,14 +81,14 @@ def clustered_share(context: dg.AssetCheckExecutionContext, home: HomeResource) 
     """Share of a day's events that are of items with a cluster."""
     limit = home.settings.checks.clustered_share
 
-    def faults(connection: duckdb.DuckDBPyConnection, day: date) -> str | None:
+    def fault(connection: duckdb.DuckDBPyConnection, made: dict[date, Record], day: date) -> str | None:  # noqa: ARG001
         set_wanted_days(connection, [day])
         for _, total, clustered in read_frame(connection, query("evaluation.clustered_events")).iter_rows():
             if clustered < limit * total:
                 return f"{clustered:,} of {total:,} events are of items with a cluster ({clustered / total:.1%})"
         return None
 
-    return _judge_days(context, home, _table(user_cluster_days), faults)
+    return _judge_days(context, home, _table(user_cluster_days), fault)
 
 
 @dg.asset_check(asset=transition_counts, blocking=True)
@@ -96,7 +97,7 @@ def feedback_rates(context: dg.AssetCheckExecutionContext, home: HomeResource) -
     limits = home.settings.checks
     taxonomy = required_taxonomy(home.home)
 
-    def faults(connection: duckdb.DuckDBPyConnection, day: date) -> str | None:
+    def fault(connection: duckdb.DuckDBPyConnection, made: dict[date, Record], day: date) -> str | None:  # noqa: ARG001
         before = day - timedelta(days=1)
         span = {"as_of": before, "until": day, "window_days": limits.trailing_days, "taxonomy_version": taxonomy}
         drift = feedback_drift(read_frame(connection, query("evaluation.feedback_since"), span))
@@ -104,7 +105,7 @@ def feedback_rates(context: dg.AssetCheckExecutionContext, home: HomeResource) -
             return None
         return f"rates of {drift.clusters} clusters differ by {drift.change:.3f} from the days before"
 
-    return _judge_days(context, home, _table(transition_counts), faults)
+    return _judge_days(context, home, _table(transition_counts), fault)
 
 
 @dg.asset_check(asset=item_clusters, name=TAXONOMY_REVIEW.name)
@@ -181,39 +182,31 @@ def _judge_days(
     context: dg.AssetCheckExecutionContext,
     home: HomeResource,
     table: str,
-    faults: Callable[[duckdb.DuckDBPyConnection, date], str | None],
+    fault: DayFault,
 ) -> dg.AssetCheckResult:
     """The result of a check over the days of the run that were made; those that fail are named."""
     with home.warehouse(context.log.info).reading() as connection:
-        made = read_records(connection, table)
-        found: DayFaults = {}
+        made = {date.fromisoformat(key): record for key, record in read_records(connection, table).items()}
         days = list(_days_of_run(context, made))
-        for day in days:
-            fault = faults(connection, day)
-            if fault:
-                found[day] = fault
-    told = "; ".join(f"{day}: {fault}" for day, fault in found.items())
+        found = {day: told for day in days if (told := fault(connection, made, day))}
+    told = "; ".join(f"{day}: {words}" for day, words in found.items())
     if told:
         context.log.warning(told)
     return dg.AssetCheckResult(
         passed=not found,
         severity=_severity(home),
         description=told or None,
-        metadata={"days": len(days), **{day.isoformat(): fault for day, fault in found.items()}},
+        metadata={"days": len(days), **{day.isoformat(): words for day, words in found.items()}},
     )
 
 
-def _days_of_run(context: dg.AssetCheckExecutionContext, made: dict[str, Record]) -> Iterator[date]:
+def _days_of_run(context: dg.AssetCheckExecutionContext, made: dict[date, Record]) -> Iterator[date]:
     """The days that the run asks for; those of a check that runs alone: all."""
     tags = context.run.tags
     one = tags.get("dagster/partition")
-    first = one or tags.get("dagster/asset_partition_range_start", min(made, default=""))
-    last = one or tags.get("dagster/asset_partition_range_end", max(made, default=""))
-    return (date.fromisoformat(key) for key in sorted(made) if first <= key <= last)
-
-
-def _rows_by_day(connection: duckdb.DuckDBPyConnection, table: str) -> dict[date, int]:
-    return {date.fromisoformat(key): record.rows for key, record in read_records(connection, table).items()}
+    first = one or tags.get("dagster/asset_partition_range_start", date.min.isoformat())
+    last = one or tags.get("dagster/asset_partition_range_end", date.max.isoformat())
+    return (day for day in sorted(made) if first <= day.isoformat() <= last)
 
 
 def _table(asset: dg.AssetsDefinition) -> str:

@@ -219,9 +219,7 @@ def replace_days(
 
     The query sees the days in the temporary table ``wanted_days`` and must return no other day.
     """
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE wanted_days AS SELECT unnest($days::DATE[]) AS day", {"days": days}
-    )
+    set_wanted_days(connection, days)
     connection.execute(f"DELETE FROM {table} WHERE day IN (FROM wanted_days)")
     connection.execute(f"INSERT INTO {table} BY NAME {query(table)}", parameters)
     counted = connection.execute(f"FROM {table} SELECT day, count(*) WHERE day IN (FROM wanted_days) GROUP BY day")
