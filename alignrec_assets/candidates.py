@@ -16,12 +16,13 @@ from alignrec_assets.checkpoints import (
     cluster_labels,
     novelty_model,
 )
-from alignrec_assets.fingerprints import code_version, whole_fingerprint
+from alignrec_assets.fingerprints import code_version, origin_of
 from alignrec_assets.interests import clusters
 from alignrec_assets.refresh import (
     Facts,
     Result,
     current_checkpoint,
+    origin_metadata,
     refresh_checkpoint,
     required_checkpoint,
     table_asset,
@@ -29,6 +30,7 @@ from alignrec_assets.refresh import (
 )
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.warehouse import Record, Warehouse, replace_table, table_frame, write_records
+from models.files import fingerprint
 
 POOLS_CODE = code_version(
     *LANGUAGE_MODEL,
@@ -60,24 +62,23 @@ GATE_HISTORIES = 128  # whose format validity at T = 1 is computed where the eng
 )
 def pools(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """n = 5k seeded draws at high temperature from the label distribution, duplicates merged."""
-    settings = home.settings
     warehouse = home.warehouse(context.log.info)
-    chosen = settings.candidates.model_dump(exclude={"histories_per_shard", "scoring_engine"})
-    made_by = {"code": POOLS_CODE, "settings": chosen, "K": settings.history.clusters}
+    inputs = ["novelty_model", "interests.clusters"]
     with warehouse.reading() as connection:
-        version = whole_fingerprint(connection, ["novelty_model", "interests.clusters"], made_by)
+        made_from = origin_of(connection, "candidates.pools", POOLS_CODE, inputs, home.settings)
+    version = fingerprint(made_from)
 
     def build(folder: Path) -> Facts:
         return {"figures": _draw_pools(context, home, warehouse, version, folder)}
 
-    checkpoint = refresh_checkpoint(context, home.home, "pools", version, build)
+    checkpoint = refresh_checkpoint(context, home.home, "pools", version, build, made_from)
     rows = read_shards(checkpoint.folder, POOLS_FILE)
     context.log.info(f"{checkpoint.figures['distinct_per_history']:.1f} distinct clusters in a pool")
     record = Record(version, rows.height, {**checkpoint.figures, "folder": _relative(home, checkpoint.folder)})
     with warehouse.writing() as connection:
         replace_table(connection, "candidates.pools", rows)
         write_records(connection, "candidates.pools", {"": record})
-    return table_result(record)
+    return table_result(record, **origin_metadata(checkpoint.manifest))
 
 
 PREDICTIONS = ("alignment_score", "predicted_rate", "rate_lower", "rate_upper")
@@ -99,13 +100,14 @@ def scored(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     engine = home.settings.candidates.scoring_engine
     with warehouse.reading() as connection:
         inputs = ["candidates.pools", "alignment_model", "interests.clusters"]
-        version = whole_fingerprint(connection, inputs, {"code": SCORED_CODE, "settings": {"engine": engine}})
+        made_from = origin_of(connection, "candidates.scored", SCORED_CODE, inputs, home.settings)
         drawn = table_frame(connection, "candidates.pools").drop("draws")
+    version = fingerprint(made_from)
     alignment = current_checkpoint(warehouse, "alignment_model")
     if alignment is None:
         context.log.info("no alignment model yet: the scores stay empty, and the table is planned by novelty alone")
         rows = drawn.with_columns(pl.lit(None, dtype=pl.Float64).alias(name) for name in PREDICTIONS)
-        record = Record(version, rows.height)
+        record, origin = Record(version, rows.height), {}
     else:
 
         def build(folder: Path) -> Facts:
@@ -128,17 +130,18 @@ def scored(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
             _in_shards(context, home, version, folder, grouped.height, HISTORIES_PER_PASS, score)
             return {"alignment_model": alignment.version}
 
-        checkpoint = refresh_checkpoint(context, home.home, "scored", version, build)
+        checkpoint = refresh_checkpoint(context, home.home, "scored", version, build, made_from)
         found = read_shards(checkpoint.folder, SCORES_FILE)
         rows = drawn.join(found, on=["history", "cluster_id"], how="left", maintain_order="left")
         record = Record(version, rows.height, {"folder": _relative(home, checkpoint.folder)})
+        origin = origin_metadata(checkpoint.manifest)
         context.log.info(
             f"{rows.height:,} candidates, mean score {float(np.mean(rows['alignment_score'].to_numpy())):.2f}"
         )
     with warehouse.writing() as connection:
         replace_table(connection, "candidates.scored", rows)
         write_records(connection, "candidates.scored", {"": record})
-    return table_result(record)
+    return table_result(record, **origin)
 
 
 def read_shards(folder: Path, file: str) -> pl.DataFrame:

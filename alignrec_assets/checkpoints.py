@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import polars as pl
 
-from alignrec_assets.fingerprints import code_version, whole_fingerprint
+from alignrec_assets.asset_settings import settings_of
+from alignrec_assets.fingerprints import code_version, origin_of
 from alignrec_assets.interests import clusters
 from alignrec_assets.pictures import picture
 from alignrec_assets.refresh import (
@@ -16,6 +17,7 @@ from alignrec_assets.refresh import (
     Checkpoint,
     Facts,
     Result,
+    origin_metadata,
     record_checkpoint,
     refresh_checkpoint,
     required_checkpoint,
@@ -96,14 +98,14 @@ def model_asset(name: str, description: str, code: str, deps: list[Any], kinds: 
 def base_model(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Dequantised or copied once."""
     source = home.settings.base_model.source
-    version = fingerprint([BASE_CODE, source])
+    made_from = {"code": BASE_CODE, "settings": settings_of("base_model", home.settings), "inputs": {}}
 
     def build(folder: Path) -> Facts:
         from models.base_model import materialize_base_model
 
         return {"figures": materialize_base_model(folder / MODEL_FOLDER, source, context.log.info)}
 
-    checkpoint = refresh_checkpoint(context, home.home, "base_model", version, build)
+    checkpoint = refresh_checkpoint(context, home.home, "base_model", fingerprint(made_from), build, made_from)
     record_checkpoint(home.warehouse(context.log.info), "base_model", checkpoint)
     return checkpoint_result(checkpoint)
 
@@ -121,8 +123,9 @@ def novelty_model(context: dg.AssetExecutionContext, home: HomeResource) -> Resu
     """Loss on the label's tokens and its terminator only."""
     options = home.settings.novelty
     warehouse = home.warehouse(context.log.info)
-    made_by = {"code": NOVELTY_CODE, "settings": options.model_dump()}
-    version = _version(warehouse, ["base_model", "training.novelty_examples", "interests.clusters"], made_by)
+    inputs = ["base_model", "training.novelty_examples", "interests.clusters"]
+    with warehouse.reading() as connection:
+        made_from = origin_of(connection, "novelty_model", NOVELTY_CODE, inputs, home.settings)
 
     def build(folder: Path) -> Facts:
         from models.novelty import NoveltyOptions, train_novelty_model
@@ -156,7 +159,7 @@ def novelty_model(context: dg.AssetExecutionContext, home: HomeResource) -> Resu
             "as_of": str(examples["as_of"][0]),
         }
 
-    checkpoint = refresh_checkpoint(context, home.home, "novelty_model", version, build)
+    checkpoint = refresh_checkpoint(context, home.home, "novelty_model", fingerprint(made_from), build, made_from)
     record_checkpoint(warehouse, "novelty_model", checkpoint)
     figures = checkpoint.figures
     context.log.info(
@@ -180,16 +183,11 @@ def alignment_model(context: dg.AssetExecutionContext, home: HomeResource) -> Re
     settings = home.settings
     options = settings.alignment
     warehouse = home.warehouse(context.log.info)
-    made_by = {
-        "code": ALIGNMENT_CODE,
-        "settings": options.model_dump(),
-        "k": settings.candidates.k,
-        "normalisation": settings.feedback.normalisation,
-    }
     inputs = ["base_model", "training.pointwise_examples", "training.pairwise_examples", "interests.clusters"]
-    version = _version(warehouse, inputs, made_by)
     with warehouse.reading() as connection:
+        made_from = origin_of(connection, "alignment_model", ALIGNMENT_CODE, inputs, settings)
         examples = table_frame(connection, "training.pointwise_examples")
+    version = fingerprint(made_from)
     histories = examples.filter(pl.col("split") == "train")["history"].n_unique()
     if histories < options.minimum_histories:
         reason = (
@@ -206,7 +204,7 @@ def alignment_model(context: dg.AssetExecutionContext, home: HomeResource) -> Re
     def build(folder: Path) -> Facts:
         return _train_alignment_model(folder, resume, warehouse, settings, examples, context.log.info)
 
-    checkpoint = refresh_checkpoint(context, home.home, "alignment_model", version, build)
+    checkpoint = refresh_checkpoint(context, home.home, "alignment_model", version, build, made_from)
     record_checkpoint(warehouse, "alignment_model", checkpoint)
     figures = checkpoint.figures
     context.log.info(
@@ -350,6 +348,7 @@ def checkpoint_result(checkpoint: Checkpoint, **metadata: Any) -> Result:
             "folder": dg.MetadataValue.path(str(checkpoint.folder)),
             "content_hash": checkpoint.manifest["content_hash"],
             **figures,
+            **origin_metadata(checkpoint.manifest),
             **metadata,
         },
         data_version=dg.DataVersion(checkpoint.version),
@@ -375,8 +374,3 @@ def publish_picture(home: HomeResource, checkpoint: Checkpoint, name: str) -> dg
     image = home.home.reports / f"{name}.png"
     image.write_bytes((checkpoint.folder / f"{name}.png").read_bytes())
     return picture(image)
-
-
-def _version(warehouse: Warehouse, inputs: list[str], made_by: Facts) -> str:
-    with warehouse.reading() as connection:
-        return whole_fingerprint(connection, inputs, made_by)

@@ -7,6 +7,7 @@ in every step process otherwise, and two models at once would share two cores.
 import dagster as dg
 
 from alignrec_assets import candidates, checkpoints, feedback, interests, publication, raw, scaling, search, training
+from alignrec_assets.asset_settings import marked_by_settings
 from alignrec_assets.automation import automated, automation_sensor, fine_tune_schedule, review_schedule
 from alignrec_assets.home import Home
 from alignrec_assets.instance import in_process_executor
@@ -18,13 +19,17 @@ from alignrec_assets.settings import load_settings
 from alignrec_assets.step_log import step_logger
 
 HOME = Home.from_environment()
+SETTINGS = load_settings(HOME)
 
 defs = dg.Definitions(
     assets=automated(
-        dg.load_assets_from_modules(
-            [raw, interests, feedback, training, checkpoints, search, candidates, publication, scaling]
+        marked_by_settings(
+            dg.load_assets_from_modules(
+                [raw, interests, feedback, training, checkpoints, search, candidates, publication, scaling]
+            ),
+            SETTINGS,
         ),
-        load_settings(HOME),
+        SETTINGS,
     ),
     asset_checks=CHECKS,
     jobs=[

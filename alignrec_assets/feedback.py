@@ -6,6 +6,7 @@ import dagster as dg
 import duckdb
 import polars as pl
 
+from alignrec_assets.asset_settings import settings_of
 from alignrec_assets.fingerprints import Input, code_version
 from alignrec_assets.interests import first_interactions, item_clusters, required_taxonomy, user_cluster_days
 from alignrec_assets.partitions import DAYS
@@ -103,9 +104,11 @@ def transition_scores(context: dg.AssetExecutionContext, home: HomeResource) -> 
 
 def transition_scores_recipe(home: HomeResource) -> Recipe:
     """The users of the days of the window."""
-    settings = home.settings.feedback
-    parameters = {"settings": settings.model_dump(), "taxonomy": required_taxonomy(home.home)}
-    inputs = (Input("feedback.transition_users", "window", days=settings.window_days),)
+    parameters = {
+        "settings": settings_of("feedback.transition_scores", home.settings),
+        "taxonomy": required_taxonomy(home.home),
+    }
+    inputs = (Input("feedback.transition_users", "window", days=home.settings.feedback.window_days),)
     return Recipe("feedback.transition_scores", SCORES_CODE, inputs, parameters)
 
 

@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 import duckdb
 
+from alignrec_assets.asset_settings import settings_of
 from alignrec_assets.queries import query
+from alignrec_assets.settings import Settings
 from alignrec_assets.tables import TABLES
 from alignrec_assets.warehouse import Record, read_records
 from models.files import content_hash, fingerprint
@@ -57,10 +59,26 @@ def day_fingerprints(
     }
 
 
-def whole_fingerprint(connection: duckdb.DuckDBPyConnection, inputs: list[str], made_by: dict[str, Any]) -> str:
-    """Fingerprint of an unpartitioned asset that reads every partition of its inputs."""
-    versions = [[asset, sorted(_versions(read_records(connection, asset)).items())] for asset in inputs]
-    return fingerprint({"made_by": made_by, "inputs": versions})
+def origin_of(
+    connection: duckdb.DuckDBPyConnection, asset: str, code: str, inputs: Sequence[str], settings: Settings
+) -> dict[str, Any]:
+    """What an asset would be made from now, whose inputs are whole tables and checkpoints; its hash is the version."""
+    versions = {name: read_records(connection, name).get("") for name in inputs}
+    return {
+        "code": code,
+        "settings": settings_of(asset, settings),
+        "inputs": {name: record and record.data_version for name, record in versions.items()},
+    }
+
+
+def days_read(connection: duckdb.DuckDBPyConnection, inputs: Sequence[Input], as_of: date) -> dict[str, Any]:
+    """Of each input the first and last day that is read as of a day, none of a whole one, and one hash of all of it."""
+    found: dict[str, Any] = {}
+    for entry in inputs:
+        seen = _seen(_versions(read_records(connection, entry.asset)), entry, as_of)
+        days = [key for key, _ in seen if key]
+        found[entry.asset] = {"days": [days[0], days[-1]] if days else None, "version": fingerprint(seen)}
+    return found
 
 
 def table_layout(table: str) -> list[tuple[str, str]]:

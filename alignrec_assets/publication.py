@@ -10,10 +10,18 @@ from alignrec_assets.candidates import pools, scored
 from alignrec_assets.checkpoints import novelty_model
 from alignrec_assets.contract import check_table
 from alignrec_assets.feedback import transition_scores
-from alignrec_assets.fingerprints import code_version
+from alignrec_assets.fingerprints import code_version, origin_of
 from alignrec_assets.interests import clusters, required_taxonomy
 from alignrec_assets.quality_checks import missed_gates
-from alignrec_assets.refresh import Facts, Result, current_checkpoint, required_checkpoint, table_asset, table_result
+from alignrec_assets.refresh import (
+    Facts,
+    Result,
+    current_checkpoint,
+    origin_metadata,
+    required_checkpoint,
+    table_asset,
+    table_result,
+)
 from alignrec_assets.remote import publish_current
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import Settings
@@ -23,6 +31,7 @@ from alignrec_assets.warehouse import Record, Warehouse, read_records, replace_t
 from models.transition_table import CURRENT_FILE, MANIFEST_FILE, TransitionTable, current_version, publish
 
 TABLE_CODE = code_version("models/transition_table.py", "models/best_of_n.py")
+INPUTS = ["candidates.scored", "candidates.pools", "novelty_model", "alignment_model", "interests.clusters"]
 VERSIONS_CODE = code_version("alignrec_assets/publication.py")
 
 
@@ -50,7 +59,9 @@ def transition_table(context: dg.AssetExecutionContext, home: HomeResource) -> R
         named = table_frame(connection, "interests.clusters").select("cluster_id", "label", "readable")
     rows = _select(candidates, ranking, settings.candidates.k)
     before = current_version(home.home.published) if (home.home.published / CURRENT_FILE).exists() else None
-    version = publish(home.home.published, rows, named, _manifest(home, warehouse, rows, ranking, before))
+    manifest = _manifest(home, warehouse, rows, ranking, before)
+    manifest["made_from"]["run_id"] = context.run_id
+    version = publish(home.home.published, rows, named, manifest)
     published = TransitionTable.open(home.home.published, version)
     record = Record(
         version,
@@ -68,7 +79,8 @@ def transition_table(context: dg.AssetExecutionContext, home: HomeResource) -> R
     publish_current(home.home.published, settings.remote.published, context.log.info)
     word = "stays current" if version == before else "is current"
     context.log.info(f"version {version} {word}: {published.rows.height:,} rows, ranked by {ranking}")
-    return table_result(record, examples=dg.MetadataValue.md(_examples(published)))
+    shown = origin_metadata(published.manifest)
+    return table_result(record, examples=dg.MetadataValue.md(_examples(published)), **shown)
 
 
 @dg.asset(
@@ -153,9 +165,11 @@ def _manifest(
     alignment = current_checkpoint(warehouse, "alignment_model") if ranking == "alignment" else None
     with warehouse.reading() as connection:
         drawn = read_records(connection, "candidates.pools")[""].details
+        made_from = origin_of(connection, "publication.transition_table", TABLE_CODE, INPUTS, settings)
     metrics = {key: value for key, value in drawn.items() if key != "folder"}
     return {
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "made_from": made_from,
         "replaces": replaces,
         "ranking": ranking,
         "taxonomy": required_taxonomy(home.home),

@@ -1,13 +1,14 @@
 """Raw assets: landing files as tables, by day, with the rows that break the contract kept beside them."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 import dagster as dg
 import duckdb
 
+from alignrec_assets.asset_settings import settings_of
 from alignrec_assets.contract import check_table
 from alignrec_assets.fingerprints import Input, code_version, table_layout
 from alignrec_assets.landing import (
@@ -83,7 +84,7 @@ def items(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     landing = home.home.landing
     fetch_landing(home.home, settings.remote.landing, context.log.info)
     files = [[file.path, file.content_hash] for file in landing_files(landing, "items")]
-    wanted = fingerprint([files, ITEMS_CODE, table_layout("raw.items"), asdict(calendar)])
+    wanted = fingerprint([files, ITEMS_CODE, table_layout("raw.items"), settings_of("raw.items", settings)])
     with home.warehouse(context.log.info).writing() as connection:
         record = read_records(connection, "raw.items").get("")
         if record is not None and record.fingerprint == wanted:
@@ -107,7 +108,7 @@ def events(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
 def _event_log(home: HomeResource) -> DailyLog:
     settings = home.settings
     calendar = landing_calendar(settings)
-    made_by = [EVENTS_CODE, table_layout("raw.events"), settings.positive.model_dump(), asdict(calendar)]
+    made_by = [EVENTS_CODE, table_layout("raw.events"), settings_of("raw.events", settings)]
 
     def fingerprints(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
         survey(connection, home.home.landing, "events", calendar)
@@ -133,13 +134,7 @@ def _feedback_log(home: HomeResource) -> DailyLog:
     settings = home.settings
     calendar = landing_calendar(settings)
     hours = settings.landing.attribution_hours
-    made_by = [
-        FEEDBACK_CODE,
-        table_layout("raw.feedback_logs"),
-        settings.positive.model_dump(),
-        asdict(calendar),
-        hours,
-    ]
+    made_by = [FEEDBACK_CODE, table_layout("raw.feedback_logs"), settings_of("raw.feedback_logs", settings)]
 
     def fingerprints(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
         for kind in ("events", "feedback", "outcomes"):  # events tell how far the data at hand reaches

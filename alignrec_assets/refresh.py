@@ -18,7 +18,7 @@ import polars as pl
 
 from alignrec_assets.column_lineage import lineage_metadata
 from alignrec_assets.contract import broken_days, conditions, row_rules
-from alignrec_assets.fingerprints import Input, day_fingerprints, table_layout
+from alignrec_assets.fingerprints import Input, day_fingerprints, days_read, table_layout
 from alignrec_assets.home import Home
 from alignrec_assets.tables import FORMAT_VERSION, TABLES, Table
 from alignrec_assets.warehouse import Record, Warehouse, read_records, replace_days, replace_table, write_records
@@ -164,7 +164,7 @@ def refresh_days(
     """
     days = run_days(context)
     try:
-        _report_days(context, table, days, *_write_days(warehouse, table, days, fingerprints, build, before))
+        pending, records = _write_days(warehouse, table, days, fingerprints, build, before)
     except BrokenDaysError as error:
         good = [day for day in days if day not in error.days]
         if good:
@@ -179,7 +179,8 @@ def refresh_days(
             )
         )
         raise
-    return dg.MaterializeResult(check_results=[_kept_contract()])
+    _report_days(context, table, days, pending, records)
+    return dg.MaterializeResult(data_version=_version_of_days(days, records), check_results=[_kept_contract()])
 
 
 def _write_days(
@@ -230,10 +231,11 @@ def refresh_table(
     build: Callable[[], tuple[pl.DataFrame, Facts]],
 ) -> Result:
     """Refresh a whole table that Python computes as of a day; ``build`` returns its rows and facts, unconnected."""
-    made_by = {**made_by, "as_of": as_of, "layout": table_layout(table)}
+    origin = {**made_by, "as_of": as_of.isoformat()}
     with warehouse.writing() as connection:
-        wanted = day_fingerprints(connection, [as_of], inputs, made_by)[as_of]
+        wanted = day_fingerprints(connection, [as_of], inputs, origin | {"layout": table_layout(table)})[as_of]
         record = read_records(connection, table).get("")
+        read = days_read(connection, inputs, as_of)
     if record is not None and record.fingerprint == wanted:
         context.log.info("skipped: inputs, settings and code are unchanged")
         return table_result(record, **lineage_metadata(table))
@@ -241,6 +243,7 @@ def refresh_table(
     # Readers see the content: a late outcome may give a day another fingerprint and the same examples, and a model that
     # takes minutes is not trained again for that.
     facts["data_version"] = fingerprint(rows.write_json())
+    facts["made_from"] = origin | {"inputs": read, "run_id": context.run_id}
     with warehouse.writing() as connection:
         replace_table(connection, table, rows)
         record = Record(wanted, rows.height, facts)
@@ -251,9 +254,10 @@ def refresh_table(
 
 def table_result(record: Record, **metadata: Any) -> Result:
     """What Dagster is told about a whole table."""
-    shown = {key: value for key, value in record.details.items() if key != "data_version"}
+    shown = {key: value for key, value in record.details.items() if key not in ("data_version", "made_from")}
+    origin = origin_metadata(record.details) if "made_from" in record.details else {}
     return dg.MaterializeResult(
-        metadata={"dagster/row_count": record.rows, **_plain(shown), **metadata},
+        metadata={"dagster/row_count": record.rows, **_plain(shown), **origin, **metadata},
         data_version=dg.DataVersion(record.data_version),
         check_results=[_kept_contract()],
     )
@@ -265,10 +269,12 @@ def refresh_checkpoint(
     model: str,
     version: str,
     build: Callable[[Path], Facts],
+    made_from: Facts | None = None,
 ) -> Checkpoint:
     """Make ``checkpoints/<model>/<version>/`` unless it stands; ``build`` fills a folder and returns its facts.
 
-    The folder appears whole: a process that is killed while training leaves no checkpoint behind.
+    The folder appears whole: a process that is killed while training leaves no checkpoint behind. Its manifest tells
+    what it was made from, and by which run.
     """
     folder = home.checkpoints / model / version
     if (folder / MANIFEST).exists():
@@ -283,10 +289,20 @@ def refresh_checkpoint(
             "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "content_hash": content_hash(*_content(partial)),
             "figures": {},
+            "made_from": (made_from or {}) | {"run_id": context.run_id},
             **facts,
         }
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=2, default=str) + "\n", encoding="utf-8")
     return Checkpoint(folder, manifest)
+
+
+def origin_metadata(manifest: Facts) -> Facts:
+    """What the UI shows of a manifest: links to the run and to the inputs, with versions, settings and code."""
+    made_from = manifest.get("made_from", {})  # none in what was made before 2026-11
+    links: Facts = {name: dg.MetadataValue.asset(dg.AssetKey(name.split("."))) for name in made_from.get("inputs", {})}
+    if "run_id" in made_from:
+        links["made_by_run"] = dg.MetadataValue.dagster_run(made_from["run_id"])
+    return links | {"made_from": dg.MetadataValue.json(made_from)}
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
@@ -372,6 +388,16 @@ def _credit_days(context: dg.AssetExecutionContext, days: list[date], records: d
     for day in days:
         metadata = {"dagster/partition_row_count": records[day.isoformat()].rows}
         context.log_event(dg.AssetMaterialization(context.asset_key, partition=day.isoformat(), metadata=metadata))
+
+
+def _version_of_days(days: list[date], records: dict[str, Record]) -> dg.DataVersion:
+    """Dagster gives all days of a run one version: that of a range moves when any of its days does.
+
+    So a range that is run anew unchanged marks nothing downstream, and no change is missed; where one day of it has
+    changed, the readers of the others are marked too, and skip them.
+    """
+    versions = [records[day.isoformat()].data_version for day in days]
+    return dg.DataVersion(versions[0] if len(versions) == 1 else fingerprint(versions))
 
 
 def _report_days(

@@ -22,7 +22,7 @@ from alignrec_assets.checkpoints import (
     prior_rates,
 )
 from alignrec_assets.feedback import score_options
-from alignrec_assets.fingerprints import code_version, whole_fingerprint
+from alignrec_assets.fingerprints import code_version, origin_of
 from alignrec_assets.interests import clusters
 from alignrec_assets.pictures import picture
 from alignrec_assets.refresh import Facts, Result, required_checkpoint
@@ -98,16 +98,9 @@ def _search(warehouse: Warehouse, settings: Settings, log: Log) -> "SearchReport
     from models.item_embeddings import text_vectors
 
     base, labels = required_checkpoint(warehouse, "base_model"), cluster_labels(warehouse)
-    made_by = {
-        "code": SEARCH_CODE,
-        "alignment": settings.alignment.model_dump(),
-        "scores": [settings.feedback.normalisation, settings.feedback.interval],
-        "k": settings.candidates.k,
-        "seed": settings.search.seed,
-    }
     with warehouse.reading() as connection:
         examples = table_frame(connection, "training.pointwise_examples")
-        name = whole_fingerprint(connection, INPUTS, made_by)
+        name = fingerprint(origin_of(connection, ASSET, SEARCH_CODE, INPUTS, settings))
     search = AlignmentSearch(
         base.folder / MODEL_FOLDER,
         warehouse.home.checkpoints / ASSET,

@@ -5,6 +5,7 @@ from datetime import date, timedelta
 import dagster as dg
 import polars as pl
 
+from alignrec_assets.asset_settings import settings_of
 from alignrec_assets.feedback import score_options, transition_scores, transition_users
 from alignrec_assets.fingerprints import Input, code_version
 from alignrec_assets.interests import first_interactions, required_taxonomy
@@ -57,11 +58,7 @@ def novelty_examples(context: dg.AssetExecutionContext, home: HomeResource) -> R
     replay_share = settings.feedback.replay_share if settings.feedback.source == "replay" else 0.0
     latest = latest_day(warehouse, "training.novel_transitions")
     as_of = refresh_day(settings.calendar.first_day, latest, options.refresh_days)
-    made_by = {
-        "code": NOVELTY_CODE,
-        "choice": [options.maximum_examples, options.examples_per_label_limit, options.holdout_share, options.seed],
-        "replay_share": replay_share,
-    }
+    made_by = {"code": NOVELTY_CODE, "settings": settings_of("training.novelty_examples", settings)}
 
     def build() -> tuple[pl.DataFrame, Facts]:
         from models.examples import choose_novelty_examples
@@ -114,12 +111,7 @@ def pointwise_examples(context: dg.AssetExecutionContext, home: HomeResource) ->
     taxonomy = required_taxonomy(home.home)
     options = settings.alignment
     as_of = latest_day(warehouse, "feedback.transition_scores") - timedelta(days=options.holdout_days)
-    made_by = {
-        "code": POINTWISE_CODE,
-        "feedback": settings.feedback.model_dump(),
-        "split": [options.holdout_share, options.report_share, options.unseen_cluster_share, options.seed],
-        "training_user_share": options.training_user_share,
-    }
+    made_by = {"code": POINTWISE_CODE, "settings": settings_of("training.pointwise_examples", settings)}
 
     def build() -> tuple[pl.DataFrame, Facts]:
         with warehouse.reading() as connection:
@@ -158,7 +150,7 @@ def pairwise_examples(context: dg.AssetExecutionContext, home: HomeResource) -> 
     warehouse = home.warehouse(context.log.info)
     held_out = timedelta(days=settings.alignment.holdout_days)
     as_of = latest_day(warehouse, "feedback.transition_scores") - held_out
-    chosen = [settings.alignment.loss, settings.alignment.pairs_per_history, settings.alignment.seed]
+    made_by = {"code": PAIRWISE_CODE, "settings": settings_of("training.pairwise_examples", settings)}
 
     def build() -> tuple[pl.DataFrame, Facts]:
         from models.pairs import sample_pairs
@@ -178,7 +170,7 @@ def pairwise_examples(context: dg.AssetExecutionContext, home: HomeResource) -> 
         "training.pairwise_examples",
         [Input("training.pointwise_examples")],
         as_of,
-        {"code": PAIRWISE_CODE, "settings": chosen},
+        made_by,
         build,
     )
 

@@ -127,7 +127,7 @@ def publish(published: Path, rows: pl.DataFrame, clusters: pl.DataFrame, manifes
         published: the folder ``published`` of a home.
         rows: history, rank, cluster_id, alignment_score, novelty_probability, propensity.
         clusters: cluster_id, label, readable.
-        manifest: what made the table; ``made_at`` and ``replaces`` do not count as content.
+        manifest: what made the table; ``made_at``, ``made_from`` and ``replaces`` do not count as content.
 
     Returns:
         The version's id.
@@ -140,7 +140,7 @@ def publish(published: Path, rows: pl.DataFrame, clusters: pl.DataFrame, manifes
         rows.write_parquet(folder / TABLE_FILE)
         clusters.write_parquet(folder / CLUSTERS_FILE)
         hashes = {name: content_hash(folder / name) for name in (TABLE_FILE, CLUSTERS_FILE)}
-        content = {key: value for key, value in manifest.items() if key not in ("made_at", "replaces")}
+        content = {key: value for key, value in manifest.items() if key not in ("made_at", "replaces", "made_from")}
         version = fingerprint({"files": hashes, "manifest": content})
         whole = {"format_version": FORMAT_VERSION, "version": version, "files": hashes, **manifest}
         (folder / MANIFEST_FILE).write_text(json.dumps(whole, indent=2, default=str) + "\n", encoding="utf-8")

@@ -15,6 +15,7 @@ from support.dagster_ui import CHROMIUM, ROOT, RUN_LINK, RUN_SECONDS, SCREEN, Da
 from support.line import FIRST_DAY, simulate
 
 from alignrec_assets.home import Home
+from alignrec_assets.pictures import DIALOG_WIDTH
 from alignrec_assets.settings import load_settings, update_settings_file
 from alignrec_assets.warehouse import Warehouse, table_frame
 
@@ -102,7 +103,7 @@ def test_a_day_is_run_and_a_dropped_landing_file_runs_by_itself(ui, home):
     expect(ui.page.get_by_role("row", name="cluster_id interests.item_clusters.cluster_id", exact=True)).to_be_visible()
     ui.screenshot("column_lineage")
     picture = ui.open_picture("interests/clusters")
-    assert picture.evaluate("image => image.complete && image.naturalWidth") > 1000
+    assert picture.evaluate("image => image.complete && image.naturalWidth") == DIALOG_WIDTH
     assert picture.bounding_box()["width"] > 700
     ui.screenshot("picture")
 
