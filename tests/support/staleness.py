@@ -7,7 +7,7 @@ import json
 
 import dagster as dg
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
-from dagster._core.workspace.context import LoadingContextForTest
+from dagster._core.loader import LoadingContextForTest
 
 from alignrec_assets.definitions import defs
 
