@@ -35,6 +35,7 @@ def home(tmp_path, tiny_model_folder):
     """The line has run on the first days; the files of the others wait aside."""
     home = Home(tmp_path / "home")
     simulate(home, tiny_model_folder, days=len(ALL_DAYS))
+    (tmp_path / "aside").mkdir()
     for day in ALL_DAYS[DAYS:]:
         shutil.move(home.landing / "events" / f"day={day}", tmp_path / "aside" / day)
     command(home.path, "alignrec", "run", "--last", BEGINNING[-1])
