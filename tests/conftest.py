@@ -1,6 +1,7 @@
 """What tests share: a tiny language model with a tokenizer of its own, and a home on which the line has run."""
 
 import os
+import shutil
 import sys
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -93,6 +94,13 @@ def line_home(tmp_path_factory, tiny_model_folder):
     home.reports.joinpath("first.txt").write_text(first.stdout)
     home.reports.joinpath("second.txt").write_text(second.stdout)
     return home
+
+
+@pytest.fixture
+def copied_home(line_home, tmp_path):
+    """A copy of that home, to change."""
+    shutil.copytree(line_home.path, tmp_path / "home", symlinks=True)
+    return Home(tmp_path / "home")
 
 
 def pytest_sessionfinish(session, exitstatus):

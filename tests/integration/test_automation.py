@@ -1,42 +1,18 @@
 """What the automation conditions ask for, tick by tick, on a real home and an ephemeral instance."""
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from datetime import timedelta
-from pathlib import Path
 
 import polars as pl
-import pytest
-from support.line import DAYS, FIRST_DAY, LAST_DAY, command
+from support.line import DAYS, FIRST_DAY, LAST_DAY, answer, command, materialize
 
-from alignrec_assets.home import Home
 from alignrec_assets.warehouse import Warehouse, table_frame
 
-DRIVER = Path(__file__).parents[1] / "support" / "conditions.py"
 ALL_DAYS = [str(FIRST_DAY + timedelta(days=number)) for number in range(DAYS)]
 
 
-@pytest.fixture
-def home(line_home, tmp_path):
-    shutil.copytree(line_home.path, tmp_path / "home", symlinks=True)
-    return Home(tmp_path / "home")
-
-
 def ticks(home, *events, **variables):
-    environment = os.environ | {"ALIGNREC_HOME": str(home.path)} | variables
-    done = subprocess.run(
-        [sys.executable, str(DRIVER), *events],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return answer(home, "conditions.py", *events, **variables)
 
 
 def passed(*checks):
@@ -47,12 +23,6 @@ CHECKED_BY = {
     "novelty_model": ["novelty_model:gates", "novelty_model:training_converged", "interests/clusters:contract"],
     "alignment_model": ["training/pointwise_examples:contract", "training/pairwise_examples:contract"],
 }
-
-
-def materialize(home, asset, *days):
-    span = ("--partition", days[0]) if len(days) == 1 else ("--partition-range", f"{days[0]}...{days[-1]}")
-    module = ("-m", "alignrec_assets.definitions")
-    command(home.path, "dagster", "asset", "materialize", *module, "--select", f'key:"{asset}"', *span)
 
 
 def land_late_event(home, day):
@@ -66,101 +36,102 @@ def land_late_event(home, day):
     pl.DataFrame(late).write_parquet(folder / "late.parquet")
 
 
-def test_nothing_is_asked_for_where_nothing_changed(home):
-    assert ticks(home, "made:base_model") == [{}, {}]
+def test_nothing_is_asked_for_where_nothing_changed(copied_home):
+    assert ticks(copied_home, "made:base_model") == [{}, {}]
 
 
-def test_a_late_day_asks_for_itself_and_then_for_all_days_that_look_back_at_it(home):
+def test_a_late_day_asks_for_itself_and_then_for_all_days_that_look_back_at_it(copied_home):
     late = ALL_DAYS[1]
-    land_late_event(home, late)
-    materialize(home, "raw/events", late)
-    (first,) = ticks(home)
+    land_late_event(copied_home, late)
+    materialize(copied_home, "raw/events", late)
+    (first,) = ticks(copied_home)
     assert first["interests/user_cluster_days"] == [late]
-    materialize(home, "interests/user_cluster_days", late)
-    (second,) = ticks(home)
+    materialize(copied_home, "interests/user_cluster_days", late)
+    (second,) = ticks(copied_home)
     assert second["interests/first_interactions"] == ALL_DAYS[1:]
     assert second["feedback/transition_users"] == ALL_DAYS[1:]
     assert "interests/user_cluster_days" not in second
-    materialize(home, "interests/first_interactions", ALL_DAYS[1], ALL_DAYS[-1])
-    materialize(home, "feedback/transition_users", ALL_DAYS[1], ALL_DAYS[-1])
-    (third,) = ticks(home)
+    materialize(copied_home, "interests/first_interactions", ALL_DAYS[1], ALL_DAYS[-1])
+    materialize(copied_home, "feedback/transition_users", ALL_DAYS[1], ALL_DAYS[-1])
+    (third,) = ticks(copied_home)
     assert third["feedback/transition_scores"] == ALL_DAYS[1:]
     assert third["training/novel_transitions"] == ALL_DAYS[1:]
     assert "interests/first_interactions" not in third
 
 
-def test_scores_wait_until_their_window_is_complete(home):
+def test_scores_wait_until_their_window_is_complete(copied_home):
     missing = ALL_DAYS[1]
-    with Warehouse(home).writing() as connection:
+    with Warehouse(copied_home).writing() as connection:
         forget = "DELETE FROM registry.fingerprints WHERE asset = $asset AND list_contains($days, partition)"
         connection.execute(forget, {"asset": "feedback.transition_users", "days": [missing]})
         connection.execute(forget, {"asset": "feedback.transition_scores", "days": ALL_DAYS})
-    (asked,) = ticks(home)
+    (asked,) = ticks(copied_home)
     assert asked["feedback/transition_users"] == [missing]
     assert asked["feedback/transition_scores"] == ALL_DAYS[:1]
 
 
-def test_a_day_that_fails_is_asked_for_again_only_once_its_inputs_are_made_anew(home):
+def test_a_day_that_fails_is_asked_for_again_only_once_its_inputs_are_made_anew(copied_home):
     day = ALL_DAYS[1]
-    with Warehouse(home).writing() as connection:
+    with Warehouse(copied_home).writing() as connection:
         older = "UPDATE registry.fingerprints SET fingerprint = 'older' WHERE asset = $asset AND partition = $day"
         connection.execute(older, {"asset": "interests.user_cluster_days", "day": day})
     table = "interests/user_cluster_days"
-    asked = ticks(home, f"broke:{table}:{day}", "made:base_model", f"made:raw/events:{day}")
+    asked = ticks(copied_home, f"broke:{table}:{day}", "made:base_model", f"made:raw/events:{day}")
     assert [tick.get(table) for tick in asked] == [[day], None, None, [day]]
 
 
-def test_a_changed_setting_asks_for_what_it_changes_alone(home):
-    (asked,) = ticks(home, ALIGNREC_FEEDBACK__INTERVAL="0.02")
+def test_a_changed_setting_asks_for_what_it_changes_alone(copied_home):
+    (asked,) = ticks(copied_home, ALIGNREC_FEEDBACK__INTERVAL="0.02")
     assert asked == {"feedback/transition_scores": ALL_DAYS}
 
 
-def test_a_new_novelty_model_is_carried_to_publication_when_its_checks_passed(home):
+def test_a_new_novelty_model_is_carried_to_publication_when_its_checks_passed(copied_home):
     audited = passed(*CHECKED_BY["novelty_model"])
-    asked = ticks(home, *audited, "made:novelty_model")
+    asked = ticks(copied_home, *audited, "made:novelty_model")
     assert {"candidates/pools", "registry/checkpoints"} <= set(asked[-1])
-    failed = ticks(home, *audited, "failed:novelty_model:gates", "made:novelty_model")
+    failed = ticks(copied_home, *audited, "failed:novelty_model:gates", "made:novelty_model")
     assert "candidates/pools" not in failed[-1]
     assert "registry/checkpoints" in failed[-1]
 
 
-def test_scores_are_published_only_with_all_checks_passed(home):
+def test_scores_are_published_only_with_all_checks_passed(copied_home):
     needed = ("candidates/scored", "candidates/pools", "interests/clusters", "feedback/transition_scores")
     audited = passed(*(f"{asset}:contract" for asset in needed), *CHECKED_BY["novelty_model"])
-    asked = ticks(home, *audited, "made:candidates/scored")
+    asked = ticks(copied_home, *audited, "made:candidates/scored")
     assert set(asked[-1]) == {"publication/transition_table", "publication/versions"}
-    asked = ticks(home, *audited[1:], "failed:candidates/scored:contract", "made:candidates/scored")
+    asked = ticks(copied_home, *audited[1:], "failed:candidates/scored:contract", "made:candidates/scored")
     assert asked[-1] == {}
-    asked = ticks(home, *audited[1:], "made:candidates/scored", audited[0])  # the check comes after its table
+    asked = ticks(copied_home, *audited[1:], "made:candidates/scored", audited[0])  # the check comes after its table
     assert asked[-2] == {}
     assert "publication/transition_table" in asked[-1]
 
 
-def test_training_is_asked_for_once_feedback_has_grown_or_drifted(home):
-    (asked,) = ticks(home)
+def test_training_is_asked_for_once_feedback_has_grown_or_drifted(copied_home):
+    (asked,) = ticks(copied_home)
     assert asked == {}
-    with Warehouse(home).writing() as connection:
+    with Warehouse(copied_home).writing() as connection:
         connection.execute(
             "UPDATE registry.fingerprints SET details = json_merge_patch(details, $changed::JSON) WHERE asset = $asset",
             {"asset": "training.pointwise_examples", "changed": json.dumps({"as_of": ALL_DAYS[-2]})},
         )
     # What follows from an update is told from the second tick on.
     grown, not_yet = (
-        ticks(home, "made:base_model", ALIGNREC_AUTOMATION__NEW_FEEDBACK_SHARE=share)[1] for share in ("0.1", "1000")
+        ticks(copied_home, "made:base_model", ALIGNREC_AUTOMATION__NEW_FEEDBACK_SHARE=share)[1]
+        for share in ("0.1", "1000")
     )
     assert {"training/pointwise_examples", "training/pairwise_examples"} <= set(grown)
     assert not_yet == {}
-    with Warehouse(home).writing() as connection:
+    with Warehouse(copied_home).writing() as connection:
         spoil = "UPDATE feedback.transition_counts SET positives = impressions WHERE day = $day"
         connection.execute(spoil, {"day": LAST_DAY})
-    (drifted,) = ticks(home, ALIGNREC_AUTOMATION__NEW_FEEDBACK_SHARE="1000")
+    (drifted,) = ticks(copied_home, ALIGNREC_AUTOMATION__NEW_FEEDBACK_SHARE="1000")
     assert "training/pointwise_examples" in drifted
 
 
-def test_everything_is_off_in_a_fresh_instance(home):
-    listed = command(home.path, "dagster", "sensor", "list", "-m", "alignrec_assets.definitions").stdout
+def test_everything_is_off_in_a_fresh_instance(copied_home):
+    listed = command(copied_home.path, "dagster", "sensor", "list", "-m", "alignrec_assets.definitions").stdout
     assert "landing_files [STOPPED]" in listed
     assert "automation [STOPPED]" in listed
-    listed = command(home.path, "dagster", "schedule", "list", "-m", "alignrec_assets.definitions").stdout
+    listed = command(copied_home.path, "dagster", "schedule", "list", "-m", "alignrec_assets.definitions").stdout
     assert "novelty_fine_tune [STOPPED]" in listed
     assert "taxonomy_review [STOPPED]" in listed

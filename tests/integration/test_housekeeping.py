@@ -45,12 +45,6 @@ def files(home):
     }
 
 
-@pytest.fixture
-def copied_home(line_home, tmp_path):
-    shutil.copytree(line_home.path, tmp_path / "home", symlinks=True)
-    return Home(tmp_path / "home")
-
-
 @pytest.mark.full
 def test_raw_days_go_nothing_is_stale_and_they_come_back_where_they_are_needed(copied_home):
     before, size, stood = contents(copied_home), copied_home.warehouse.stat().st_size, files(copied_home)

@@ -15,7 +15,6 @@ from dagster import AssetCheckKey, AssetKey, DagsterInstance
 from support.line import DAYS, FIRST_DAY, LAST_DAY, command
 
 from alignrec_assets.column_lineage import column_sources
-from alignrec_assets.home import Home
 from alignrec_assets.tables import TABLES
 from alignrec_assets.warehouse import Warehouse, count_rows, read_records, table_frame
 from models.predicted_rates import PredictedRates
@@ -30,12 +29,6 @@ def contents(home):
     with Warehouse(home).reading() as connection:
         frames = {name: table_frame(connection, name) for name in TABLES if name not in BOOKKEEPING}
     return {name: sorted(map(repr, frame.rows())) for name, frame in frames.items()}
-
-
-@pytest.fixture
-def copied_home(line_home, tmp_path):
-    shutil.copytree(line_home.path, tmp_path / "home", symlinks=True)
-    return Home(tmp_path / "home")
 
 
 def test_the_first_table_is_planned_by_novelty_alone_and_the_second_is_aligned(line_home):

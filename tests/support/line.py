@@ -3,6 +3,7 @@
 Commands run in processes of their own, as they would: the calendar of a home is read when the code location loads.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -50,6 +51,27 @@ def command(home, *arguments, check=True, **variables):
     if check and done.returncode != 0:
         raise AssertionError(f"{' '.join(map(str, arguments))} failed:\n{done.stdout}\n{done.stderr}")
     return done
+
+
+def materialize(home, asset, *days):
+    """Make one day of an asset, or all from the first to the last one named, by the plain command."""
+    span = ("--partition", days[0]) if len(days) == 1 else ("--partition-range", f"{days[0]}...{days[-1]}")
+    module = ("-m", "alignrec_assets.definitions")
+    command(home.path, "dagster", "asset", "materialize", *module, "--select", f'key:"{asset}"', *span)
+
+
+def answer(home, driver, *arguments, **variables):
+    """What a script of this folder tells as JSON on its last line: a process of its own reads the home's calendar."""
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name(driver)), *arguments],
+        env=environment(home.path, **variables),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def simulate(home, base_model, days=DAYS, users=150, items=200):
