@@ -369,7 +369,8 @@ def _check_impressions(
         f"""UPDATE checked_feedback
         SET reason = repeats.reason, payload = repeats.payload, duplicate = repeats.reason IS NULL
         FROM ({query("landing.repeats")}) AS repeats
-        WHERE checked_feedback.file = repeats.file AND checked_feedback.row_number = repeats.row_number""",
+        WHERE checked_feedback.suspect
+            AND checked_feedback.file = repeats.file AND checked_feedback.row_number = repeats.row_number""",
         {"window_days": around},
     )
 

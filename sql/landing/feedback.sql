@@ -17,6 +17,7 @@ WITH timed AS (
 dated AS (
     SELECT
         *,
+        hash(request_id, item_id) IN (SELECT repeated_requests.request_item FROM repeated_requests) AS suspect,
         least(
             greatest(coalesce(CAST(moment AS DATE), arrival_day, CAST($first_day AS DATE)), CAST($first_day AS DATE)),
             CAST($last_day AS DATE)
@@ -44,10 +45,7 @@ parsed AS (
     FROM dated AS landed
     LEFT JOIN raw.items AS known ON known.item_id = landed.item_id
     WHERE landed.day IN (SELECT day FROM wanted_days)
-        OR (
-            landed.day IN (SELECT day FROM read_days)
-            AND hash(landed.request_id, landed.item_id) IN (SELECT request_item FROM repeated_requests)
-        )
+        OR (landed.suspect AND landed.day IN (SELECT day FROM read_days))
 ),
 
 checked AS (
@@ -132,6 +130,7 @@ SELECT
     row_number,
     fault AS reason,
     false AS duplicate,
+    suspect,
     request_id,
     item_id,
     user_id,

@@ -1,7 +1,7 @@
 -- Rows of checked_feedback that repeat an earlier one, each with the reason where it says something else.
 -- A request names an item once: of rows with one request_id and item_id that lie at most $window_days apart, the first by
 -- file and row counts. Asked pair by pair: what a row is must not depend on the range of days that is read.
--- Reads checked_feedback and repeated_requests.
+-- Reads checked_feedback.
 WITH suspects AS (
     SELECT
         *,
@@ -16,8 +16,7 @@ WITH suspects AS (
             completed := completed, liked := liked, shared := shared, skipped := skipped, positive := positive
         )) AS VARCHAR) AS text
     FROM checked_feedback
-    WHERE reason IS NULL
-        AND hash(request_id, item_id) IN (SELECT repeated_requests.request_item FROM repeated_requests)
+    WHERE suspect AND reason IS NULL
 ),
 
 repeats AS (
