@@ -34,7 +34,7 @@ OVER = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunS
 def home(tmp_path, tiny_model_folder):
     """The line has run on the first days; the files of the others wait aside."""
     home = Home(tmp_path / "home")
-    simulate(home, tiny_model_folder, days=len(ALL_DAYS))
+    simulate(home, tiny_model_folder, days=len(ALL_DAYS), users=600)
     (tmp_path / "aside").mkdir()
     for day in ALL_DAYS[DAYS:]:
         shutil.move(home.landing / "events" / f"day={day}", tmp_path / "aside" / day)
