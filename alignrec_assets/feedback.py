@@ -12,7 +12,7 @@ from alignrec_assets.interests import first_interactions, item_clusters, require
 from alignrec_assets.partitions import DAYS
 from alignrec_assets.queries import query
 from alignrec_assets.raw import bring_back_pruned_days, feedback_logs, rejected_rows
-from alignrec_assets.refresh import Facts, Recipe, Result, daily_asset, refresh_days, refresh_query_days
+from alignrec_assets.refresh import DailyTable, Facts, Recipe, Result, daily_asset, refresh_days, refresh_query_days
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import FeedbackSettings, Settings
 from alignrec_assets.warehouse import append_rows, read_frame, replace_days
@@ -44,7 +44,8 @@ def transition_users(context: dg.AssetExecutionContext, home: HomeResource) -> R
         return {day: (count, {"left_out_impressions": int(left_out[day])}) for day, count in rows.items()}
 
     bring_back = bring_back_pruned_days(home, recipe.inputs, context.log.info)
-    return refresh_days(context, home.warehouse(context.log.info), recipe.table, recipe.fingerprints, build, bring_back)
+    table = DailyTable(recipe.table, recipe.fingerprints, build, bring_back)
+    return refresh_days(context, home.warehouse(context.log.info), table)
 
 
 def transition_users_recipe(home: HomeResource) -> Recipe:
@@ -99,7 +100,8 @@ def transition_scores(context: dg.AssetExecutionContext, home: HomeResource) -> 
     def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
         return {day: _score_day(connection, day, taxonomy, settings) for day in days}
 
-    return refresh_days(context, home.warehouse(context.log.info), recipe.table, recipe.fingerprints, build)
+    table = DailyTable(recipe.table, recipe.fingerprints, build)
+    return refresh_days(context, home.warehouse(context.log.info), table)
 
 
 def transition_scores_recipe(home: HomeResource) -> Recipe:

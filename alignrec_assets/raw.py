@@ -1,7 +1,6 @@
 """Raw assets: landing files as tables, by day, with the rows that break the contract kept beside them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -26,9 +25,8 @@ from alignrec_assets.partitions import DAYS
 from alignrec_assets.queries import query
 from alignrec_assets.refresh import (
     BeforeDays,
-    BuildDays,
+    DailyTable,
     Facts,
-    Fingerprints,
     Result,
     daily_asset,
     make_days,
@@ -50,16 +48,6 @@ EVENTS_CODE = code_version(*READERS, queries=[*READING, "landing.events", "raw.e
 FEEDBACK = ["landing.repeated_requests", "landing.feedback", "landing.repeats", "landing.outcomes", "landing.data_end"]
 FEEDBACK_CODE = code_version(*READERS, queries=[*READING, *FEEDBACK, "raw.feedback_logs"])
 REJECTED_CODE = code_version("alignrec_assets/raw.py")
-
-
-@dataclass(frozen=True)
-class DailyLog:
-    """How days of a raw log are fingerprinted and read."""
-
-    table: str
-    kind: str
-    fingerprints: Fingerprints
-    build: BuildDays
 
 
 class RejectedRowsError(RuntimeError):
@@ -101,17 +89,18 @@ def items(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
 @dg.asset(**daily_asset("raw.events", code=EVENTS_CODE, kinds={"parquet"}, deps=[items], partitions=DAYS))
 def events(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Events of the days, from every landing file that holds rows of theirs."""
-    log = _event_log(home)
-    return refresh_days(context, home.warehouse(context.log.info), log.table, log.fingerprints, log.build)
+    return refresh_days(context, home.warehouse(context.log.info), _event_log(home))
 
 
-def _event_log(home: HomeResource) -> DailyLog:
+def _event_log(home: HomeResource) -> DailyTable:
     settings = home.settings
     calendar = landing_calendar(settings)
     made_by = [EVENTS_CODE, table_layout("raw.events"), settings_of("raw.events", settings)]
 
-    def fingerprints(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
+    def look(connection: duckdb.DuckDBPyConnection) -> None:
         survey(connection, home.home.landing, "events", calendar)
+
+    def fingerprints(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
         files = day_inputs(connection, "events", days, calendar)
         catalogue = _catalogue_seen(connection, "events", days)
         return {day: fingerprint([made_by, files[day], catalogue[day]]) for day in days}
@@ -120,25 +109,26 @@ def _event_log(home: HomeResource) -> DailyLog:
         reports = load_events(connection, home.home.landing, days, calendar, positive_rule(settings))
         return {day: (report.rows, _facts(report)) for day, report in reports.items()}
 
-    return DailyLog("raw.events", "events", fingerprints, build)
+    return DailyTable("raw.events", fingerprints, build, survey=look)
 
 
 @dg.asset(**daily_asset("raw.feedback_logs", code=FEEDBACK_CODE, kinds={"parquet"}, deps=[items], partitions=DAYS))
 def feedback_logs(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Exploration impressions of the days with their outcomes."""
-    log = _feedback_log(home)
-    return refresh_days(context, home.warehouse(context.log.info), log.table, log.fingerprints, log.build)
+    return refresh_days(context, home.warehouse(context.log.info), _feedback_log(home))
 
 
-def _feedback_log(home: HomeResource) -> DailyLog:
+def _feedback_log(home: HomeResource) -> DailyTable:
     settings = home.settings
     calendar = landing_calendar(settings)
     hours = settings.landing.attribution_hours
     made_by = [FEEDBACK_CODE, table_layout("raw.feedback_logs"), settings_of("raw.feedback_logs", settings)]
 
-    def fingerprints(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
+    def look(connection: duckdb.DuckDBPyConnection) -> None:
         for kind in ("events", "feedback", "outcomes"):  # events tell how far the data at hand reaches
             survey(connection, home.home.landing, kind, calendar)
+
+    def fingerprints(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
         files = day_inputs(connection, "feedback", days, calendar, hours)
         catalogue = _catalogue_seen(connection, "feedback", days)
         return {day: fingerprint([made_by, files[day], catalogue[day]]) for day in days}
@@ -147,7 +137,7 @@ def _feedback_log(home: HomeResource) -> DailyLog:
         reports = load_feedback(connection, home.home.landing, days, calendar, positive_rule(settings), hours)
         return {day: (report.rows, _facts(report)) for day, report in reports.items()}
 
-    return DailyLog("raw.feedback_logs", "feedback", fingerprints, build)
+    return DailyTable("raw.feedback_logs", fingerprints, build, survey=look)
 
 
 def bring_back_pruned_days(home: HomeResource, inputs: Sequence[Input], log: Log) -> BeforeDays:
@@ -157,15 +147,17 @@ def bring_back_pruned_days(home: HomeResource, inputs: Sequence[Input], log: Log
     """
 
     def bring_back(connection: duckdb.DuckDBPyConnection, days: list[date]) -> None:
-        for raw_log in (_event_log(home), _feedback_log(home)):
-            reached = [entry for entry in inputs if entry.asset == raw_log.table]
+        for kind, raw_log in (("events", _event_log(home)), ("feedback", _feedback_log(home))):
+            reached = [entry for entry in inputs if entry.asset == raw_log.name]
             pruned = connection.execute(
-                "FROM raw.pruned_items SELECT DISTINCT day WHERE kind = $1 ORDER BY day", [raw_log.kind]
+                "FROM raw.pruned_items SELECT DISTINCT day WHERE kind = $1 ORDER BY day", [kind]
             ).fetchall()
             wanted = [past for (past,) in pruned if any(entry.covers(past, day) for entry in reached for day in days)]
             if wanted:
-                log(f"{len(wanted)} pruned days of {raw_log.table} are read again, from {wanted[0]} to {wanted[-1]}")
-                make_days(connection, raw_log.table, raw_log.fingerprints, raw_log.build, wanted)
+                log(f"{len(wanted)} pruned days of {raw_log.name} are read again, from {wanted[0]} to {wanted[-1]}")
+                if raw_log.survey is not None:
+                    raw_log.survey(connection)
+                make_days(connection, raw_log, wanted)
 
     return bring_back
 

@@ -43,6 +43,26 @@ BeforeDays = Callable[[duckdb.DuckDBPyConnection, list[date]], None]
 """Sees to what days need before they are made."""
 
 
+@dataclass(frozen=True)
+class DailyTable:
+    """How days of a daily table are made.
+
+    Attributes:
+        name: of the table.
+        fingerprints: what each day is made from.
+        build: makes those that are new.
+        before: what days that are made need first.
+        survey: looks at what lies outside the warehouse, once for a run: a file that changes while its days are read
+            must not pass for the one that was read.
+    """
+
+    name: str
+    fingerprints: Fingerprints
+    build: BuildDays
+    before: BeforeDays | None = None
+    survey: Callable[[duckdb.DuckDBPyConnection], None] | None = None
+
+
 class StaleCheckpointError(RuntimeError):
     """A checkpoint is missing or is not what its manifest says."""
 
@@ -130,7 +150,7 @@ def refresh_query_days(
         counts = replace_days(connection, recipe.table, days, recipe.parameters)
         return {day: (rows, {}) for day, rows in counts.items()}
 
-    return refresh_days(context, warehouse, recipe.table, recipe.fingerprints, build, before)
+    return refresh_days(context, warehouse, DailyTable(recipe.table, recipe.fingerprints, build, before))
 
 
 class BrokenDaysError(RuntimeError):
@@ -149,26 +169,19 @@ class BrokenDaysError(RuntimeError):
         )
 
 
-def refresh_days(
-    context: dg.AssetExecutionContext,
-    warehouse: Warehouse,
-    table: str,
-    fingerprints: Fingerprints,
-    build: BuildDays,
-    before: BeforeDays | None = None,
-) -> Result:
-    """Refresh days of a daily table in one transaction; ``build`` returns rows and facts per day.
+def refresh_days(context: dg.AssetExecutionContext, warehouse: Warehouse, table: DailyTable) -> Result:
+    """Refresh days of a daily table in one transaction.
 
     Raises:
         BrokenDaysError: after all other days were written and credited.
     """
     days = run_days(context)
     try:
-        pending, records = _write_days(warehouse, table, days, fingerprints, build, before)
+        pending, records = _write_days(warehouse, table, days)
     except BrokenDaysError as error:
         good = [day for day in days if day not in error.days]
         if good:
-            _credit_days(context, good, _write_days(warehouse, table, good, fingerprints, build, before)[1])
+            _credit_days(context, good, _write_days(warehouse, table, good)[1])
         context.log_event(
             dg.AssetCheckEvaluation(
                 context.asset_key,
@@ -179,45 +192,38 @@ def refresh_days(
             )
         )
         raise
-    _report_days(context, table, days, pending, records)
+    _report_days(context, table.name, days, pending, records)
     return dg.MaterializeResult(data_version=_version_of_days(days, records), check_results=[_kept_contract()])
 
 
-def _write_days(
-    warehouse: Warehouse,
-    table: str,
-    days: list[date],
-    fingerprints: Fingerprints,
-    build: BuildDays,
-    before: BeforeDays | None,
-) -> tuple[list[date], dict[str, Record]]:
+def _write_days(warehouse: Warehouse, table: DailyTable, days: list[date]) -> tuple[list[date], dict[str, Record]]:
     """Write the days that are new; returns them, and the records of all days."""
     with warehouse.writing() as connection:
-        wanted = fingerprints(connection, days)
-        recorded = read_records(connection, table)
+        if table.survey is not None:
+            table.survey(connection)
+        wanted = table.fingerprints(connection, days)
+        recorded = read_records(connection, table.name)
         pending = [day for day in days if not _is_current(recorded.get(day.isoformat()), wanted[day])]
         if pending:
-            if before is not None:
-                before(connection, pending)
-            recorded |= make_days(connection, table, fingerprints, build, pending)
+            if table.before is not None:
+                table.before(connection, pending)
+            recorded |= make_days(connection, table, pending)
     return pending, recorded
 
 
-def make_days(
-    connection: duckdb.DuckDBPyConnection, table: str, fingerprints: Fingerprints, build: BuildDays, days: list[date]
-) -> dict[str, Record]:
+def make_days(connection: duckdb.DuckDBPyConnection, table: DailyTable, days: list[date]) -> dict[str, Record]:
     """Make days of a daily table and record them.
 
     Raises:
         BrokenDaysError: rows of some days break the contract of the table.
     """
-    built = build(connection, days)
-    broken = broken_days(connection, table, {day: rows for day, (rows, _) in sorted(built.items())})
+    built = table.build(connection, days)
+    broken = broken_days(connection, table.name, {day: rows for day, (rows, _) in sorted(built.items())})
     if broken:
-        raise BrokenDaysError(table, broken)
-    made_from = fingerprints(connection, days)  # only now: what was rejected tells what the day depends on
+        raise BrokenDaysError(table.name, broken)
+    made_from = table.fingerprints(connection, days)  # only now: what was rejected tells what the day depends on
     records = {day.isoformat(): Record(made_from[day], rows, facts) for day, (rows, facts) in built.items()}
-    write_records(connection, table, records)
+    write_records(connection, table.name, records)
     return records
 
 
