@@ -63,11 +63,9 @@ def transition_table(context: dg.AssetExecutionContext, home: HomeResource) -> R
     manifest["made_from"]["run_id"] = context.run_id
     version = publish(home.home.published, rows, named, manifest)
     published = TransitionTable.open(home.home.published, version)
-    record = Record(
-        version,
-        published.rows.height,
-        {"version": version, "ranking": ranking, "histories": rows["history"].n_unique(), "replaces": before},
-    )
+    # What the version replaced when it was made, not what stands before a run that makes it again: that is itself.
+    facts = {name: published.manifest[name] for name in ("version", "ranking", "histories", "replaces")}
+    record = Record(version, published.rows.height, facts)
     with warehouse.writing() as connection:
         columns = [column.name for column in TABLES["publication.transition_table"].columns]
         replace_table(

@@ -10,7 +10,7 @@ from alignrec_assets.tables import TABLES
 from alignrec_assets.warehouse import Warehouse, table_frame
 from models.transition_table import CURRENT_FILE, MANIFEST_FILE, TransitionTable
 
-TIMES = ("made_at", "published_at", "seconds", "run_id")
+TIMES = ("made_at", "published_at", "seconds", "examples_per_second", "run_id")
 FOLDERS = {
     "base_model": "base_model",
     "novelty_model": "novelty_model",
@@ -71,12 +71,12 @@ def _checkpoint(folder):
     return manifest["content_hash"], repr(_untimed(manifest["figures"]))
 
 
-def _untimed(row):
-    """The row without times and runs, in what is nested and in the JSON inside it too."""
-    kept = {key: value for key, value in row.items() if key not in TIMES}
-    for key, value in kept.items():
-        if isinstance(value, str) and value.startswith("{"):
-            kept[key] = repr(_untimed(json.loads(value)))
-        elif isinstance(value, dict):
-            kept[key] = _untimed(value)
-    return kept
+def _untimed(value):
+    """The value without times and runs, in what is nested and in the JSON inside it too."""
+    if isinstance(value, dict):
+        return {key: _untimed(inner) for key, inner in value.items() if key not in TIMES}
+    if isinstance(value, list):
+        return [_untimed(inner) for inner in value]
+    if isinstance(value, str) and value.startswith("{"):
+        return repr(_untimed(json.loads(value)))
+    return value
