@@ -275,7 +275,7 @@ def _unfinished(home: Home, chosen: HousekeepingSettings, going: Collection[str]
     rooms = (home.checkpoints, home.published, home.reports, home.landing)
     for path in [*home.path.glob(".*"), *(path for room in rooms for path in _hidden(room))]:
         partial = PARTIAL.match(path.name)
-        if (partial and not _exists(int(partial.group(1)))) or path == home.published / ".next":
+        if partial and not _exists(int(partial.group(1))):
             yield _folder("half written", home, path)
         elif path.suffix == ".unfinished":
             work = path.with_name(path.name.removeprefix(".").removesuffix(".unfinished"))

@@ -28,7 +28,14 @@ from alignrec_assets.settings import Settings
 from alignrec_assets.tables import TABLES
 from alignrec_assets.training import latest_day
 from alignrec_assets.warehouse import Record, Warehouse, read_records, replace_table, table_frame, write_records
-from models.transition_table import CURRENT_FILE, MANIFEST_FILE, TransitionTable, current_version, publish
+from models.transition_table import (
+    CURRENT_FILE,
+    MANIFEST_FILE,
+    TransitionTable,
+    current_version,
+    make_current,
+    write_version,
+)
 
 TABLE_CODE = code_version("models/transition_table.py", "models/best_of_n.py")
 INPUTS = ["candidates.scored", "candidates.pools", "novelty_model", "alignment_model", "interests.clusters"]
@@ -61,7 +68,7 @@ def transition_table(context: dg.AssetExecutionContext, home: HomeResource) -> R
     before = current_version(home.home.published) if (home.home.published / CURRENT_FILE).exists() else None
     manifest = _manifest(home, warehouse, rows, ranking, before)
     manifest["made_from"]["run_id"] = context.run_id
-    version = publish(home.home.published, rows, named, manifest)
+    version = write_version(home.home.published, rows, named, manifest)
     published = TransitionTable.open(home.home.published, version)
     # What the version replaced when it was made, not what stands before a run that makes it again: that is itself.
     facts = {name: published.manifest[name] for name in ("version", "ranking", "histories", "replaces")}
@@ -74,6 +81,7 @@ def transition_table(context: dg.AssetExecutionContext, home: HomeResource) -> R
             published.rows.with_columns(pl.lit(version).alias("version")).select(columns),
         )
         write_records(connection, "publication.transition_table", {"": record})
+        make_current(home.home.published, version)  # the last step: an error before it leaves both as they were
     publish_current(home.home.published, settings.remote.published, context.log.info)
     word = "stays current" if version == before else "is current"
     context.log.info(f"version {version} {word}: {published.rows.height:,} rows, ranked by {ranking}")

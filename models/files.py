@@ -3,12 +3,13 @@
 A killed process may leave a ``*.partial`` neighbour behind, never a half-written file under the final name.
 """
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,24 +43,45 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder; on success it becomes ``path``, replacing a folder of that name."""
+def partial_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty neighbour of ``path``, this process's own; afterwards it is gone, unless it was renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
         yield partial
-        if path.exists():
-            shutil.rmtree(path)
-        partial.rename(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder; on success it becomes ``path``, replacing a folder of that name.
+
+    Another process may have made that folder meanwhile: the last one stays.
+    """
+    with partial_folder(path) as partial:
+        yield partial
+        while not move_into_place(partial, path):
+            with suppress(FileNotFoundError):
+                remove_folder(path)
+
+
+def move_into_place(partial: Path, path: Path) -> bool:
+    """Rename a folder to ``path``, unless a folder with files stands there; whether it was renamed."""
+    try:
+        partial.rename(path)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+        return False
+    return True
+
+
 def remove_folder(path: Path) -> None:
     """Delete a folder that nobody ever sees half deleted: a kill leaves a ``*.partial`` neighbour instead."""
-    doomed = path.with_name(f".{path.name.lstrip('.')}.{os.getpid()}.partial")
+    doomed = path.with_name(f".{path.name.lstrip('.')}-removed.{os.getpid()}.partial")
     path.rename(doomed)
     shutil.rmtree(doomed)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from models.files import content_hash, fingerprint, new_folder, replacing
+from models.files import content_hash, fingerprint, move_into_place, partial_folder, replacing
 
 TABLE_FILE = "transition_table.parquet"
 CLUSTERS_FILE = "clusters.parquet"
@@ -121,7 +121,14 @@ def current_version(published: Path) -> str:
 
 
 def publish(published: Path, rows: pl.DataFrame, clusters: pl.DataFrame, manifest: dict[str, Any]) -> str:
-    """Write a version whole, check it, and make it current; the same content gives the same version.
+    """Write a version and make it current; see :func:`write_version`."""
+    version = write_version(published, rows, clusters, manifest)
+    make_current(published, version)
+    return version
+
+
+def write_version(published: Path, rows: pl.DataFrame, clusters: pl.DataFrame, manifest: dict[str, Any]) -> str:
+    """Write a version whole and check it; the same content gives the same version.
 
     Args:
         published: the folder ``published`` of a home.
@@ -136,7 +143,7 @@ def publish(published: Path, rows: pl.DataFrame, clusters: pl.DataFrame, manifes
         TransitionTableError: the rows are not a whole table.
     """
     _check_rows(rows, clusters)
-    with new_folder(published / ".next") as folder:
+    with partial_folder(published / "next") as folder:
         rows.write_parquet(folder / TABLE_FILE)
         clusters.write_parquet(folder / CLUSTERS_FILE)
         hashes = {name: content_hash(folder / name) for name in (TABLE_FILE, CLUSTERS_FILE)}
@@ -144,12 +151,9 @@ def publish(published: Path, rows: pl.DataFrame, clusters: pl.DataFrame, manifes
         version = fingerprint({"files": hashes, "manifest": content})
         whole = {"format_version": FORMAT_VERSION, "version": version, "files": hashes, **manifest}
         (folder / MANIFEST_FILE).write_text(json.dumps(whole, indent=2, default=str) + "\n", encoding="utf-8")
-    if (published / version).exists():
-        verify(published / version)
-    else:
-        (published / ".next").rename(published / version)
-        verify(published / version)
-    make_current(published, version)
+        # Where it stands already, made before or by another process meanwhile, it has the same content and stays.
+        move_into_place(folder, published / version)
+    verify(published / version)
     return version
 
 

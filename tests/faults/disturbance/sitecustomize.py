@@ -78,8 +78,8 @@ def connect(*arguments, **options):
 
 def rename(path, target):
     folder = str(Path(target).parent)
-    if path.name.endswith(".partial") or path.name == ".next":
-        if folder.endswith(FOLDERS.get(ASSET, "no folder")) and Path(target).name != ".next":
+    if path.name.endswith(".partial"):
+        if folder.endswith(FOLDERS.get(ASSET, "no folder")):
             write_is_due()
         if FAULT == "error" and ASSET == "base_model" and Path(target).name == "model":
             raise DrillError("the weights are written, the manifest is not")
