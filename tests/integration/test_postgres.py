@@ -189,7 +189,11 @@ def test_the_commands_of_the_compose_file_work_together(home, server):
         for process in reversed(started):
             process.terminate()
         for process in started:
-            process.wait(timeout=60)
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:  # compose kills then, too: a code server does not always hear the first call
+                process.kill()
+                process.wait()
 
 
 def wait_until(holds, seconds=180):
