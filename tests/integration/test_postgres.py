@@ -191,7 +191,7 @@ def test_the_commands_of_the_compose_file_work_together(home, server):
         for process in started:
             try:
                 process.wait(timeout=10)
-            except subprocess.TimeoutExpired:  # compose kills then, too: a code server does not always hear the first call
+            except subprocess.TimeoutExpired:  # compose kills then, too: a code server may not hear the first call
                 process.kill()
                 process.wait()
 
