@@ -41,7 +41,8 @@ Each asset of the line meets each fault on a small home; then the same command i
 and what is published must equal the undisturbed ones. Seconds are those of the whole drill, with the copy of the home
 and the comparison. `make test-full` runs it and writes this table; `make test` runs one drill of each kind.
 
-Commit {commit}, {datetime.now(UTC):%Y-%m-%d}.
+Commit {commit}, {datetime.now(UTC):%Y-%m-%d}: {sum(told.startswith("survived") for told in results.values())} of
+{len(results)} drills survived.
 
 """
 
