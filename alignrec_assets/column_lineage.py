@@ -83,5 +83,6 @@ def _schema() -> dict[str, object]:
     for table in TABLES.values():
         schema.setdefault(table.schema, {})[table.name.split(".")[1]] = {c.name: c.type for c in table.columns}
     logs = schema["raw"]["feedback_logs"] | dict.fromkeys(CHECKED_ROWS, "VARCHAR")
-    schema[TEMPORARY] = {"checked_feedback": logs, "checked_outcomes": logs, "wanted_days": {"day": "DATE"}}
+    read = dict.fromkeys(("typed_feedback", "doubtful_feedback", "checked_outcomes"), logs)
+    schema[TEMPORARY] = {**read, "wanted_days": {"day": "DATE"}}
     return dict(schema)

@@ -110,8 +110,11 @@ def file_format(path: Path) -> str | None:
     return _SUFFIXES.get(suffixes[-1]) if suffixes else None
 
 
-def register_landing(connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, files: list[LandingFile]) -> None:
-    """Make the rows of the files available to queries as the temporary view ``landing_<kind>``, see ``landing_rows``.
+@contextmanager
+def registered_landing(
+    connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, files: list[LandingFile]
+) -> Iterator[None]:
+    """Rows of the files are available to queries as the temporary view ``landing_<kind>``, see ``landing_rows``.
 
     Rows of forgotten users are left out; they make up the view ``forgotten_<kind>``.
 
@@ -121,13 +124,16 @@ def register_landing(connection: duckdb.DuckDBPyConnection, landing: Path, kind:
     rows = landing_rows(connection, landing, kind, files)
     with reading(landing, files):
         forgotten = _forgotten_users(rows, read_tombstones(landing))
-    is_forgotten = ConstantExpression(False)
-    if forgotten:
-        # Of null, concat makes an empty text: a row without a user is rejected later, not forgotten.
-        user = FunctionExpression("concat", ColumnExpression("user_id"))
-        is_forgotten = user.isin(*map(ConstantExpression, forgotten))
-    connection.register(f"landing_{kind}", rows.filter(~is_forgotten))
-    connection.register(f"forgotten_{kind}", rows.filter(is_forgotten))
+        is_forgotten = ConstantExpression(False)
+        if forgotten:
+            # Of null, concat makes an empty text: a row without a user is rejected later, not forgotten.
+            user = FunctionExpression("concat", ColumnExpression("user_id"))
+            is_forgotten = user.isin(*map(ConstantExpression, forgotten))
+        connection.register(f"landing_{kind}", rows.filter(~is_forgotten))
+        connection.register(f"forgotten_{kind}", rows.filter(is_forgotten))
+        yield
+        connection.unregister(f"landing_{kind}")
+        connection.unregister(f"forgotten_{kind}")
 
 
 def _forgotten_users(rows: duckdb.DuckDBPyRelation, tombstones: Tombstones) -> list[str]:

@@ -45,7 +45,10 @@ READERS = ("alignrec_assets/landing.py", "alignrec_assets/landing_readers.py")
 READING = ["landing.csv_lines", "landing.json_lines", "landing.parquet_schemas", "landing.covering_files"]
 ITEMS_CODE = code_version(*READERS, queries=[*READING, "landing.items", "raw.items"])
 EVENTS_CODE = code_version(*READERS, queries=[*READING, "landing.events", "raw.events"])
-FEEDBACK = ["landing.repeated_requests", "landing.feedback", "landing.repeats", "landing.outcomes", "landing.data_end"]
+FEEDBACK = [
+    f"landing.{name}"
+    for name in ("repeated_requests", "feedback", "doubtful_feedback", "repeats", "outcomes", "data_end")
+]
 FEEDBACK_CODE = code_version(*READERS, queries=[*READING, *FEEDBACK, "raw.feedback_logs"])
 REJECTED_CODE = code_version("alignrec_assets/raw.py")
 

@@ -1,7 +1,7 @@
--- Rows of checked_feedback that repeat an earlier one, each with the reason where it says something else.
+-- Rows of doubtful_feedback that repeat an earlier one, each with the reason where it says something else.
 -- A request names an item once: of rows with one request_id and item_id that lie at most $window_days apart, the first by
 -- file and row counts. Asked pair by pair: what a row is must not depend on the range of days that is read.
--- Reads checked_feedback.
+-- Reads doubtful_feedback.
 WITH suspects AS (
     SELECT
         *,
@@ -15,7 +15,7 @@ WITH suspects AS (
             taxonomy_version := taxonomy_version, position := position, propensity := propensity, watch_s := watch_s,
             completed := completed, liked := liked, shared := shared, skipped := skipped, positive := positive
         )) AS VARCHAR) AS text
-    FROM checked_feedback
+    FROM doubtful_feedback
     WHERE suspect AND reason IS NULL
 ),
 

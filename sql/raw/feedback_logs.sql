@@ -1,12 +1,19 @@
 -- Exploration impressions of wanted_days joined with what happened within the attribution window: the longest watch, and
 -- every flag that any outcome raised, those known on the impression included. Silence is not positive.
--- Reads checked_feedback, checked_outcomes, wanted_days and raw.items.
+-- Reads typed_feedback, which is read again for every use, doubtful_feedback, checked_outcomes, wanted_days and raw.items.
 -- $attribution_us: length of the window in microseconds; $data_end: first moment after the data at hand.
 -- $watch_share, $liked, $completed, $when_unknown: when an impression with outcomes but without `positive` is positive.
-WITH impressions AS (
-    SELECT *
-    FROM checked_feedback
-    WHERE reason IS NULL AND NOT duplicate AND day IN (SELECT day FROM wanted_days)
+WITH left_out AS (
+    SELECT file, row_number
+    FROM doubtful_feedback
+    WHERE reason IS NOT NULL OR duplicate
+),
+
+impressions AS NOT MATERIALIZED (
+    SELECT typed.*
+    FROM typed_feedback AS typed
+    ANTI JOIN left_out ON left_out.file = typed.file AND left_out.row_number = typed.row_number
+    WHERE typed.day IN (SELECT wanted_days.day FROM wanted_days)
 ),
 
 combined AS (

@@ -197,6 +197,28 @@ def test_hidden_and_unfinished_files_are_passed_over(landing):
     assert [file.path for file in landing_files(landing, "items")] == ["items/items.jsonl"]
 
 
+@pytest.mark.parametrize("type_", [pl.Int16, pl.Int32, pl.Int64, pl.Float64])
+def test_histories_of_parquet_are_judged_whatever_their_type(landing, connection, type_):
+    bad = {"n": [1, None], "e": [], "t": [3, 3], "m": [-1, 2]}
+    if type_ in (pl.Int64, pl.Float64):
+        bad["l"] = [2**31, 1]
+    if type_ == pl.Float64:
+        bad["f"] = [1.5, 2]
+    histories = {"r": [7, 3, 5]} | bad
+    frame = pl.DataFrame([IMPRESSION | {"request_id": request} for request in histories])
+    frame = frame.with_columns(pl.Series("history", list(histories.values()), dtype=pl.List(type_)))
+    path = landing / "feedback" / "x.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame.write_parquet(path)
+    load(connection, landing)
+    assert rows(connection, "raw.feedback_logs", "request_id, history") == [("r", [3, 5, 7])]
+    found = connection.sql("FROM raw.rejected_rows SELECT row_number, reason ORDER BY row_number").fetchall()
+    assert [row for row, _ in found] == list(range(2, len(histories) + 1))
+    ends = {"t": "names a cluster twice"}
+    for request, (_, reason) in zip(bad, found, strict=True):
+        assert reason.startswith("history: ") and reason.endswith(ends.get(request, "is not a list of cluster ids"))
+
+
 SIGNALS: list[tuple[dict, str, bool | None]] = [
     ({"liked": True}, "a", True),
     ({"completed": True}, "a", True),

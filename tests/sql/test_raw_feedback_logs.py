@@ -41,7 +41,8 @@ def joined(
         connection.execute("CREATE TABLE raw.items AS SELECT 'a' AS item_id, 100.0 AS duration_s")
         connection.execute("CREATE TEMP TABLE wanted_days AS SELECT DATE '2026-01-02' AS day")
         for name, selects, empty in (
-            ("checked_feedback", impressions, impression()),
+            ("typed_feedback", impressions, impression()),
+            ("doubtful_feedback", impressions, impression()),
             ("checked_outcomes", outcomes, outcome()),
         ):
             body = " UNION ALL ".join(f"SELECT {select}" for select in selects)
