@@ -90,7 +90,7 @@ def _check_storage(target: Path, *, on_postgres: bool) -> None:
     if on_postgres and not wants_postgres:
         raise InstanceError(
             f"{POSTGRES_HOST} is set, but {target} was edited and keeps runs elsewhere: give it the storage section of "
-            f"{POSTGRES_FILE}, or move it away"
+            f"{POSTGRES_FILE} in place of its event_log_storage, or move it away"
         )
     if wants_postgres and missing:
         raise InstanceError(

@@ -13,7 +13,8 @@ impressions AS NOT MATERIALIZED (
     SELECT typed.*
     FROM typed_feedback AS typed
     ANTI JOIN left_out ON left_out.file = typed.file AND left_out.row_number = typed.row_number
-    WHERE typed.day IN (SELECT wanted_days.day FROM wanted_days)
+    -- The one row of an empty file has no number: it is rejected, and no number tells the join that it is left out.
+    WHERE typed.row_number IS NOT NULL AND typed.day IN (SELECT wanted_days.day FROM wanted_days)
 ),
 
 combined AS (

@@ -541,15 +541,19 @@ def test_a_bad_time_stamp_is_filed_under_the_day_of_arrival(landing, connection)
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.parquet", "x.jsonl", "x.csv.gz"])
-def test_an_empty_file_is_one_rejected_row(landing, connection, name):
-    path = landing / "events" / "day=2026-01-02" / name
-    path.parent.mkdir(parents=True)
-    path.write_bytes(gzip.compress(b"") if name.endswith("gz") else b"")
-    events, _ = load(connection, landing)
-    assert rows(connection, "raw.rejected_rows") == [
-        ("events", D2, f"events/day=2026-01-02/{name}", None, "empty file: it holds no bytes", None)
+@pytest.mark.parametrize("kind", ["events", "feedback"])
+def test_an_empty_file_is_one_rejected_row(landing, connection, kind, name):
+    for file in (name, f"other-{name}"):
+        path = landing / kind / "day=2026-01-02" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(b"") if name.endswith("gz") else b"")
+    reports = dict(zip(("events", "feedback"), load(connection, landing), strict=True))
+    assert sorted(rows(connection, "raw.rejected_rows")) == [
+        (kind, D2, f"{kind}/day=2026-01-02/{file}", None, "empty file: it holds no bytes", None)
+        for file in (f"other-{name}", name)
     ]
-    assert events[D2] == LoadReport(0, 1, 0)
+    assert reports[kind][D2] == LoadReport(0, 2, 0)
+    assert rows(connection, f"raw.{'feedback_logs' if kind == 'feedback' else kind}") == []
 
 
 def test_a_day_without_rows_and_a_single_user_are_fine(landing, connection):

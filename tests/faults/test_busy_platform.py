@@ -20,6 +20,7 @@ from support.drill import GRAPH, WORKSPACE, start_daemon
 from support.line import DAYS, FIRST_DAY, command, simulate, write_random_feedback
 
 from alignrec_assets.home import Home
+from alignrec_assets.instance import open_instance
 
 MINUTES = float(os.environ.get("DRILL_MINUTES", "30"))
 ALL_DAYS = [(FIRST_DAY + timedelta(days=number)).isoformat() for number in range(14)]
@@ -49,7 +50,7 @@ def home(tmp_path, tiny_model_folder):
 
 
 def instance_of(home):
-    return dg.DagsterInstance.from_config(str(home.dagster))
+    return open_instance(home)
 
 
 def land_something(home, aside, number):

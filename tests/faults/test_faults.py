@@ -12,13 +12,13 @@ import subprocess
 import time
 from contextlib import contextmanager, suppress
 
-import dagster as dg
 import pytest
 from support.drill import disturbed, finish, launch_arguments, selections, start, start_daemon
 from support.line import LAST_DAY, command
 from support.state import make_older, state
 
 from alignrec_assets.home import Home
+from alignrec_assets.instance import open_instance
 
 SELECTIONS = selections()
 KINDS = ("kill", "error", "full", "corrupt", "second", "daemon")
@@ -185,7 +185,7 @@ def materialize_by_daemon(home, asset):
     daemon = start_daemon(home)
     try:
         command(home.path, *launch_arguments(SELECTIONS[asset]))
-        with dg.DagsterInstance.from_config(str(home.dagster)) as instance:
+        with open_instance(home) as instance:
             wait_until(lambda: instance.get_runs(limit=1)[0].is_finished, home)
             assert instance.get_runs(limit=1)[0].is_success
     finally:

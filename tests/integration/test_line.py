@@ -11,10 +11,11 @@ from datetime import timedelta
 
 import polars as pl
 import pytest
-from dagster import AssetCheckKey, AssetKey, DagsterInstance
+from dagster import AssetCheckKey, AssetKey
 from support.line import DAYS, FIRST_DAY, LAST_DAY, command
 
 from alignrec_assets.column_lineage import column_sources
+from alignrec_assets.instance import open_instance
 from alignrec_assets.tables import TABLES
 from alignrec_assets.warehouse import Warehouse, count_rows, read_records, table_frame
 from models.predicted_rates import PredictedRates
@@ -310,7 +311,7 @@ def test_a_broken_day_is_left_as_it_was_and_the_others_are_credited(copied_home)
     assert f"1 days of {table} break its contract" in failed.stderr
     assert re.search(rf"{last}: \d+ rows break `cluster_id >= 0`", failed.stderr.replace("\n", " "))
     assert contents(copied_home)[table] == before[table]
-    with DagsterInstance.from_config(str(copied_home.dagster)) as instance:
+    with open_instance(copied_home) as instance:
         credited = instance.fetch_materializations(AssetKey(table.split(".")), limit=DAYS).records
         key = AssetCheckKey(AssetKey(table.split(".")), "contract")
         (check,) = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)

@@ -138,6 +138,7 @@ def test_the_password_is_in_no_file_of_the_home_and_in_no_event(home, server):
 def test_the_two_instance_files_differ_by_their_storage_alone():
     plain, on_postgres = (yaml.safe_load((PROJECT / f).read_text()) for f in ("dagster.yaml", "dagster-postgres.yaml"))
     assert on_postgres.pop("storage")
+    assert plain.pop("event_log_storage")
     assert plain == on_postgres
 
 
