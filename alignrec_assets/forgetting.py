@@ -26,6 +26,8 @@ from alignrec_assets.instance import prepare_instance, runs_under_way
 from alignrec_assets.landing import landing_files
 from alignrec_assets.landing_readers import LandingError, file_format, landing_rows, reading
 from alignrec_assets.refresh import MANIFEST
+from alignrec_assets.remote import keep_rewritten
+from alignrec_assets.settings import load_settings
 from alignrec_assets.tables import TABLES, USER
 from alignrec_assets.tombstones import read_tombstones, write_tombstones
 from alignrec_assets.warehouse import Warehouse
@@ -94,6 +96,7 @@ def forget_user(home: Home, user: str, write: Log) -> Forgotten:
     with dg.DagsterInstance.get() as instance:
         under_way = runs_under_way(instance, write)
     warehouse = Warehouse(home, write)
+    bucket = load_settings(home).remote.landing
     with warehouse.writing() as connection:
         matches = _search_landing(connection, home.landing, user)
         first_days = _first_days(connection, user)
@@ -102,6 +105,7 @@ def forget_user(home: Home, user: str, write: Log) -> Forgotten:
         trace = _write_tombstone(
             home, user, first_days, by_examples, found=bool(matches or tables), quiet=not under_way
         )
+        keep_rewritten(home.landing, bucket, [match.file for match in matches])
         for match in matches:
             _rewrite(home.landing / match.file, match)
     # DuckDB's file keeps the bytes of deleted rows: only now is it true of them too.
@@ -109,6 +113,8 @@ def forget_user(home: Home, user: str, write: Log) -> Forgotten:
     standing = {name: how for name, how in trace.seen_by.items() if how and (home.path / name).exists()}
     forgotten = Forgotten({match.file: len(match.row_numbers) for match in matches}, tables, standing)
     _report(forgotten, under_way, write)
+    if bucket is not None:
+        write(f"{bucket} was not touched: take the user out there too; a file that changes there is fetched again")
     return forgotten
 
 

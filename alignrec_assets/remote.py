@@ -8,7 +8,7 @@ or a role): no setting holds a secret.
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,11 +48,12 @@ def fetch_landing(home: Home, url: str | None, log: Log, *, wait: bool = True) -
     home.create()
     with _fetching_alone(home.landing, wait=wait), _bucket(url) as bucket:
         there = _visible_files(bucket, url)
-        known = _read_index(home, url)
+        known, rewritten = _read_index(home.landing, url)
         changed = [
             path
             for path, found in there.items()
-            if known.get(path) != found["ETag"] or not _is_as_long(home.landing / path, found["size"])
+            if known.get(path) != found["ETag"]
+            or not (path in rewritten or _is_as_long(home.landing / path, found["size"]))
         ]
         gone = known.keys() - there.keys()
         progress = Progress(len(changed), "landing files", log)
@@ -62,13 +63,26 @@ def fetch_landing(home: Home, url: str | None, log: Log, *, wait: bool = True) -
                 with replacing(home.landing / path) as partial:
                     bucket.get_file(there[path]["name"], str(partial))
                 index[path] = there[path]["ETag"]
+                rewritten.discard(path)
                 progress.advance()
         finally:
             if changed or gone:
-                write_json(home.landing / INDEX_FILE, {"url": url, "files": index})
+                _write_index(home.landing, url, index, rewritten)
     log(f"{url}: {len(there):,} landing files, {len(changed):,} fetched")
     if gone:
         log(f"{url}: {len(gone):,} files are no longer there; their copies in {home.landing} stay")
+
+
+def keep_rewritten(landing: Path, url: str | None, files: Iterable[str]) -> None:
+    """Note that copies in the landing zone differ from the bucket on purpose, before they do.
+
+    They are not fetched again until they change there: else the next run would bring back what was erased here.
+    """
+    if url is None:
+        return
+    with _fetching_alone(landing, wait=True):
+        known, rewritten = _read_index(landing, url)
+        _write_index(landing, url, known, rewritten | (set(files) & known.keys()))
 
 
 def publish_current(published: Path, url: str | None, log: Log) -> None:
@@ -123,13 +137,21 @@ def _is_as_long(file: Path, size: int) -> bool:
     return file.is_file() and file.stat().st_size == size
 
 
-def _read_index(home: Home, url: str) -> dict[str, str]:
-    """The tag of each file as it was fetched; nothing where that was another bucket, or the index is damaged."""
+def _read_index(landing: Path, url: str) -> tuple[dict[str, str], set[str]]:
+    """The tag of each file as it was fetched, and the files that were rewritten since.
+
+    Nothing where that was another bucket, or the index is damaged.
+    """
     try:
-        index = json.loads((home.landing / INDEX_FILE).read_text(encoding="utf-8"))
-        return dict(index["files"]) if index["url"] == url else {}
+        index = json.loads((landing / INDEX_FILE).read_text(encoding="utf-8"))
+        return (dict(index["files"]), set(index.get("rewritten", []))) if index["url"] == url else ({}, set())
     except (OSError, ValueError, KeyError, TypeError):
-        return {}
+        return {}, set()
+
+
+def _write_index(landing: Path, url: str, files: dict[str, str], rewritten: set[str]) -> None:
+    kept = sorted(rewritten & files.keys())
+    write_json(landing / INDEX_FILE, {"url": url, "files": files, "rewritten": kept})
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from support.bucket import ENVIRONMENT, bucket_server
 from support.published import publish_version
 
 from alignrec_assets import remote
+from alignrec_assets.forgetting import forget_user
 from alignrec_assets.home import Home
 from alignrec_assets.remote import RemoteError, fetch_landing, publish_current
 from models.progress import silent
@@ -85,6 +86,32 @@ def test_a_file_that_was_cut_or_lost_here_is_fetched_again_and_one_gone_there_st
     ]
     assert landed(home) == {f"items/{name}.csv": name.encode() * 9 for name in ("a", "b", "c")}
     assert fetch(home) == [f"{LANDING}: 2 landing files, 0 fetched"]
+
+
+def test_a_forgotten_user_does_not_come_back_from_the_bucket(store, home, monkeypatch):
+    monkeypatch.setenv("ALIGNREC_HOME", str(home.path))
+    home.settings.write_text(f"[remote]\nlanding = '{LANDING}'\n")
+    ada, bob = (f"{user},a,2026-01-05T10:00:00Z\n".encode() for user in ("ada", "bob"))
+    head = b"user_id,item_id,ts\n"
+    items = {"items/items.csv": b"item_id,title\na,jazz\n"}
+    files = items | {"events/1.csv": head + ada + bob, "events/2.csv": head + ada}
+    for path, content in files.items():
+        store.pipe_file(f"{LANDING}/{path}", content)
+    fetch(home)
+    said = []
+    forget_user(home, "ada", said.append)
+    assert said[-1].startswith(f"{LANDING} was not touched")
+    for _ in range(2):
+        assert fetch(home) == [f"{LANDING}: 3 landing files, 0 fetched"]
+        assert {path: content for path, content in landed(home).items() if path != "FORGOTTEN"} == items | {
+            "events/1.csv": head + bob
+        }
+    (home.landing / "events/1.csv").unlink()  # lost, but nobody can tell that from a file that was taken out
+    store.pipe_file(f"{LANDING}/events/1.csv", head + bob + bob)
+    assert fetch(home) == [f"{LANDING}: 3 landing files, 1 fetched"]
+    (home.landing / "events/1.csv").write_bytes(b"cut")
+    assert fetch(home) == [f"{LANDING}: 3 landing files, 1 fetched"]
+    assert landed(home)["events/1.csv"] == head + bob + bob
 
 
 def test_what_a_landing_zone_passes_over_or_leads_out_of_it_is_not_fetched(store, home):
