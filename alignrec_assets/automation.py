@@ -71,6 +71,30 @@ class EnoughNewFeedback(dg.AutomationCondition[Entity]):
         return dg.AutomationResult(context, wanted)
 
 
+class NeverMade(dg.AutomationCondition[Entity]):
+    """The asset was never made, and every day that was read has come as far as the novelty model's examples."""
+
+    @property
+    def name(self) -> str:
+        """As the UI shows it."""
+        return "never_made"
+
+    def evaluate(self, context: dg.AutomationContext[Entity]) -> dg.AutomationResult[Entity]:
+        """Look at the records: a first model must not be tuned on the first of many days."""
+        due = never_made(_home(), context.key.to_user_string().replace("/", "."))
+        return dg.AutomationResult(context, context.candidate_subset if due else context.get_empty_subset())
+
+
+def never_made(home: HomeResource, asset: str) -> bool:
+    """Whether an asset that the novelty model needs has no record, and all days that were read have transitions."""
+    try:
+        with _warehouse(home).reading() as connection:
+            read, ready = (read_records(connection, table) for table in ("raw.events", "training.novel_transitions"))
+            return not read_records(connection, asset) and bool(ready) and set(read) <= set(ready)
+    except WarehouseError:
+        return False
+
+
 def stale_days(home: HomeResource, table: str) -> list[date]:
     """Days of a daily table that are worth making: all that they read is there, and it is not what they were made from.
 
@@ -95,7 +119,7 @@ def reason_to_learn(home: HomeResource) -> str | None:
         with _warehouse(home).reading() as connection:
             scored = read_records(connection, "feedback.transition_scores")
             learned = read_records(connection, "training.pointwise_examples").get("")
-            if not scored:
+            if not scored or not read_records(connection, "base_model"):
                 return None
             if learned is None:
                 return "there are scores, and nothing has learned from them yet"
@@ -171,6 +195,11 @@ RULES = (
         tuple(RECIPES),
         StaleDays() & WORTH_TRYING,
         "a day is complete and would be made from something else today; late days reach as far as history does",
+    ),
+    Rule(
+        ("base_model", "training/novelty_examples", "novelty_model"),
+        NeverMade() & WORTH_TRYING,
+        "it was never made, and the days that were read are ready; afterwards the schedule novelty_fine_tune asks",
     ),
     Rule(
         ("training/pointwise_examples",),

@@ -16,6 +16,7 @@ from alignrec_assets.refresh import DailyTable, Facts, Recipe, Result, daily_ass
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import FeedbackSettings, Settings
 from alignrec_assets.warehouse import append_rows, read_frame, replace_days
+from models.progress import Progress
 
 USERS_CODE = code_version(queries=["feedback.transition_users"])
 COUNTS_CODE = code_version(queries=["feedback.transition_counts"])
@@ -98,7 +99,12 @@ def transition_scores(context: dg.AssetExecutionContext, home: HomeResource) -> 
     taxonomy, settings = required_taxonomy(home.home), home.settings
 
     def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
-        return {day: _score_day(connection, day, taxonomy, settings) for day in days}
+        progress = Progress(len(days), "days", context.log.info)
+        made = {}
+        for day in days:
+            made[day] = _score_day(connection, day, taxonomy, settings)
+            progress.advance()
+        return made
 
     table = DailyTable(recipe.table, recipe.fingerprints, build)
     return refresh_days(context, home.warehouse(context.log.info), table)

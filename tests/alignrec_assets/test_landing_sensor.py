@@ -139,9 +139,23 @@ def test_a_busy_warehouse_is_left_to_the_next_tick(home, tick, monkeypatch):
     assert len(tick()) == 1
 
 
-def test_the_sensor_is_off_until_it_is_switched_on_and_its_cursor_is_small():
+def test_the_cursor_of_a_year_is_small(home, monkeypatch):
+    import alignrec_assets.landing_sensor as module
+    from alignrec_assets.partitions import days_of
+    from alignrec_assets.settings import load_settings
+
+    first = FIRST - timedelta(days=364)
+    update_settings_file(home, {"calendar": {"first_day": first, "last_day": FIRST}})
+    monkeypatch.setattr(module, "DAYS", days_of(load_settings(home).calendar))
+    land(home, 0, 1)
+    with dg.build_sensor_context(resources={"home": HomeResource(database=str(home.warehouse))}) as context:
+        cursor = module.landing_sensor(context).cursor
+    assert len(json.loads(cursor)["days"]) == 365
+    assert len(cursor) < 12_000
+
+
+def test_the_sensor_is_off_until_it_is_switched_on():
     from alignrec_assets.definitions import defs
 
     sensor = defs.resolve_sensor_def("landing_files")
     assert sensor.default_status == dg.DefaultSensorStatus.STOPPED
-    assert len(json.dumps({f"{FIRST + timedelta(days=day)}": "0" * 8 for day in range(365)})) < 10_000

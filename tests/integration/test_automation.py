@@ -106,6 +106,23 @@ def test_scores_are_published_only_with_all_checks_passed(copied_home):
     assert "publication/transition_table" in asked[-1]
 
 
+def test_the_first_models_are_asked_for_once_the_days_that_were_read_are_ready(copied_home):
+    first = ("base_model", "training/novelty_examples", "novelty_model")
+    with Warehouse(copied_home).writing() as connection:
+        forget = "DELETE FROM registry.fingerprints WHERE asset = $asset"
+        for asset in (*first, "training/pointwise_examples"):
+            connection.execute(forget, {"asset": asset.replace("/", ".")})
+    (asked,) = ticks(copied_home)
+    assert set(first) <= set(asked)
+    assert "training/pointwise_examples" not in asked  # there is no base model to learn with
+    with Warehouse(copied_home).writing() as connection:
+        connection.execute(
+            f"{forget} AND partition = $day", {"asset": "training.novel_transitions", "day": ALL_DAYS[0]}
+        )
+    (waiting,) = ticks(copied_home)
+    assert not set(first) & set(waiting)
+
+
 def test_training_is_asked_for_once_feedback_has_grown_or_drifted(copied_home):
     (asked,) = ticks(copied_home)
     assert asked == {}
