@@ -10,11 +10,13 @@ from datetime import timedelta
 
 import polars as pl
 import pytest
+from dagster import RunsFilter
 from playwright.sync_api import expect, sync_playwright
 from support.dagster_ui import CHROMIUM, ROOT, RUN_LINK, RUN_SECONDS, SCREEN, DagsterUi, make_ui
 from support.line import FIRST_DAY, simulate
 
 from alignrec_assets.home import Home
+from alignrec_assets.instance import open_instance
 from alignrec_assets.pictures import DIALOG_WIDTH
 from alignrec_assets.settings import load_settings, update_settings_file
 from alignrec_assets.warehouse import Warehouse, table_frame
@@ -124,4 +126,9 @@ def test_a_backfill_over_a_week(ui, home):
     backfill = ui.launch_days(f"[{days[0]}...{days[-1]}]", "Launch backfill")
     ui.await_backfill(backfill)
     ui.screenshot("backfill")
+    number = backfill.rpartition("/")[2].partition("?")[0]
+    with open_instance(home) as instance:
+        runs = instance.get_runs(RunsFilter(tags={"dagster/backfill": number}))
+    assert sorted(run.tags["dagster/partition"] for run in runs) == [str(day) for day in days]
+    assert all(run.is_success for run in runs)
     assert all(rows_of(home, "interests.user_cluster_days", day) for day in days)

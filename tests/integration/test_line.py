@@ -267,6 +267,19 @@ def test_nothing_is_lost_when_a_late_event_arrives(copied_home):
     assert events.filter(pl.col("ts").dt.time() == pl.time(23, 59, 59))["day"].to_list() == [FIRST_DAY]
 
 
+def test_a_model_that_misses_a_gate_is_not_published_though_nothing_asked_for_its_checks(copied_home):
+    current = (copied_home.published / "CURRENT").read_bytes()
+    versions = sorted(copied_home.published.iterdir())
+    before = contents(copied_home)["publication.transition_table"]
+    select = ("dagster", "asset", "materialize", *MODULE, "--select", 'key:"publication/transition_table"')
+    failed = command(copied_home.path, *select, check=False, ALIGNREC_PUBLICATION__FORMAT_VALIDITY_LIMIT="1")
+    assert failed.returncode != 0
+    assert "format validity" in failed.stderr and "stays current" in failed.stderr
+    assert (copied_home.published / "CURRENT").read_bytes() == current
+    assert sorted(copied_home.published.iterdir()) == versions
+    assert contents(copied_home)["publication.transition_table"] == before
+
+
 def test_scaling_reports_the_law_and_changes_nothing(copied_home):
     before = contents(copied_home)
     command(copied_home.path, "alignrec", "scaling")
