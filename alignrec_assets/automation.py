@@ -278,7 +278,7 @@ automation_sensor = dg.AutomationConditionSensorDefinition(
     emit_backfills=True,
     default_status=dg.DefaultSensorStatus.STOPPED,
     minimum_interval_seconds=30,
-    run_tags={"alignrec/reason": "automation"},
+    run_tags={"alignrec/kind": "automation", "alignrec/reason": "automation"},
     description="Requests what follows from new days: stale days, training, candidates and publication.",
 )
 
@@ -287,6 +287,7 @@ fine_tune_schedule = dg.ScheduleDefinition(
     cron_schedule="0 4 * * 1",
     execution_timezone="UTC",
     target=dg.AssetSelection.assets("base_model", "training/novelty_examples", "novelty_model"),
+    tags={"alignrec/kind": "schedule"},
     description="Weekly: the novelty model learns anew where novelty.refresh_days says so; else nothing is computed.",
 )
 
@@ -295,5 +296,6 @@ review_schedule = dg.ScheduleDefinition(
     cron_schedule="0 5 1 * *",
     execution_timezone="UTC",
     target=dg.AssetSelection.checks(TAXONOMY_REVIEW),
+    tags={"alignrec/kind": "schedule"},
     description="Monthly: whether items that are new still fit the clusters that stand (`alignrec recluster`).",
 )
