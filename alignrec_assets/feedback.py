@@ -8,13 +8,14 @@ import polars as pl
 
 from alignrec_assets.asset_settings import settings_of
 from alignrec_assets.fingerprints import Input, code_version
+from alignrec_assets.home import Home
 from alignrec_assets.interests import first_interactions, item_clusters, required_taxonomy, user_cluster_days
 from alignrec_assets.partitions import DAYS
 from alignrec_assets.queries import query
 from alignrec_assets.raw import bring_back_pruned_days, feedback_logs, rejected_rows
 from alignrec_assets.refresh import DailyTable, Facts, Recipe, Result, daily_asset, refresh_days, refresh_query_days
 from alignrec_assets.resources import HomeResource
-from alignrec_assets.settings import FeedbackSettings, Settings
+from alignrec_assets.settings import FeedbackSettings, Settings, load_settings
 from alignrec_assets.warehouse import append_rows, read_frame, replace_days
 from models.progress import Progress
 
@@ -22,6 +23,7 @@ USERS_CODE = code_version(queries=["feedback.transition_users"])
 COUNTS_CODE = code_version(queries=["feedback.transition_counts"])
 TRANSITION_COUNTS = Recipe("feedback.transition_counts", COUNTS_CODE, (Input("feedback.transition_users", "day"),))
 SIGNALS = ("positive", "liked", "shared", "completed", "not_skipped")
+WINDOW_DAYS = load_settings(Home.from_environment()).feedback.window_days  # for the UI; the recipe asks the settings
 SCORES_CODE = code_version("models/transition_scores.py", queries=["feedback.transition_scores"])
 
 
@@ -86,7 +88,7 @@ def transition_counts(context: dg.AssetExecutionContext, home: HomeResource) -> 
             dg.AssetDep(
                 transition_users,
                 partition_mapping=dg.TimeWindowPartitionMapping(
-                    start_offset=-27, allow_nonexistent_upstream_partitions=True
+                    start_offset=1 - WINDOW_DAYS, allow_nonexistent_upstream_partitions=True
                 ),
             )
         ],

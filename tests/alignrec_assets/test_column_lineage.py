@@ -26,6 +26,11 @@ BY_HAND = [
     ("feedback.transition_users", "impressions", []),  # a count of rows
     ("feedback.transition_users", "taxonomy_version", []),  # a parameter
     ("feedback.transition_counts", "users", [("feedback.transition_users", "user_id")]),
+    ("feedback.transition_scores", "users", [("feedback.transition_users", "user_id")]),
+    ("raw.feedback_logs", "positive", [("raw.items", "duration_s")]),  # all else is read from landing files
+    ("training.novel_transitions", "ts", [("interests.first_interactions", "ts")]),
+    ("training.novelty_examples", "history", [("training.novel_transitions", "history")]),
+    ("training.pointwise_examples", "impressions", [("feedback.transition_scores", "impressions")]),
 ]
 
 
