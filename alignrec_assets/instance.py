@@ -21,6 +21,7 @@ POSTGRES_HOST, *_ = POSTGRES_VARIABLES = [
     f"DAGSTER_POSTGRES_{part}" for part in ("HOST", "PORT", "DB", "USER", "PASSWORD")
 ]
 CLOCK_SECONDS = 60.0  # by so much the clock may have been set since a run began
+LOST_PROCESS = "alignrec/lost_process"  # tag of runs that were failed for it: nothing was wrong with what they did
 UNFINISHED = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
 
 
@@ -68,6 +69,7 @@ def fail_dead_runs(instance: dg.DagsterInstance, log: Log) -> None:
         process, since = _process_of(instance, run.run_id)
         if process is not None and not _is_alive(process, since):
             instance.report_run_failed(run, f"its process {process} is gone")
+            instance.add_run_tags(run.run_id, {LOST_PROCESS: "true"})
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             log(f"run {run.run_id[:8]} ({run.job_name}) had lost its process: marked as failed, its slots are free")
 

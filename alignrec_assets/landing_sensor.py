@@ -2,7 +2,7 @@
 
 A file belongs to the days of its rows, not to the day that it arrived in, so a late row asks for its own day again, and
 an impression's day is asked for until the window of its outcomes has closed. A day without files, before others that
-have some, is asked for too: it is empty, not missing.
+have some, is asked for too: it is empty, not missing. A run that lost its process is asked for again.
 """
 
 import json
@@ -13,6 +13,7 @@ from itertools import pairwise
 import dagster as dg
 
 from alignrec_assets.home import Home
+from alignrec_assets.instance import LOST_PROCESS, fail_dead_runs
 from alignrec_assets.landing import day_inputs, survey
 from alignrec_assets.partitions import DAYS
 from alignrec_assets.raw import landing_calendar
@@ -24,6 +25,10 @@ from models.files import fingerprint
 JOB = "days"
 KINDS = ("items", "events", "feedback", "outcomes")
 PATIENCE_SECONDS = 5.0  # a tick is short: where a step holds the warehouse, the next one looks again
+ATTEMPTS = 3  # a run that takes its process down, such as one without memory, is not repeated for ever
+LOST_RUNS = 20  # so many of the latest are looked at
+FIRST, LAST = (f"dagster/asset_partition_range_{end}" for end in ("start", "end"))
+REASON, ATTEMPT = {"alignrec/reason": "landing files"}, "alignrec/attempt"
 HASH_LETTERS = 8  # of each day in the cursor, which so has 24 bytes a day
 
 
@@ -33,22 +38,26 @@ HASH_LETTERS = 8  # of each day in the cursor, which so has 24 bytes a day
     minimum_interval_seconds=60,
     description="Runs the days whose landing files are new or changed: neighbouring days in one run, each state once.",
 )
-def landing_sensor(context: dg.SensorEvaluationContext, home: HomeResource) -> dg.SensorResult | dg.SkipReason:
+def landing_sensor(
+    context: dg.SensorEvaluationContext, home: HomeResource
+) -> dg.SensorResult | dg.SkipReason | list[dg.RunRequest]:
     """One tick; the cursor holds the look of the folder at the last one, and the files of each day as one hash."""
     try:
         fetch_landing(home.home, home.settings.remote.landing, context.log.info, wait=False)
     except RemoteError as error:
         return dg.SkipReason(f"the next tick looks again: {error}")
+    fail_dead_runs(context.instance, context.log.info)
+    again = list(_repeats(context.instance))
     seen = json.loads(context.cursor or '{"folder": "", "days": {}}')
     folder = _folder_state(home.home)
     if folder == seen["folder"]:
-        return dg.SkipReason("no landing file is new or changed")
+        return again or dg.SkipReason("no landing file is new or changed")
     try:
         states = _day_states(home)
     except WarehouseError as error:
         return dg.SkipReason(f"the next tick looks again: {error}")
     changed = [date.fromisoformat(day) for day, state in states.items() if seen["days"].get(day) != state]
-    requests = [_request(first, last, states) for first, last in _ranges(changed)]
+    requests = [*again, *(_request(first, last, states) for first, last in _ranges(changed))]
     return dg.SensorResult(
         run_requests=requests,
         skip_reason=None if requests else "what is new belongs to no day that is over",
@@ -95,9 +104,17 @@ def _request(first: date, last: date, states: dict[str, str]) -> dg.RunRequest:
     span = [state for day, state in states.items() if first.isoformat() <= day <= last.isoformat()]
     return dg.RunRequest(
         run_key=f"{first}..{last}:{fingerprint(span)[:HASH_LETTERS]}",
-        tags={
-            "dagster/asset_partition_range_start": first.isoformat(),
-            "dagster/asset_partition_range_end": last.isoformat(),
-            "alignrec/reason": "landing files",
-        },
+        tags={FIRST: first.isoformat(), LAST: last.isoformat(), **REASON},
     )
+
+
+def _repeats(instance: dg.DagsterInstance) -> Iterator[dg.RunRequest]:
+    """Once more what this sensor had asked for, where a power cut or the like took the run's process.
+
+    Dagster makes one run of each key, so a run that was lost is repeated once, however many ticks see it.
+    """
+    for run in instance.get_runs(dg.RunsFilter(tags={**REASON, LOST_PROCESS: "true"}), limit=LOST_RUNS):
+        attempt = int(run.tags.get(ATTEMPT, "1")) + 1
+        if attempt <= ATTEMPTS:
+            tags = {name: run.tags[name] for name in (FIRST, LAST)}
+            yield dg.RunRequest(run_key=f"after {run.run_id}", tags={**tags, **REASON, ATTEMPT: str(attempt)})

@@ -2,11 +2,15 @@
 
 import json
 import os
+import subprocess
+import sys
 from datetime import date, timedelta
 
 import dagster as dg
 import polars as pl
 import pytest
+from dagster._core.events import EngineEventData
+from dagster._core.utils import make_new_run_id
 
 from alignrec_assets.home import Home
 from alignrec_assets.resources import HomeResource
@@ -28,7 +32,13 @@ def home(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def tick(home, monkeypatch):
+def instance():
+    with dg.DagsterInstance.ephemeral() as found:
+        yield found
+
+
+@pytest.fixture
+def tick(home, instance, monkeypatch):
     import alignrec_assets.landing_sensor as module
     from alignrec_assets.partitions import days_of
     from alignrec_assets.settings import load_settings
@@ -39,11 +49,13 @@ def tick(home, monkeypatch):
     def look():
         nonlocal cursor
         with dg.build_sensor_context(
-            cursor=cursor, resources={"home": HomeResource(database=str(home.warehouse))}
+            instance, cursor=cursor, resources={"home": HomeResource(database=str(home.warehouse))}
         ) as c:
             found = module.landing_sensor(c)
         if isinstance(found, dg.SkipReason):
             return found.skip_message
+        if isinstance(found, list):
+            return found
         cursor = found.cursor
         return [
             (
@@ -107,12 +119,12 @@ def test_a_touched_file_with_the_same_content_asks_for_nothing(home, tick):
     assert tick() == "no landing file is new or changed"
 
 
-def test_the_same_state_has_the_same_run_key_without_the_cursor(home, tick, monkeypatch):
+def test_the_same_state_has_the_same_run_key_without_the_cursor(home, tick, instance):
     land(home, 0, 1)
     (first,) = tick()
     import alignrec_assets.landing_sensor as module
 
-    with dg.build_sensor_context(resources={"home": HomeResource(database=str(home.warehouse))}) as context:
+    with dg.build_sensor_context(instance, resources={"home": HomeResource(database=str(home.warehouse))}) as context:
         (again,) = module.landing_sensor(context).run_requests
     assert again.run_key == first[2]
 
@@ -139,7 +151,44 @@ def test_a_busy_warehouse_is_left_to_the_next_tick(home, tick, monkeypatch):
     assert len(tick()) == 1
 
 
-def test_the_cursor_of_a_year_is_small(home, monkeypatch):
+def lose(instance, **tags):
+    """A run of the sensor whose process is gone, as after a power cut."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    range_ = {"dagster/asset_partition_range_start": "2026-01-01", "dagster/asset_partition_range_end": "2026-01-02"}
+    run = dg.DagsterRun(
+        job_name="days",
+        run_id=make_new_run_id(),
+        status=dg.DagsterRunStatus.STARTED,
+        tags={"alignrec/reason": "landing files", **range_, **tags},
+    )
+    instance.add_run(run)
+    instance.report_engine_event("begun", run, EngineEventData(metadata={"pid": str(gone.pid)}))
+    return run
+
+
+def test_a_run_that_lost_its_process_is_asked_for_again_once(home, tick, instance):
+    land(home, 0, 1)
+    tick()
+    lost = lose(instance)
+    ((again,), (later,)) = tick(), tick()
+    assert instance.get_run_by_id(lost.run_id).status == dg.DagsterRunStatus.FAILURE
+    assert again.run_key == later.run_key == f"after {lost.run_id}"  # Dagster makes one run of it
+    assert again.tags["dagster/asset_partition_range_end"] == "2026-01-02"
+    lost_again = lose(instance, **{"alignrec/attempt": again.tags["alignrec/attempt"]})
+    assert [request.run_key for request in tick()] == [f"after {lost_again.run_id}", f"after {lost.run_id}"]
+    lose(instance, **{"alignrec/attempt": "3"})
+    assert len(tick()) == 2
+
+
+def test_a_run_that_failed_with_its_process_alive_is_not(home, tick, instance):
+    land(home, 0, 1)
+    tick()
+    instance.report_run_failed(lose(instance), "a step failed")
+    assert tick() == "no landing file is new or changed"
+
+
+def test_the_cursor_of_a_year_is_small(home, instance, monkeypatch):
     import alignrec_assets.landing_sensor as module
     from alignrec_assets.partitions import days_of
     from alignrec_assets.settings import load_settings
@@ -148,7 +197,7 @@ def test_the_cursor_of_a_year_is_small(home, monkeypatch):
     update_settings_file(home, {"calendar": {"first_day": first, "last_day": FIRST}})
     monkeypatch.setattr(module, "DAYS", days_of(load_settings(home).calendar))
     land(home, 0, 1)
-    with dg.build_sensor_context(resources={"home": HomeResource(database=str(home.warehouse))}) as context:
+    with dg.build_sensor_context(instance, resources={"home": HomeResource(database=str(home.warehouse))}) as context:
         cursor = module.landing_sensor(context).cursor
     assert len(json.loads(cursor)["days"]) == 365
     assert len(cursor) < 12_000

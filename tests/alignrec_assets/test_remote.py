@@ -267,7 +267,10 @@ def test_a_tick_of_the_sensor_fetches_and_skips_with_the_reason_while_the_bucket
 
     def tick():
         resources = {"home": HomeResource(database=str(home.warehouse))}
-        with dg.build_sensor_context(cursor=cursor, resources=resources) as context:
+        with (
+            dg.DagsterInstance.ephemeral() as instance,
+            dg.build_sensor_context(instance, cursor=cursor, resources=resources) as context,
+        ):
             return module.landing_sensor(context)
 
     with monkeypatch.context() as broken:
