@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from alignrec_assets.fingerprints import Input, code_version
+from alignrec_assets.fingerprints import Input, code_version, origin_of
 from alignrec_assets.home import Home
 from alignrec_assets.partitions import DAYS
 from alignrec_assets.pictures import picture
@@ -208,6 +208,7 @@ def _fit(context: dg.AssetExecutionContext, home: HomeResource, warehouse: Wareh
     wanted = home.settings.interests
     with warehouse.reading() as connection:
         catalogue = table_frame(connection, "raw.items").select(ITEM_TEXT)
+        made_from = origin_of(connection, "interests.clusters", CLUSTERS_CODE, ["raw.items"], home.settings)
     taxonomy, assignment = fit_taxonomy(catalogue, wanted.clusters, wanted.embedding, wanted.seed, context.log.info)
 
     def build(folder: Path) -> dict[str, Any]:
@@ -219,7 +220,7 @@ def _fit(context: dg.AssetExecutionContext, home: HomeResource, warehouse: Wareh
             "figures": {"clusters": len(taxonomy.labels), "items": catalogue.height},
         }
 
-    refresh_checkpoint(context, home.home, "taxonomy", taxonomy.version, build)
+    refresh_checkpoint(context, home.home, "taxonomy", taxonomy.version, build, made_from)
     if read_assignments(home.home, taxonomy.version).is_empty():
         append_assignments(home.home, taxonomy.version, assignment)
     with replacing(home.home.checkpoints / "taxonomy" / "CURRENT") as partial:

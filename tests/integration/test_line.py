@@ -12,6 +12,7 @@ from datetime import timedelta
 import polars as pl
 import pytest
 from dagster import AssetCheckKey, AssetKey
+from dagster._core.definitions.metadata import DagsterAssetMetadataValue, DagsterRunMetadataValue
 from support.line import DAYS, FIRST_DAY, LAST_DAY, command
 
 from alignrec_assets.column_lineage import column_sources
@@ -197,6 +198,22 @@ def test_reports_and_pictures_are_there(line_home):
             assert f"{measure}{yardstick}" in alignment
     for name in ("clusters", "novelty", "alignment"):
         assert (line_home.reports / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_manifest_tells_inputs_settings_code_and_run(line_home):
+    made = {path.parts[-3]: json.loads(path.read_text()) for path in line_home.checkpoints.glob("*/*/manifest.json")}
+    made["published"] = json.loads(next(line_home.published.glob("[!.]*/manifest.json")).read_text())
+    assert {"taxonomy", "base_model", "novelty_model", "alignment_model", "published"} <= set(made)
+    with open_instance(line_home) as instance:
+        for name, manifest in made.items():
+            origin = manifest["made_from"]
+            assert {"code", "settings", "inputs", "run_id"} <= set(origin), name
+            assert all(origin["inputs"].values()), name
+            assert instance.get_run_by_id(origin["run_id"]).is_success, name
+        record = instance.get_latest_materialization_event(AssetKey("novelty_model")).asset_materialization
+    links = {name: value for name, value in record.metadata.items() if isinstance(value, DagsterAssetMetadataValue)}
+    assert AssetKey(["training", "novelty_examples"]) in {link.asset_key for link in links.values()}
+    assert isinstance(record.metadata["made_by_run"], DagsterRunMetadataValue)
 
 
 def test_every_materialisation_tells_rows_and_every_asset_its_schema(line_home):
