@@ -1,11 +1,15 @@
 """What the schedules and sensors ask for, and the tag by which the UI sorts their runs."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 import pytest
 
+from alignrec_assets.automation import automated, freshness
 from alignrec_assets.definitions import defs
+from alignrec_assets.home import Home
+from alignrec_assets.raw import events
+from alignrec_assets.settings import load_settings, update_settings_file
 
 KIND = "alignrec/kind"
 
@@ -40,6 +44,17 @@ def test_the_taxonomy_is_reviewed_by_its_check_alone():
 @pytest.mark.parametrize("name", ["days", "learning", "publication"])
 def test_the_jobs_are_tagged_by_what_they_run(name):
     assert defs.resolve_job_def(name).tags[KIND] == name
+
+
+def test_only_an_open_log_ages(tmp_path):
+    home = Home(tmp_path)
+    update_settings_file(home, {"calendar": {"first_day": date(2026, 1, 1)}, "checks": {"fresh_days": 3}})
+    policies = freshness(load_settings(home))
+    assert policies["raw/events"] == dg.FreshnessPolicy.time_window(fail_window=timedelta(days=3))
+    (asset,) = automated([events], load_settings(home))
+    assert next(iter(asset.specs)).freshness_policy == policies["raw/events"]
+    update_settings_file(home, {"calendar": {"first_day": date(2026, 1, 1), "last_day": date(2026, 1, 9)}})
+    assert freshness(load_settings(home)) == {}
 
 
 def test_runs_of_the_automation_are_tagged():

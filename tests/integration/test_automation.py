@@ -21,7 +21,11 @@ def passed(*checks):
 
 CHECKED_BY = {
     "novelty_model": ["novelty_model:gates", "novelty_model:training_converged", "interests/clusters:contract"],
-    "alignment_model": ["training/pointwise_examples:contract", "training/pairwise_examples:contract"],
+    "alignment_model": [
+        "training/pointwise_examples:contract",
+        "training/pairwise_examples:contract",
+        "interests/clusters:contract",
+    ],
 }
 
 
@@ -92,6 +96,17 @@ def test_a_new_novelty_model_is_carried_to_publication_when_its_checks_passed(co
     failed = ticks(copied_home, *audited, "failed:novelty_model:gates", "made:novelty_model")
     assert "candidates/pools" not in failed[-1]
     assert "registry/checkpoints" in failed[-1]
+
+
+def test_new_examples_and_a_new_alignment_model_are_followed_when_their_checks_passed(copied_home):
+    audited = passed(*CHECKED_BY["alignment_model"])
+    asked = ticks(copied_home, *audited, "made:training/pairwise_examples")
+    assert set(asked[-1]) == {"alignment_model", "registry/checkpoints"}
+    scored = passed("candidates/pools:contract", "interests/clusters:contract", "alignment_model:training_converged")
+    asked = ticks(copied_home, *scored, "made:alignment_model")
+    assert set(asked[-1]) == {"candidates/scored", "registry/checkpoints"}
+    asked = ticks(copied_home, *scored[:-1], "failed:alignment_model:training_converged", "made:alignment_model")
+    assert "candidates/scored" not in asked[-1]
 
 
 def test_scores_are_published_only_with_all_checks_passed(copied_home):
