@@ -68,8 +68,8 @@ def fail_dead_runs(instance: dg.DagsterInstance, log: Log) -> None:
         run = record.dagster_run
         process, since = _process_of(instance, run.run_id)
         if process is not None and not _is_alive(process, since):
-            instance.report_run_failed(run, f"its process {process} is gone")
             instance.add_run_tags(run.run_id, {LOST_PROCESS: "true"})
+            instance.report_run_failed(run, f"its process {process} is gone")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             log(f"run {run.run_id[:8]} ({run.job_name}) had lost its process: marked as failed, its slots are free")
 
