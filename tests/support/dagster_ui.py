@@ -117,7 +117,7 @@ class DagsterUi:
         self.page.get_by_placeholder("ex: ").fill(days)
         self.page.keyboard.press("Tab")
         self.page.get_by_role("button", name=button, exact=True).click()
-        return self.page.get_by_role("link", name="View").get_attribute("href")
+        return self.page.get_by_role("link", name="View", exact=True).get_attribute("href")
 
     def await_run(self, path):
         """Open a run and wait until it has succeeded."""
