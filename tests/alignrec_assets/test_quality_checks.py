@@ -161,3 +161,8 @@ def test_gates_are_limits_of_the_settings(home, monkeypatch):
     assert run(home, "novelty_model", "gates").passed
     monkeypatch.setenv("ALIGNREC_PUBLICATION__RECALL_LIMIT", "0.25")
     assert "recall@3 of held-out transitions 0.200" in run(home, "novelty_model", "gates").description
+
+
+def test_a_figure_that_is_not_a_number_passes_no_gate(home):
+    checkpoint(home, "novelty_model", {"format_validity_tuned": float("nan"), "recall_at_3": 0.2}, [])
+    assert run(home, "novelty_model", "gates").description.startswith("format validity nan is under")
