@@ -15,7 +15,7 @@ import dagster as dg
 from alignrec_assets.home import Home
 from alignrec_assets.instance import LOST_PROCESS, fail_dead_runs
 from alignrec_assets.landing import day_inputs, survey
-from alignrec_assets.partitions import DAYS
+from alignrec_assets.partitions import DAYS, FIRST_DAY_TAG, LAST_DAY_TAG
 from alignrec_assets.raw import landing_calendar
 from alignrec_assets.remote import INDEX_FILE, RemoteError, fetch_landing
 from alignrec_assets.resources import HomeResource
@@ -27,7 +27,6 @@ KINDS = ("items", "events", "feedback", "outcomes")
 PATIENCE_SECONDS = 5.0  # a tick is short: where a step holds the warehouse, the next one looks again
 ATTEMPTS = 3  # a run that takes its process down, such as one without memory, is not repeated for ever
 LOST_RUNS = 20  # so many of the latest are looked at
-FIRST, LAST = (f"dagster/asset_partition_range_{end}" for end in ("start", "end"))
 REASON, ATTEMPT = {"alignrec/reason": "landing files"}, "alignrec/attempt"
 HASH_LETTERS = 8  # of each day in the cursor, which so has 24 bytes a day
 
@@ -104,7 +103,7 @@ def _request(first: date, last: date, states: dict[str, str]) -> dg.RunRequest:
     span = [state for day, state in states.items() if first.isoformat() <= day <= last.isoformat()]
     return dg.RunRequest(
         run_key=f"{first}..{last}:{fingerprint(span)[:HASH_LETTERS]}",
-        tags={FIRST: first.isoformat(), LAST: last.isoformat(), **REASON},
+        tags={FIRST_DAY_TAG: first.isoformat(), LAST_DAY_TAG: last.isoformat(), **REASON},
     )
 
 
@@ -116,5 +115,5 @@ def _repeats(instance: dg.DagsterInstance) -> Iterator[dg.RunRequest]:
     for run in instance.get_runs(dg.RunsFilter(tags={**REASON, LOST_PROCESS: "true"}), limit=LOST_RUNS):
         attempt = int(run.tags.get(ATTEMPT, "1")) + 1
         if attempt <= ATTEMPTS:
-            tags = {name: run.tags[name] for name in (FIRST, LAST)}
+            tags = {name: run.tags[name] for name in (FIRST_DAY_TAG, LAST_DAY_TAG)}
             yield dg.RunRequest(run_key=f"after {run.run_id}", tags={**tags, **REASON, ATTEMPT: str(attempt)})

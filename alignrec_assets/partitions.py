@@ -7,6 +7,10 @@ import dagster as dg
 from alignrec_assets.home import Home
 from alignrec_assets.settings import CalendarSettings, load_settings
 
+FIRST_DAY_TAG = "dagster/asset_partition_range_start"
+LAST_DAY_TAG = "dagster/asset_partition_range_end"
+"""Dagster's own tags of a run over a range of days."""
+
 
 def days_of(calendar: CalendarSettings) -> dg.DailyPartitionsDefinition:
     """Every day of a closed log; for an open one, every day that is over."""

@@ -16,6 +16,7 @@ import polars as pl
 from alignrec_assets.checkpoints import alignment_model, novelty_model
 from alignrec_assets.feedback import transition_counts
 from alignrec_assets.interests import item_clusters, read_assignments, required_taxonomy, user_cluster_days
+from alignrec_assets.partitions import FIRST_DAY_TAG, LAST_DAY_TAG
 from alignrec_assets.queries import query
 from alignrec_assets.raw import events, feedback_logs
 from alignrec_assets.refresh import Facts, current_checkpoint
@@ -204,8 +205,8 @@ def _days_of_run(context: dg.AssetCheckExecutionContext, made: dict[date, Record
     """The days that the run asks for; those of a check that runs alone: all."""
     tags = context.run.tags
     one = tags.get("dagster/partition")
-    first = one or tags.get("dagster/asset_partition_range_start", date.min.isoformat())
-    last = one or tags.get("dagster/asset_partition_range_end", date.max.isoformat())
+    first = one or tags.get(FIRST_DAY_TAG, date.min.isoformat())
+    last = one or tags.get(LAST_DAY_TAG, date.max.isoformat())
     return (day for day in sorted(made) if first <= day.isoformat() <= last)
 
 

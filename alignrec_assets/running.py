@@ -11,7 +11,7 @@ import dagster as dg
 from alignrec_assets.definitions import defs
 from alignrec_assets.home import Home
 from alignrec_assets.instance import fail_dead_runs, open_instance
-from alignrec_assets.partitions import DAYS
+from alignrec_assets.partitions import DAYS, FIRST_DAY_TAG, LAST_DAY_TAG
 from alignrec_assets.selections import SELECTIONS
 from alignrec_assets.step_log import STEP_LOGGER
 from models.progress import Log
@@ -75,9 +75,7 @@ def run_selection(
     Raises:
         RunFailedError: a step failed.
     """
-    tags = (
-        {"dagster/asset_partition_range_start": days[0], "dagster/asset_partition_range_end": days[1]} if days else {}
-    )
+    tags = {FIRST_DAY_TAG: days[0], LAST_DAY_TAG: days[1]} if days else {}
     reporter = StepReporter(write)
     steps = logging.getLogger(STEP_LOGGER)
     steps.addHandler(reporter)
