@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from alignrec_assets.landing_readers import LandingError, LandingFile, file_format, registered_landing
+from alignrec_assets.landing_readers import LandingError, LandingFile, registered_landing
 from alignrec_assets.queries import query
 from alignrec_assets.tables import FORMAT_VERSION
 from models.files import content_hash
@@ -70,7 +70,11 @@ class LoadReport:
 
 @dataclass(frozen=True)
 class SurveyedFile:
-    """A landing file and the days, within the calendar, that its rows belong to."""
+    """A landing file and the days, within the calendar, that its rows belong to.
+
+    Of a file that cannot be read, ``fault`` tells why. Its days are then that of its folder and those of what was last
+    read in its place, or all where there are neither.
+    """
 
     kind: str
     file: str
@@ -78,13 +82,14 @@ class SurveyedFile:
     first_day: date
     last_day: date
     rows: int
+    fault: str | None = None
 
 
 def landing_files(landing: Path, kind: str) -> list[LandingFile]:
     """All landing files of a kind, by path; hidden, underscored and ``*.partial`` files are passed over.
 
     Raises:
-        LandingError: a newer format, a folder that is no day, or a file that is neither Parquet, CSV nor JSON Lines.
+        LandingError: a newer format, a folder that is no day, or one inside a day.
     """
     check_format(landing)
     folder = landing / kind
@@ -133,36 +138,71 @@ def _arrival_day(folder: Path) -> date:
 
 
 def _landing_file(landing: Path, kind: str, path: Path, arrival_day: date | None) -> LandingFile:
-    if path.is_dir() or file_format(path) is None:
-        raise LandingError(
-            f"{path} is not a landing file: Parquet (.parquet), CSV (.csv) and JSON Lines (.jsonl, .ndjson, .json) are "
-            "read; move it away, or begin its name with a dot"
-        )
+    if path.is_dir():
+        raise LandingError(f"{path} is a folder inside a day: put its files into the folder of their day")
     return LandingFile(kind, path.relative_to(landing).as_posix(), arrival_day, content_hash(path))
 
 
 def survey(connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, calendar: Calendar) -> list[SurveyedFile]:
     """Bring ``raw.landing_files`` up to date for a kind, reading only files whose content was not read before.
 
-    Raises:
-        LandingError: naming the file that cannot be read.
+    One that cannot be read is looked at each time anew; meanwhile the table keeps what was last read in its place.
     """
-    found = landing_files(landing, kind)
-    known = connection.execute(
-        "FROM raw.landing_files SELECT file, content_hash WHERE kind = $kind", {"kind": kind}
-    ).fetchall()
-    fresh = [file for file in found if (file.path, file.content_hash) not in set(known)]
-    stale = {file for file, _ in known} - {file.path for file in found} | {file.path for file in fresh}
-    connection.execute(
-        "DELETE FROM raw.landing_files WHERE kind = $kind AND list_contains($stale::VARCHAR[], file)",
-        {"kind": kind, "stale": sorted(stale)},
-    )
-    connection.execute(
-        "DELETE FROM raw.forgotten_rows WHERE kind = $kind AND list_contains($stale::VARCHAR[], file)",
-        {"kind": kind, "stale": sorted(stale)},
-    )
-    if fresh:
-        connection.register("fresh_files", file_days(connection, landing, kind, fresh))
+    found = {file.path: file for file in landing_files(landing, kind)}
+    known = _surveyed_files(connection, kind)
+    fresh = [file for path, file in found.items() if path not in known or known[path][0] != file.content_hash]
+    read, faults = _read_days(connection, landing, kind, fresh)
+    stale = known.keys() - found.keys() | {file.path for file in fresh} - faults.keys()
+    _replace_files(connection, kind, sorted(stale), read)
+    return [
+        SurveyedFile(kind, path, hashed, calendar.clamp(first), calendar.clamp(last), rows)
+        for path, (hashed, first, last, rows) in _surveyed_files(connection, kind).items()
+        if path not in faults
+    ] + [_unreadable_file(found[path], known.get(path), calendar, fault) for path, fault in faults.items()]
+
+
+Surveyed = tuple[str, date | None, date | None, int]
+"""Content hash, first day, last day and rows of a file in ``raw.landing_files``."""
+
+
+def _surveyed_files(connection: duckdb.DuckDBPyConnection, kind: str) -> dict[str, Surveyed]:
+    files = "FROM raw.landing_files SELECT file, content_hash, first_day, last_day, rows"
+    rows = connection.execute(f"{files} WHERE kind = $kind ORDER BY file", {"kind": kind}).fetchall()
+    return {row[0]: row[1:] for row in rows}
+
+
+def _read_days(
+    connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, files: list[LandingFile]
+) -> tuple[list[pl.DataFrame], dict[str, str]]:
+    """``file_days`` of the files that can be read, and what is wrong with each other one.
+
+    A fault is found by halving. The files are read on a connection of their own, for an error ends the transaction.
+    """
+    if not files:
+        return [], {}
+    try:
+        with connection.cursor() as reader:
+            reader.execute("SET TimeZone = 'UTC'")
+            return [file_days(reader, landing, kind, files)], {}
+    except LandingError as error:
+        if len(files) == 1:
+            return [], {files[0].path: str(error)}
+    half = len(files) // 2
+    first, first_faults = _read_days(connection, landing, kind, files[:half])
+    second, second_faults = _read_days(connection, landing, kind, files[half:])
+    return first + second, first_faults | second_faults
+
+
+def _replace_files(
+    connection: duckdb.DuckDBPyConnection, kind: str, stale: list[str], read: list[pl.DataFrame]
+) -> None:
+    for table in ("raw.landing_files", "raw.forgotten_rows"):
+        connection.execute(
+            f"DELETE FROM {table} WHERE kind = $kind AND list_contains($stale::VARCHAR[], file)",
+            {"kind": kind, "stale": stale},
+        )
+    for files in read:
+        connection.register("fresh_files", files)
         connection.execute(
             "INSERT INTO raw.landing_files BY NAME FROM fresh_files SELECT * EXCLUDE (earliest_day, forgotten)"
         )
@@ -171,14 +211,27 @@ def survey(connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, cale
             "FROM fresh_files SELECT kind, file, forgotten AS rows WHERE forgotten > 0"
         )
         connection.unregister("fresh_files")
-    rows = connection.execute(
-        "FROM raw.landing_files SELECT file, content_hash, first_day, last_day, rows WHERE kind = $kind ORDER BY file",
-        {"kind": kind},
-    ).fetchall()
-    return [
-        SurveyedFile(kind, file, hashed, calendar.clamp(first), calendar.clamp(last), count)
-        for file, hashed, first, last, count in rows
-    ]
+
+
+def _unreadable_file(file: LandingFile, before: Surveyed | None, calendar: Calendar, fault: str) -> SurveyedFile:
+    days = [] if before is None else [calendar.clamp(before[1]), calendar.clamp(before[2])]
+    days += [] if file.arrival_day is None else [calendar.clamp(file.arrival_day)]
+    days = days or [calendar.first_day, calendar.clamp(date.max)]
+    return SurveyedFile(file.kind, file.path, file.content_hash, min(days), max(days), 0, fault)
+
+
+def unreadable_days(surveyed: list[SurveyedFile], days: list[date], attribution_hours: float = 0.0) -> dict[date, str]:
+    """Of the days that cannot be made: what is wrong with files that count for them.
+
+    Impressions count within the attribution window around the day, outcomes up to its end.
+    """
+    around = timedelta(days=_window_days(attribution_hours))
+    broken = [(file, timedelta(0) if file.kind == "outcomes" else around) for file in surveyed if file.fault]
+    found = {
+        day: [file.fault for file, before in broken if day + around >= file.first_day and day - before <= file.last_day]
+        for day in days
+    }
+    return {day: "; ".join(map(str, faults)) for day, faults in found.items() if faults}
 
 
 def file_days(
@@ -211,7 +264,9 @@ def load_items(connection: duckdb.DuckDBPyConnection, landing: Path, calendar: C
     Raises:
         LandingError: there are no items files, or one of them cannot be read.
     """
-    survey(connection, landing, "items", calendar)
+    faults = [file.fault for file in survey(connection, landing, "items", calendar) if file.fault]
+    if faults:
+        raise LandingError("; ".join(faults))
     files = landing_files(landing, "items")
     if not files:
         raise LandingError(f"{landing / 'items'} holds no files: put the catalogue there, or run `alignrec ingest`")

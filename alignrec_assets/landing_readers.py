@@ -25,7 +25,15 @@ from alignrec_assets.tombstones import Tombstones, read_tombstones
 
 
 class LandingError(ValueError):
-    """A landing or source file that cannot be used; the message names the file, what is wrong and the mend."""
+    """A landing or source file that cannot be used; the message names the file, what is wrong and the mend.
+
+    Attributes:
+        path: of the one landing file whose content is at fault, where it is one.
+    """
+
+    def __init__(self, message: str, path: Path | None = None) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,7 @@ class LandingFile:
 
     @property
     def format(self) -> str:
-        """The reader that it needs: parquet, csv or json."""
+        """The reader that it needs: parquet, csv or json; empty where there is none."""
         return file_format(Path(self.path)) or ""
 
 
@@ -170,7 +178,13 @@ def landing_rows(
     for file in files:
         path = landing / file.path
         if not path.is_file():
-            raise LandingError(f"{path} is gone since the landing folder was surveyed: run again")
+            raise LandingError(f"{path} is gone since the landing folder was surveyed: run again", path)
+        if file.format == "":
+            raise LandingError(
+                f"{path} is not a landing file: Parquet (.parquet), CSV (.csv) and JSON Lines (.jsonl, .ndjson, .json) "
+                "are read; move it away, or begin its name with a dot",
+                path,
+            )
         if _is_empty(path):
             connection.execute(
                 f"INSERT INTO {staged} BY NAME SELECT $1 AS file, $2 AS arrival_day", [file.path, file.arrival_day]
@@ -203,7 +217,7 @@ def reading(landing: Path, files: list[LandingFile]) -> Iterator[None]:
         if culprit is None:
             raise
         raise LandingError(
-            f"{culprit} cannot be read: it is damaged or was cut off ({fault}); send it again, or move it away"
+            f"{culprit} cannot be read: it is damaged or was cut off ({fault}); send it again, or move it away", culprit
         ) from error
 
 
@@ -233,7 +247,7 @@ def _open_text(path: Path) -> Iterator[gzip.GzipFile]:
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as stream:
             yield stream  # type: ignore[misc]
     except (gzip.BadGzipFile, EOFError) as error:
-        raise LandingError(f"{path} is not a whole gzip file: send it again") from error
+        raise LandingError(f"{path} is not a whole gzip file: send it again", path) from error
 
 
 def _null(type_: str) -> Expression:
@@ -261,7 +275,7 @@ def _stage_text(connection: duckdb.DuckDBPyConnection, landing: Path, file: Land
         rows.insert_into(staged)
     except _READING_FAULTS as error:
         fault = _malformed_json(path) if file.format == "json" else _malformed_csv(str(error))
-        raise LandingError(f"{path}, {fault}: mend that line, or send the file again") from error
+        raise LandingError(f"{path}, {fault}: mend that line, or send the file again", path) from error
 
 
 Lines = tuple[duckdb.DuckDBPyRelation, Callable[[str], Expression]]
@@ -285,11 +299,12 @@ def _csv_header(path: Path) -> list[str]:
     try:
         header = next(csv.reader([line.decode("utf-8-sig")]), [])
     except (UnicodeDecodeError, csv.Error) as error:
-        raise LandingError(f"{path} is no CSV file in UTF-8: its first line cannot be read as column names") from error
+        told = f"{path} is no CSV file in UTF-8: its first line cannot be read as column names"
+        raise LandingError(told, path) from error
     names = [name.strip() for name in header]
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
-        raise LandingError(f"{path} names the column {', '.join(twice)} twice in its first line: keep one")
+        raise LandingError(f"{path} names the column {', '.join(twice)} twice in its first line: keep one", path)
     return names
 
 
@@ -327,10 +342,10 @@ def _json_object(path: Path, number: int, line: bytes) -> dict[str, object]:
         value = json.loads(line)
     except ValueError as error:
         raise LandingError(
-            f"{path}, line {number}: not valid JSON ({error}): JSON Lines holds one object per line"
+            f"{path}, line {number}: not valid JSON ({error}): JSON Lines holds one object per line", path
         ) from error
     if not isinstance(value, dict):
-        raise LandingError(f"{path}, line {number}: not a JSON object: JSON Lines holds one object per line")
+        raise LandingError(f"{path}, line {number}: not a JSON object: JSON Lines holds one object per line", path)
     return value
 
 
@@ -403,10 +418,12 @@ def _check_columns(path: Path, kind: str, found: list[str]) -> None:
     if missing:
         raise LandingError(
             f"{path} lacks the required column {', '.join(missing)} of {kind}; its columns are: {shown}. "
-            "Rename or add it, and send the file again"
+            "Rename or add it, and send the file again",
+            path,
         )
     if contract.any_of and not set(contract.any_of) & set(found):
         raise LandingError(
             f"{path} has none of the columns {', '.join(contract.any_of)}, of which {kind} need at least one; "
-            f"its columns are: {shown}. Rename or add one, and send the file again"
+            f"its columns are: {shown}. Rename or add one, and send the file again",
+            path,
         )

@@ -14,7 +14,7 @@ import dagster as dg
 
 from alignrec_assets.home import Home
 from alignrec_assets.instance import LOST_PROCESS, fail_dead_runs
-from alignrec_assets.landing import day_inputs, survey
+from alignrec_assets.landing import day_inputs, survey, unreadable_days
 from alignrec_assets.partitions import DAYS, FIRST_DAY_TAG, LAST_DAY_TAG
 from alignrec_assets.raw import landing_calendar
 from alignrec_assets.remote import INDEX_FILE, RemoteError, fetch_landing
@@ -73,18 +73,21 @@ def _folder_state(home: Home) -> str:
 
 def _day_states(home: HomeResource) -> dict[str, str]:
     """What each day up to the last with files is made from, as a hash; the catalogue counts to that last day."""
-    settings = home.settings
-    calendar, landing = landing_calendar(settings), home.home.landing
+    calendar, landing = landing_calendar(home.settings), home.home.landing
+    hours = home.settings.landing.attribution_hours
     days = [date.fromisoformat(key) for key in DAYS.get_partition_keys()]
     with Warehouse(home.home, patience_seconds=PATIENCE_SECONDS).writing() as connection:
         found = {kind: survey(connection, landing, kind, calendar) for kind in KINDS}
         events = day_inputs(connection, "events", days, calendar)
-        feedback = day_inputs(connection, "feedback", days, calendar, settings.landing.attribution_hours)
+        feedback = day_inputs(connection, "feedback", days, calendar, hours)
+    no_events = unreadable_days(found["events"], days)
+    no_feedback = unreadable_days(found["feedback"] + found["outcomes"], days, hours)
+    inputs = {day: [events[day], feedback[day], [no_events.get(day), no_feedback.get(day)]] for day in days}
     arrived = [file.last_day for kind in ("events", "feedback") for file in found[kind]]
     last = min(max(arrived, default=date.min), max(days, default=date.min))
     catalogue = [file.content_hash for file in found["items"]]
     return {
-        day.isoformat(): fingerprint([events[day], feedback[day], catalogue if day == last else []])[:HASH_LETTERS]
+        day.isoformat(): fingerprint([inputs[day], catalogue if day == last else []])[:HASH_LETTERS]
         for day in days
         if day <= last
     }

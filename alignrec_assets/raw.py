@@ -1,7 +1,9 @@
 """Raw assets: landing files as tables, by day, with the rows that break the contract kept beside them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -20,11 +22,14 @@ from alignrec_assets.landing import (
     load_feedback,
     load_items,
     survey,
+    unreadable_days,
 )
+from alignrec_assets.landing_readers import LandingError
 from alignrec_assets.partitions import DAYS
 from alignrec_assets.queries import query
 from alignrec_assets.refresh import (
     BeforeDays,
+    BrokenDaysError,
     DailyTable,
     Facts,
     Result,
@@ -97,11 +102,11 @@ def events(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
 
 def _event_log(home: HomeResource) -> DailyTable:
     settings = home.settings
-    calendar = landing_calendar(settings)
+    calendar, landing = landing_calendar(settings), home.home.landing
     made_by = [EVENTS_CODE, table_layout("raw.events"), settings_of("raw.events", settings)]
 
-    def look(connection: duckdb.DuckDBPyConnection) -> None:
-        survey(connection, home.home.landing, "events", calendar)
+    def look(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
+        return unreadable_days(survey(connection, landing, "events", calendar), days)
 
     def fingerprints(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
         files = day_inputs(connection, "events", days, calendar)
@@ -109,7 +114,8 @@ def _event_log(home: HomeResource) -> DailyTable:
         return {day: fingerprint([made_by, files[day], catalogue[day]]) for day in days}
 
     def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
-        reports = load_events(connection, home.home.landing, days, calendar, positive_rule(settings))
+        with _blamed_on_days("raw.events", landing, day_inputs(connection, "events", days, calendar)):
+            reports = load_events(connection, landing, days, calendar, positive_rule(settings))
         return {day: (report.rows, _facts(report)) for day, report in reports.items()}
 
     return DailyTable("raw.events", fingerprints, build, survey=look)
@@ -123,13 +129,14 @@ def feedback_logs(context: dg.AssetExecutionContext, home: HomeResource) -> Resu
 
 def _feedback_log(home: HomeResource) -> DailyTable:
     settings = home.settings
-    calendar = landing_calendar(settings)
+    calendar, landing = landing_calendar(settings), home.home.landing
     hours = settings.landing.attribution_hours
     made_by = [FEEDBACK_CODE, table_layout("raw.feedback_logs"), settings_of("raw.feedback_logs", settings)]
 
-    def look(connection: duckdb.DuckDBPyConnection) -> None:
-        for kind in ("events", "feedback", "outcomes"):  # events tell how far the data at hand reaches
-            survey(connection, home.home.landing, kind, calendar)
+    def look(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
+        survey(connection, landing, "events", calendar)  # it tells how far the data at hand reaches
+        found = [file for kind in ("feedback", "outcomes") for file in survey(connection, landing, kind, calendar)]
+        return unreadable_days(found, days, hours)
 
     def fingerprints(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
         files = day_inputs(connection, "feedback", days, calendar, hours)
@@ -137,10 +144,28 @@ def _feedback_log(home: HomeResource) -> DailyTable:
         return {day: fingerprint([made_by, files[day], catalogue[day]]) for day in days}
 
     def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
-        reports = load_feedback(connection, home.home.landing, days, calendar, positive_rule(settings), hours)
+        inputs = day_inputs(connection, "feedback", days, calendar, hours)
+        with _blamed_on_days("raw.feedback_logs", landing, inputs):
+            reports = load_feedback(connection, landing, days, calendar, positive_rule(settings), hours)
         return {day: (report.rows, _facts(report)) for day, report in reports.items()}
 
     return DailyTable("raw.feedback_logs", fingerprints, build, survey=look)
+
+
+@contextmanager
+def _blamed_on_days(table: str, landing: Path, inputs: dict[date, list[str]]) -> Iterator[None]:
+    """A file that cannot be read breaks the days that it counts for; ``inputs`` is what ``day_inputs`` says of them.
+
+    The survey reads little more than time stamps, so damage elsewhere in a Parquet file shows only here.
+    """
+    try:
+        yield
+    except LandingError as error:
+        file = error.path and error.path.relative_to(landing).as_posix()
+        broken = [day for day, files in inputs.items() if file in [entry.rpartition(" ")[0] for entry in files]]
+        if not broken:
+            raise
+        raise BrokenDaysError(table, dict.fromkeys(broken, str(error))) from error
 
 
 def bring_back_pruned_days(home: HomeResource, inputs: Sequence[Input], log: Log) -> BeforeDays:
@@ -158,8 +183,9 @@ def bring_back_pruned_days(home: HomeResource, inputs: Sequence[Input], log: Log
             wanted = [past for (past,) in pruned if any(entry.covers(past, day) for entry in reached for day in days)]
             if wanted:
                 log(f"{len(wanted)} pruned days of {raw_log.name} are read again, from {wanted[0]} to {wanted[-1]}")
-                if raw_log.survey is not None:
-                    raw_log.survey(connection)
+                unreadable = raw_log.survey(connection, wanted) if raw_log.survey is not None else {}
+                if unreadable:
+                    raise BrokenDaysError(raw_log.name, unreadable)
                 make_days(connection, raw_log, wanted)
 
     return bring_back

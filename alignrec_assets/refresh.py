@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,15 +53,15 @@ class DailyTable:
         fingerprints: what each day is made from.
         build: makes those that are new.
         before: what days that are made need first.
-        survey: looks at what lies outside the warehouse, once for a run: a file that changes while its days are read
-            must not pass for the one that was read.
+        survey: looks at what lies outside the warehouse, and tells of days that cannot be made what is wrong. Once for
+            a run: a file that changes while its days are read must not pass for the one that was read.
     """
 
     name: str
     fingerprints: Fingerprints
     build: BuildDays
     before: BeforeDays | None = None
-    survey: Callable[[duckdb.DuckDBPyConnection], None] | None = None
+    survey: Callable[[duckdb.DuckDBPyConnection, list[date]], dict[date, str]] | None = None
 
 
 class StaleCheckpointError(RuntimeError):
@@ -154,7 +155,7 @@ def refresh_query_days(
 
 
 class BrokenDaysError(RuntimeError):
-    """Days of a table break its contract, and were left as they were.
+    """Days of a table break its contract or are made from files that cannot be read, and were left as they were.
 
     Attributes:
         days: what is broken on each.
@@ -162,11 +163,25 @@ class BrokenDaysError(RuntimeError):
 
     def __init__(self, table: str, days: dict[date, str]) -> None:
         self.days = days
-        told = ". ".join(f"{day}: {faults}" for day, faults in days.items())
+        alike = groupby(sorted(days), key=lambda day: days[day])
+        told = ". ".join(f"{_span(list(same))}: {faults}" for faults, same in alike)
         super().__init__(
-            f"{len(days)} days of {table} break its contract and stay as they were; the others are done. {told}. "
+            f"{len(days)} days of {table} cannot be made and stay as they were; the others are done. {told}. "
             "Mend what they are made from, and run them alone."
         )
+
+
+def _span(days: list[date]) -> str:
+    return f"{days[0]}" if len(days) == 1 else f"{days[0]} to {days[-1]}"
+
+
+@dataclass(frozen=True)
+class WrittenDays:
+    """What came of days: the records of those that stand, which of them were made now, and what is broken elsewhere."""
+
+    records: dict[date, Record]
+    made: list[date]
+    broken: dict[date, str]
 
 
 def refresh_days(context: dg.AssetExecutionContext, warehouse: Warehouse, table: DailyTable) -> Result:
@@ -175,40 +190,50 @@ def refresh_days(context: dg.AssetExecutionContext, warehouse: Warehouse, table:
     Raises:
         BrokenDaysError: after all other days were written and credited.
     """
-    days = run_days(context)
-    try:
-        pending, records = _write_days(warehouse, table, days)
-    except BrokenDaysError as error:
-        good = [day for day in days if day not in error.days]
-        if good:
-            _credit_days(context, good, _write_days(warehouse, table, good)[1])
+    written = _write_good_days(warehouse, table, run_days(context))
+    if written.broken:
+        _credit_days(context, written.records)
         context.log_event(
             dg.AssetCheckEvaluation(
                 context.asset_key,
                 CONTRACT_CHECK,
                 passed=False,
                 blocking=True,
-                metadata={day.isoformat(): faults for day, faults in error.days.items()},
+                metadata={day.isoformat(): faults for day, faults in sorted(written.broken.items())},
             )
         )
-        raise
-    _report_days(context, table.name, days, pending, records)
-    return dg.MaterializeResult(data_version=_version_of_days(days, records), check_results=[_kept_contract()])
+        raise BrokenDaysError(table.name, written.broken)
+    _report_days(context, table.name, written)
+    return dg.MaterializeResult(data_version=_version_of_days(written.records), check_results=[_kept_contract()])
 
 
-def _write_days(warehouse: Warehouse, table: DailyTable, days: list[date]) -> tuple[list[date], dict[str, Record]]:
-    """Write the days that are new; returns them, and the records of all days."""
+def _write_good_days(warehouse: Warehouse, table: DailyTable, days: list[date]) -> WrittenDays:
+    """Write the days that are new; where rows of some turn out to be broken, once more without these."""
+    broken: dict[date, str] = {}
+    while True:
+        good = [day for day in days if day not in broken]
+        try:
+            written = _write_days(warehouse, table, good)
+        except BrokenDaysError as error:
+            if not error.days.keys() & set(good):  # those of another table, which this one reads
+                raise
+            broken |= error.days
+        else:
+            return WrittenDays(written.records, written.made, broken | written.broken)
+
+
+def _write_days(warehouse: Warehouse, table: DailyTable, days: list[date]) -> WrittenDays:
     with warehouse.writing() as connection:
-        if table.survey is not None:
-            table.survey(connection)
-        wanted = table.fingerprints(connection, days)
+        broken = table.survey(connection, days) if table.survey is not None else {}
+        good = [day for day in days if day not in broken]
+        wanted = table.fingerprints(connection, good)
         recorded = read_records(connection, table.name)
-        pending = [day for day in days if not _is_current(recorded.get(day.isoformat()), wanted[day])]
+        pending = [day for day in good if not _is_current(recorded.get(day.isoformat()), wanted[day])]
         if pending:
             if table.before is not None:
                 table.before(connection, pending)
             recorded |= make_days(connection, table, pending)
-    return pending, recorded
+    return WrittenDays({day: recorded[day.isoformat()] for day in good}, pending, broken)
 
 
 def make_days(connection: duckdb.DuckDBPyConnection, table: DailyTable, days: list[date]) -> dict[str, Record]:
@@ -389,34 +414,32 @@ def _kept_contract() -> dg.AssetCheckResult:
     return dg.AssetCheckResult(check_name=CONTRACT_CHECK, passed=True)
 
 
-def _credit_days(context: dg.AssetExecutionContext, days: list[date], records: dict[str, Record]) -> None:
+def _credit_days(context: dg.AssetExecutionContext, records: dict[date, Record]) -> None:
     """Tell Dagster of the good days of a step that is about to fail: a failed step credits none."""
-    for day in days:
-        metadata = {"dagster/partition_row_count": records[day.isoformat()].rows}
+    for day, record in records.items():
+        metadata = {"dagster/partition_row_count": record.rows}
         context.log_event(dg.AssetMaterialization(context.asset_key, partition=day.isoformat(), metadata=metadata))
 
 
-def _version_of_days(days: list[date], records: dict[str, Record]) -> dg.DataVersion:
+def _version_of_days(records: dict[date, Record]) -> dg.DataVersion:
     """Dagster gives all days of a run one version: that of a range moves when any of its days does.
 
     So a range that is run anew unchanged marks nothing downstream, and no change is missed; where one day of it has
     changed, the readers of the others are marked too, and skip them.
     """
-    versions = [records[day.isoformat()].data_version for day in days]
+    versions = [record.data_version for record in records.values()]
     return dg.DataVersion(versions[0] if len(versions) == 1 else fingerprint(versions))
 
 
-def _report_days(
-    context: dg.AssetExecutionContext, table: str, days: list[date], pending: list[date], records: dict[str, Record]
-) -> None:
-    for day in days:
-        record = records[day.isoformat()]
+def _report_days(context: dg.AssetExecutionContext, table: str, written: WrittenDays) -> None:
+    days = list(written.records)
+    for day, record in written.records.items():
         metadata = {"dagster/partition_row_count": record.rows, **_plain(record.details)}
         context.add_asset_metadata(metadata, partition_key=day.isoformat())
     # Once a run: the UI shows that of the latest materialization, and each is 3 KB in the event log.
     context.add_asset_metadata(lineage_metadata(table), partition_key=days[-1].isoformat())
-    rows = sum(records[day.isoformat()].rows for day in days)
-    skipped = len(days) - len(pending)
+    rows = sum(record.rows for record in written.records.values())
+    skipped = len(days) - len(written.made)
     done = f"{rows:,} rows in {len(days)} days" if len(days) > 1 else f"{rows:,} rows on {days[0]}"
     context.log.info(f"{done}; skipped {skipped} unchanged" if skipped else done)
 

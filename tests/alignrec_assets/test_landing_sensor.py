@@ -137,6 +137,23 @@ def test_a_changed_catalogue_asks_for_the_last_day(home, tick):
     assert [request[:2] for request in tick()] == [("02", "02")]
 
 
+def test_a_file_that_cannot_be_read_asks_for_its_day_until_it_is_mended(home, tick):
+    for day in range(5):
+        land(home, day, day + 1)
+    tick()
+    path = home.landing / "events" / f"day={FIRST + timedelta(days=1)}" / "part-0.parquet"
+    good = path.read_bytes()
+    path.write_bytes(good[:-50])
+    ((start, end, broken_key),) = tick()
+    assert (start, end) == ("02", "02")
+    land(home, 3, 4, name="late")
+    assert [request[:2] for request in tick()] == [("04", "04")]
+    path.write_bytes(good)
+    ((start, end, mended_key),) = tick()
+    assert (start, end) == ("02", "02")
+    assert mended_key != broken_key
+
+
 def test_a_busy_warehouse_is_left_to_the_next_tick(home, tick, monkeypatch):
     import fcntl
 

@@ -20,8 +20,9 @@ def source(tmp_path):
 def events_of(warehouse, source, after_reading):
     """The asset raw/events as read from the source; ``after_reading`` is called while its day is being written."""
 
-    def survey(connection):
+    def survey(connection, _days):
         connection.execute("CREATE OR REPLACE TEMP TABLE seen AS SELECT $1 AS content", [source.read_text()])
+        return {}
 
     def fingerprints(connection, days):
         ((content,),) = connection.execute("FROM seen").fetchall()

@@ -10,6 +10,7 @@ import time
 from datetime import timedelta
 
 import polars as pl
+import pyarrow.parquet
 import pytest
 from dagster import AssetCheckKey, AssetKey
 from dagster._core.definitions.metadata import DagsterAssetMetadataValue, DagsterRunMetadataValue
@@ -338,7 +339,7 @@ def test_a_broken_day_is_left_as_it_was_and_the_others_are_credited(copied_home)
     select = ("dagster", "asset", "materialize", *MODULE, "--select", 'key:"interests/user_cluster_days"')
     failed = command(copied_home.path, *select, "--partition-range", f"{FIRST_DAY}...{last}", check=False)
     assert failed.returncode != 0
-    assert f"1 days of {table} break its contract" in failed.stderr
+    assert f"1 days of {table} cannot be made" in failed.stderr
     assert re.search(rf"{last}: \d+ rows break `cluster_id >= 0`", failed.stderr.replace("\n", " "))
     assert contents(copied_home)[table] == before[table]
     with open_instance(copied_home) as instance:
@@ -355,3 +356,46 @@ def test_a_broken_day_is_left_as_it_was_and_the_others_are_credited(copied_home)
         connection.execute(spoil, {"cluster": cluster, "item": item})
     command(copied_home.path, *select, "--partition", last)
     assert contents(copied_home) == before
+
+
+def test_days_beside_files_that_cannot_be_read_are_made_and_credited(copied_home):
+    """Two kinds of damage: to a file as a whole, and to a column that the survey does not read."""
+    days = [FIRST_DAY + timedelta(days=number) for number in range(DAYS)]
+    cut, spoilt = (copied_home.landing / "events" / f"day={day}" / "part-0.parquet" for day in (days[0], days[2]))
+    good = {path: path.read_bytes() for path in (cut, spoilt)}
+    cut.write_bytes(good[cut][:-200])
+    spoil_column(spoilt, "item_id")
+    with Warehouse(copied_home).reading() as connection:
+        before = count_rows(connection, ["raw.events"])["raw.events"]
+        item = table_frame(connection, "raw.items")["item_id"][0]
+    late = copied_home.landing / "events" / f"day={days[3]}" / "late.csv"
+    late.write_text(f"user_id,item_id,ts\nu,{item},{days[1]}T10:00:00Z\n")
+
+    select = ("dagster", "asset", "materialize", *MODULE, "--select", 'key:"raw/events"')
+    failed = command(copied_home.path, *select, "--partition-range", f"{days[0]}...{days[3]}", check=False)
+    assert failed.returncode != 0
+    assert "2 days of raw.events cannot be made" in failed.stderr
+    assert {str(cut), str(spoilt)} <= set(failed.stderr.split())
+    with Warehouse(copied_home).reading() as connection:
+        assert count_rows(connection, ["raw.events"])["raw.events"] == before + 1
+    with open_instance(copied_home) as instance:
+        credited = instance.fetch_materializations(AssetKey(["raw", "events"]), limit=DAYS).records
+    latest_run = credited[0].run_id
+    assert {found.partition_key for found in credited if found.run_id == latest_run} == {str(days[1]), str(days[3])}
+
+    late.unlink()
+    for path, content in good.items():
+        path.write_bytes(content)
+        command(copied_home.path, *select, "--partition", path.parent.name.removeprefix("day="))
+    command(copied_home.path, *select, "--partition", str(days[1]))
+    with Warehouse(copied_home).reading() as connection:
+        assert count_rows(connection, ["raw.events"])["raw.events"] == before
+
+
+def spoil_column(path, name):
+    """Overwrite the first page of a column of a Parquet file."""
+    group = pyarrow.parquet.ParquetFile(path).metadata.row_group(0)
+    (column,) = [found for n in range(group.num_columns) if (found := group.column(n)).path_in_schema == name]
+    start = (column.dictionary_page_offset or column.data_page_offset) + 20
+    content = path.read_bytes()
+    path.write_bytes(content[:start] + b"\xab" * 300 + content[start + 300 :])
