@@ -18,14 +18,15 @@ from alignrec_assets.fingerprints import Input
 from alignrec_assets.home import Home
 from alignrec_assets.interests import USER_CLUSTER_DAYS, first_interactions_recipe, required_taxonomy
 from alignrec_assets.partitions import DAYS
-from alignrec_assets.quality_checks import SURE_OF_DRIFT, TAXONOMY_REVIEW, feedback_drift
+from alignrec_assets.quality_checks import SURE_OF_DRIFT, TAXONOMY_REVIEW, failed_checks, feedback_drift
 from alignrec_assets.queries import query
-from alignrec_assets.refresh import Recipe
+from alignrec_assets.refresh import CONTRACT_CHECK, Recipe
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import Settings
 from alignrec_assets.training import NOVEL_TRANSITIONS
 from alignrec_assets.warehouse import Record, Warehouse, WarehouseError, read_frame, read_records
 
+PUBLISHED = dg.AssetKey(["publication", "transition_table"])
 PATIENCE_SECONDS = 5.0  # where a step holds the warehouse, the next tick looks again
 
 RECIPES: dict[str, Callable[[HomeResource], Recipe]] = {
@@ -83,6 +84,25 @@ class NeverMade(dg.AutomationCondition[Entity]):
         """Look at the records: a first model must not be tuned on the first of many days."""
         due = never_made(_home(), context.key.to_user_string().replace("/", "."))
         return dg.AutomationResult(context, context.candidate_subset if due else context.get_empty_subset())
+
+
+class NoCheckFailed(dg.AutomationCondition[Entity]):
+    """No check before the asset that stops the line failed when it ran last.
+
+    Contracts count for publication alone: rows that break one never reached a table, so other days can go on.
+    """
+
+    @property
+    def name(self) -> str:
+        """As the UI shows it."""
+        return "no_check_failed"
+
+    def evaluate(self, context: dg.AutomationContext[Entity]) -> dg.AutomationResult[Entity]:
+        """Look at the latest results."""
+        key = context.key.asset_key if isinstance(context.key, dg.AssetCheckKey) else context.key
+        failed = failed_checks(context.asset_graph_view.instance, context.asset_graph, key)
+        held = [check for check in failed if key == PUBLISHED or not check.endswith(f":{CONTRACT_CHECK}")]
+        return dg.AutomationResult(context, context.get_empty_subset() if held else context.candidate_subset)
 
 
 def never_made(home: HomeResource, asset: str) -> bool:
@@ -193,17 +213,17 @@ AUDITED = dg.AutomationCondition.all_deps_blocking_checks_passed()
 RULES = (
     Rule(
         tuple(RECIPES),
-        StaleDays() & WORTH_TRYING,
+        StaleDays() & WORTH_TRYING & NoCheckFailed(),
         "a day is complete and would be made from something else today; late days reach as far as history does",
     ),
     Rule(
         ("base_model", "training/novelty_examples", "novelty_model"),
-        NeverMade() & WORTH_TRYING,
+        NeverMade() & WORTH_TRYING & NoCheckFailed(),
         "it was never made, and the days that were read are ready; afterwards the schedule novelty_fine_tune asks",
     ),
     Rule(
         ("training/pointwise_examples",),
-        EnoughNewFeedback() & WORTH_TRYING,
+        EnoughNewFeedback() & WORTH_TRYING & NoCheckFailed(),
         "feedback has grown by automation.new_feedback_share, or its rates have drifted by automation.drift_limit",
     ),
     Rule(("training/pairwise_examples",), _updated("training/pointwise_examples"), "its examples are new"),
@@ -224,8 +244,8 @@ RULES = (
     ),
     Rule(
         ("publication/transition_table",),
-        _updated("candidates/scored") & AUDITED,
-        "there are new scores, and all blocking checks of what it reads passed; it audits the rest itself",
+        _updated("candidates/scored") & AUDITED & NoCheckFailed(),
+        "there are new scores, and all blocking checks before it passed; it asks them once more itself",
     ),
     Rule(("publication/versions",), _updated("publication/transition_table"), "something was published"),
     Rule(

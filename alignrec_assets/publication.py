@@ -12,7 +12,7 @@ from alignrec_assets.contract import check_table
 from alignrec_assets.feedback import transition_scores
 from alignrec_assets.fingerprints import code_version, origin_of
 from alignrec_assets.interests import clusters, required_taxonomy
-from alignrec_assets.quality_checks import missed_gates
+from alignrec_assets.quality_checks import failed_checks, missed_gates
 from alignrec_assets.refresh import (
     Facts,
     Result,
@@ -39,6 +39,7 @@ from models.transition_table import (
 
 TABLE_CODE = code_version("models/transition_table.py", "models/best_of_n.py")
 INPUTS = ["candidates.scored", "candidates.pools", "novelty_model", "alignment_model", "interests.clusters"]
+ASKED_ANEW = {"novelty_model:gates", "candidates/scored:contract", "interests/clusters:contract"}
 VERSIONS_CODE = code_version("alignrec_assets/publication.py")
 
 
@@ -60,7 +61,7 @@ def transition_table(context: dg.AssetExecutionContext, home: HomeResource) -> R
     settings = home.settings
     warehouse = home.warehouse(context.log.info)
     ranking = _ranking(settings, has_alignment=current_checkpoint(warehouse, "alignment_model") is not None)
-    _audit(warehouse, home)
+    _audit(context, warehouse, home)
     with warehouse.reading() as connection:
         candidates = table_frame(connection, "candidates.scored")
         named = table_frame(connection, "interests.clusters").select("cluster_id", "label", "readable")
@@ -136,8 +137,17 @@ def _ranking(settings: Settings, *, has_alignment: bool) -> str:
     return "novelty" if wanted == "novelty" or not has_alignment else "alignment"
 
 
-def _audit(warehouse: Warehouse, home: HomeResource) -> None:
-    """What the checks of the line ask for, asked again: this step may be launched without them."""
+def _audit(context: dg.AssetExecutionContext, warehouse: Warehouse, home: HomeResource) -> None:
+    """No check before this step may have failed, however it was launched; what is cheap to ask is asked anew."""
+    from alignrec_assets.definitions import defs  # which holds this asset too; a step may run without its repository
+
+    failed = failed_checks(context.instance, defs.resolve_asset_graph(), context.asset_key)
+    told = [f"{check}: {words}" for check, words in failed.items() if check not in ASKED_ANEW]
+    if told:
+        raise PublicationGateError(
+            f"checks failed: {'; '.join(told)}. Mend that, or change the limits under checks in the settings, and run "
+            "what they belong to once more. The version published before stays current."
+        )
     with warehouse.reading() as connection:
         for table in ("candidates.scored", "interests.clusters"):
             check_table(connection, table)

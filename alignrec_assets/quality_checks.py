@@ -1,33 +1,41 @@
 """Checks beyond the contracts of the tables: volumes, rejected rows, drift, trainings that diverge, gates of models.
 
-Limits are settings. What a figure alone can tell warns by default (``checks.severity``); a gate always stops the line.
+Limits are settings. What a figure alone can tell warns by default, or stops the line where ``checks.severity`` says so;
+a gate always does.
 """
 
 import math
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import duckdb
 import numpy as np
 import polars as pl
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from alignrec_assets.checkpoints import alignment_model, novelty_model
 from alignrec_assets.feedback import transition_counts
+from alignrec_assets.home import Home
 from alignrec_assets.interests import item_clusters, read_assignments, required_taxonomy, user_cluster_days
 from alignrec_assets.partitions import FIRST_DAY_TAG, LAST_DAY_TAG
 from alignrec_assets.queries import query
 from alignrec_assets.raw import events, feedback_logs
 from alignrec_assets.refresh import Facts, current_checkpoint
 from alignrec_assets.resources import HomeResource
+from alignrec_assets.settings import load_settings
 from alignrec_assets.warehouse import Record, read_frame, read_records, set_wanted_days
 
 if TYPE_CHECKING:
+    from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
+    from dagster._core.storage.event_log.base import EventLogStorage
+
     from models.drift import Drift
 
 LEAST_TRAILING_DAYS = 3  # with fewer days before it, nothing is said of a day's volume
 SURE_OF_DRIFT = 0.001  # probability that chance alone would look like it
+STOPS_THE_LINE = load_settings(Home.from_environment()).checks.severity == "error"
 TAXONOMY_REVIEW = dg.AssetCheckKey(item_clusters.key, "new_items_fit")
 
 DayFault = Callable[[duckdb.DuckDBPyConnection, dict[date, Record], date], str | None]
@@ -37,7 +45,7 @@ DayFault = Callable[[duckdb.DuckDBPyConnection, dict[date, Record], date], str |
 def volume_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
     """Rows of a day against the mean of the days before it."""
 
-    @dg.asset_check(asset=asset, name="volume", blocking=True, description=volume_check.__doc__)
+    @dg.asset_check(asset=asset, name="volume", blocking=STOPS_THE_LINE, description=volume_check.__doc__)
     def check(context: dg.AssetCheckExecutionContext, home: HomeResource) -> dg.AssetCheckResult:
         limits = home.settings.checks
 
@@ -60,7 +68,7 @@ def volume_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
 def rejected_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
     """Share of a day's landing rows that break the data contract."""
 
-    @dg.asset_check(asset=asset, name="rejected_share", blocking=True, description=rejected_check.__doc__)
+    @dg.asset_check(asset=asset, name="rejected_share", blocking=STOPS_THE_LINE, description=rejected_check.__doc__)
     def check(context: dg.AssetCheckExecutionContext, home: HomeResource) -> dg.AssetCheckResult:
         limit = home.settings.checks.rejected_share
 
@@ -77,7 +85,7 @@ def rejected_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
     return check
 
 
-@dg.asset_check(asset=user_cluster_days, blocking=True)
+@dg.asset_check(asset=user_cluster_days, blocking=STOPS_THE_LINE)
 def clustered_share(context: dg.AssetCheckExecutionContext, home: HomeResource) -> dg.AssetCheckResult:
     """Share of a day's events that are of items with a cluster."""
     limit = home.settings.checks.clustered_share
@@ -92,7 +100,7 @@ def clustered_share(context: dg.AssetCheckExecutionContext, home: HomeResource) 
     return _judge_days(context, home, _table(user_cluster_days), fault)
 
 
-@dg.asset_check(asset=transition_counts, blocking=True)
+@dg.asset_check(asset=transition_counts, blocking=STOPS_THE_LINE)
 def feedback_rates(context: dg.AssetCheckExecutionContext, home: HomeResource) -> dg.AssetCheckResult:
     """Drift of the clusters' positive rates on a day against the days before it."""
     limits = home.settings.checks
@@ -129,7 +137,9 @@ def new_items_fit(home: HomeResource) -> dg.AssetCheckResult:
 def convergence_check(asset: dg.AssetsDefinition, loss: str) -> dg.AssetChecksDefinition:
     """The held-out loss of a training stays near its least, and is a number."""
 
-    @dg.asset_check(asset=asset, name="training_converged", blocking=True, description=convergence_check.__doc__)
+    @dg.asset_check(
+        asset=asset, name="training_converged", blocking=STOPS_THE_LINE, description=convergence_check.__doc__
+    )
     def check(home: HomeResource) -> dg.AssetCheckResult:
         checkpoint = current_checkpoint(home.warehouse(), _table(asset))
         losses = [point[loss] for point in checkpoint.manifest["curve"]] if checkpoint else []
@@ -169,6 +179,30 @@ def missed_gates(figures: Facts, home: HomeResource) -> list[str]:
         for name, (words, limit, setting) in wanted.items()
         if name in figures and not figures[name] >= limit  # not a number is no pass
     ]
+
+
+def failed_checks(instance: dg.DagsterInstance, graph: "BaseAssetGraph[Any]", asset: dg.AssetKey) -> dict[str, str]:
+    """Checks that stop the line before an asset: those that failed when they ran last, with what they said.
+
+    Looked at are the assets that it is made from, near and far; for a whole table all daily ones too.
+    """
+    upstream = set(graph.get_ancestor_asset_keys(asset))
+    if not graph.get(asset).is_partitioned:
+        upstream |= {node.key for node in graph.asset_nodes if node.is_partitioned}
+    blocking = [check for check in graph.get_check_keys_for_assets(upstream) if graph.get(check).blocking]
+    found = {}
+    for check in sorted(blocking, key=str):
+        told = _last_result(instance.event_log_storage, check)
+        if told and not told.passed and told.severity == dg.AssetCheckSeverity.ERROR:
+            found[check.to_user_string()] = told.description or "see the run that it failed in"
+    return found
+
+
+def _last_result(storage: "EventLogStorage", check: dg.AssetCheckKey) -> dg.AssetCheckEvaluation | None:
+    """Of a check that ran: one that is under way, or lost its process, says nothing yet."""
+    ran = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
+    records = storage.get_asset_check_execution_history(check, limit=1, status=ran)
+    return records[0].event.asset_check_evaluation if records and records[0].event else None
 
 
 def feedback_drift(counts: pl.DataFrame) -> "Drift":

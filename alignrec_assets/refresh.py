@@ -192,6 +192,7 @@ def refresh_days(context: dg.AssetExecutionContext, warehouse: Warehouse, table:
     """
     written = _write_good_days(warehouse, table, run_days(context))
     if written.broken:
+        error = BrokenDaysError(table.name, written.broken)
         _credit_days(context, written.records)
         context.log_event(
             dg.AssetCheckEvaluation(
@@ -199,10 +200,11 @@ def refresh_days(context: dg.AssetExecutionContext, warehouse: Warehouse, table:
                 CONTRACT_CHECK,
                 passed=False,
                 blocking=True,
+                description=str(error),
                 metadata={day.isoformat(): faults for day, faults in sorted(written.broken.items())},
             )
         )
-        raise BrokenDaysError(table.name, written.broken)
+        raise error
     _report_days(context, table.name, written)
     return dg.MaterializeResult(data_version=_version_of_days(written.records), check_results=[_kept_contract()])
 

@@ -234,7 +234,7 @@ class CheckSettings(Section):
     """Checks beyond the contracts of the tables, and whether one that fails stops what is downstream."""
 
     severity: Literal["warn", "error"] = "warn"
-    """``error`` stops what is downstream in the same run, and publication by its condition."""
+    """``error`` stops what is downstream, in the same run and by the conditions of automation, and publication."""
     trailing_days: Annotated[int, Field(ge=1)] = 7
     """Days are compared with so many before them."""
     volume_change: Annotated[float, Field(gt=1)] = 3.0

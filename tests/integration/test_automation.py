@@ -105,8 +105,9 @@ def test_new_examples_and_a_new_alignment_model_are_followed_when_their_checks_p
     scored = passed("candidates/pools:contract", "interests/clusters:contract", "alignment_model:training_converged")
     asked = ticks(copied_home, *scored, "made:alignment_model")
     assert set(asked[-1]) == {"candidates/scored", "registry/checkpoints"}
-    asked = ticks(copied_home, *scored[:-1], "failed:alignment_model:training_converged", "made:alignment_model")
-    assert "candidates/scored" not in asked[-1]
+    diverged = [*scored[:-1], "failed:alignment_model:training_converged", "made:alignment_model"]
+    assert "candidates/scored" in ticks(copied_home, *diverged)[-1]  # it warns
+    assert "candidates/scored" not in ticks(copied_home, *diverged, ALIGNREC_CHECKS__SEVERITY="error")[-1]
 
 
 def test_scores_are_published_only_with_all_checks_passed(copied_home):
@@ -119,6 +120,42 @@ def test_scores_are_published_only_with_all_checks_passed(copied_home):
     asked = ticks(copied_home, *audited[1:], "made:candidates/scored", audited[0])  # the check comes after its table
     assert asked[-2] == {}
     assert "publication/transition_table" in asked[-1]
+
+
+def test_a_figure_that_fails_holds_the_line_back_only_where_it_is_an_error(copied_home):
+    late = ALL_DAYS[1]
+    land_late_event(copied_home, late)
+    materialize(copied_home, "raw/events", late)
+    unusual = "failed:raw/events:volume"
+    warned, held, opened = (
+        ticks(copied_home, *events, ALIGNREC_CHECKS__SEVERITY=severity)[-1]
+        for severity, events in (
+            ("warn", [unusual]),
+            ("error", [unusual]),
+            ("error", [unusual, "passed:raw/events:volume"]),
+        )
+    )
+    assert warned["interests/user_cluster_days"] == opened["interests/user_cluster_days"] == [late]
+    assert held == {}
+    # A day that breaks its contract is not there; others can go on.
+    broken = ticks(copied_home, "failed:raw/events:contract", ALIGNREC_CHECKS__SEVERITY="error")[-1]
+    assert broken["interests/user_cluster_days"] == [late]
+
+
+def test_rates_that_drift_hold_back_learning_and_publication(copied_home):
+    with Warehouse(copied_home).writing() as connection:
+        connection.execute("DELETE FROM registry.fingerprints WHERE asset = 'training.pointwise_examples'")
+    drifted = "failed:feedback/transition_counts:feedback_rates"
+    error = {"ALIGNREC_CHECKS__SEVERITY": "error"}
+    assert "training/pointwise_examples" in ticks(copied_home, drifted)[-1]
+    assert "training/pointwise_examples" not in ticks(copied_home, drifted, **error)[-1]
+    needed = ("candidates/scored", "candidates/pools", "interests/clusters", "feedback/transition_scores")
+    audited = passed(*(f"{asset}:contract" for asset in needed), *CHECKED_BY["novelty_model"])
+    published = "publication/transition_table"
+    assert published in ticks(copied_home, *audited, drifted, "made:candidates/scored")[-1]
+    assert published not in ticks(copied_home, *audited, drifted, "made:candidates/scored", **error)[-1]
+    broken = "failed:raw/events:contract"
+    assert published not in ticks(copied_home, *audited, broken, "made:candidates/scored")[-1]
 
 
 def test_the_first_models_are_asked_for_once_the_days_that_were_read_are_ready(copied_home):

@@ -324,6 +324,21 @@ def test_other_engines_fill_the_pools_shard_by_shard(copied_home, engine):
     assert not list((copied_home.checkpoints / "shards").iterdir())
 
 
+def test_nothing_is_published_after_a_check_that_failed_until_it_passes(copied_home):
+    error = {"ALIGNREC_CHECKS__SEVERITY": "error"}
+    events = ("dagster", "asset", "materialize", *MODULE, "--select", 'key:"raw/events"', "--partition", str(LAST_DAY))
+    failed = command(copied_home.path, *events, check=False, ALIGNREC_CHECKS__VOLUME_CHANGE="1.0001", **error)
+    assert failed.returncode != 0
+    publish = ("dagster", "asset", "materialize", *MODULE, "--select", 'key:"publication/transition_table"')
+    refused = command(copied_home.path, *publish, check=False, **error)
+    assert refused.returncode != 0
+    assert "raw/events:volume: 2026-01-08:" in refused.stderr
+    assert "stays current" in refused.stderr
+    command(copied_home.path, *publish)  # where it only warns
+    command(copied_home.path, *events, **error)
+    command(copied_home.path, *publish, **error)
+
+
 def test_a_broken_day_is_left_as_it_was_and_the_others_are_credited(copied_home):
     before = contents(copied_home)
     last, table = str(LAST_DAY), "interests.user_cluster_days"
