@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import polars as pl
+import pytest
 from support.line import DAYS, FIRST_DAY, answer, materialize
 
 from alignrec_assets.asset_settings import ASSET_SETTINGS
@@ -50,3 +51,17 @@ def test_a_day_that_changed_marks_that_day_of_its_readers_until_they_are_made_an
 def test_a_day_that_is_made_again_from_the_same_marks_nothing(copied_home):
     materialize(copied_home, "raw/events", ALL_DAYS[0], ALL_DAYS[-1])
     assert stale(copied_home) == {}
+
+
+def test_good_days_of_a_range_that_failed_are_known_as_such(copied_home):
+    """They carry versions: their readers are marked until they are made anew, and not after that."""
+    path = copied_home.landing / "events" / f"day={ALL_DAYS[0]}" / "part-0.parquet"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(AssertionError, match=r"1 days of raw\.events cannot be made"):
+        materialize(copied_home, "raw/events", ALL_DAYS[0], ALL_DAYS[-1])
+    assert "raw/events" not in stale(copied_home)
+    assert stale(copied_home, ALIGNREC_POSITIVE__LIKED="false")["raw/events"] == ALL_DAYS
+    materialize(copied_home, "interests/user_cluster_days", ALL_DAYS[1], ALL_DAYS[-1])
+    assert "interests/user_cluster_days" not in stale(copied_home)
+    materialize(copied_home, "raw/events", ALL_DAYS[2])  # alone, and unchanged
+    assert "interests/user_cluster_days" not in stale(copied_home)
