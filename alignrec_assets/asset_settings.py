@@ -12,40 +12,68 @@ import dagster as dg
 from alignrec_assets.settings import Settings
 from models.files import fingerprint
 
+SCORING = (
+    "feedback.signal",
+    "feedback.window_days",
+    "feedback.minimum_impressions",
+    "feedback.minimum_share_of_mean",
+    "feedback.minimum_users",
+    "feedback.normalisation",
+    "feedback.interval",
+)
+"""How cells become scores; where impressions come from shows in the cells themselves."""
+TRAINING = (
+    *(f"alignment.{name}" for name in ("loss", "layers", "head_histories", "tune", "learning_rate", "steps", "stack")),
+    *(f"alignment.{name}" for name in ("histories_per_batch", "histories_per_pass", "evaluate_every")),
+    *(f"alignment.{name}" for name in ("validation_histories", "keep_overtrained", "seed")),
+    "candidates.k",
+    "feedback.normalisation",
+    "feedback.source",
+)
+"""How the alignment model is trained on its examples, and what its manifest tells of them."""
+
 ASSET_SETTINGS: dict[str, tuple[str, ...]] = {
     "raw.items": ("calendar",),
     "raw.events": ("calendar", "positive"),
     "raw.feedback_logs": ("calendar", "positive", "landing.attribution_hours"),
     "interests.first_interactions": ("history.clusters", "landing.attribution_hours"),
     "feedback.transition_users": ("history.clusters", "feedback.source", "feedback.replay_share"),
-    "feedback.transition_scores": ("feedback",),
+    "feedback.transition_scores": SCORING,
     "training.novelty_examples": (
         "novelty.maximum_examples",
         "novelty.examples_per_label_limit",
         "novelty.holdout_share",
+        "novelty.refresh_days",
         "novelty.seed",
         "feedback.source",
         "feedback.replay_share",
     ),
     "training.pointwise_examples": (
-        "feedback",
+        *SCORING,
+        "feedback.prior",
         "alignment.holdout_share",
         "alignment.report_share",
+        "alignment.holdout_days",
         "alignment.unseen_cluster_share",
         "alignment.training_user_share",
         "alignment.seed",
     ),
-    "training.pairwise_examples": ("alignment.loss", "alignment.pairs_per_history", "alignment.seed"),
-    "base_model": ("base_model.source",),
-    "novelty_model": ("novelty",),
-    "alignment_model": ("alignment", "candidates.k", "feedback.normalisation"),
-    "alignment_search": (
-        "alignment",
-        "candidates.k",
-        "feedback.normalisation",
-        "feedback.interval",
-        "search.seed",
+    "training.pairwise_examples": (
+        "alignment.loss",
+        "alignment.pairs_per_history",
+        "alignment.holdout_days",
+        "alignment.seed",
     ),
+    "base_model": ("base_model.source",),
+    "novelty_model": (
+        "novelty.tune",
+        "novelty.learning_rate",
+        "novelty.batch_size",
+        "novelty.epochs",
+        "novelty.seed",
+    ),
+    "alignment_model": (*TRAINING, "alignment.minimum_histories"),
+    "alignment_search": (*TRAINING, "alignment.pairs_per_history", "feedback.interval", "search.seed"),
     "candidates.pools": (
         "history.clusters",
         "candidates.k",

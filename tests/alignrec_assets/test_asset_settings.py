@@ -1,5 +1,7 @@
 """Settings by asset: every name exists, and fingerprints and code versions follow them alone."""
 
+from dataclasses import fields
+
 import dagster as dg
 import pytest
 
@@ -30,6 +32,22 @@ def changed(name, value):
 def test_every_name_is_a_setting():
     for asset, names in ASSET_SETTINGS.items():
         assert list(settings_of(asset, Settings())) == list(names)
+
+
+def test_every_setting_of_the_line_counts_for_some_asset():
+    named = {name for names in ASSET_SETTINGS.values() for name in names}
+    for section in ("alignment", "novelty", "feedback", "candidates"):
+        unnamed = {key for key in getattr(Settings(), section).model_dump() if f"{section}.{key}" not in named}
+        assert unnamed == ({"histories_per_shard"} if section == "candidates" else set()), section
+
+
+def test_what_trains_the_alignment_model_counts_for_it_and_what_makes_its_examples_does_not():
+    from models.alignment import AlignmentOptions
+
+    options = {f"alignment.{field.name}" for field in fields(AlignmentOptions)}
+    settings = {f"alignment.{name}" for name in Settings().alignment.model_dump()}
+    named = {name for name in ASSET_SETTINGS["alignment_model"] if name.startswith("alignment.")}
+    assert named == options & settings | {"alignment.minimum_histories"}
 
 
 def test_what_has_no_settings_depends_on_none():
