@@ -9,8 +9,10 @@ from datetime import date
 
 import duckdb
 
-from alignrec_assets.tables import TABLES, Table
+from alignrec_assets.tables import TABLES, USER, Table
 
+HIDDEN = "***"
+"""Stands for users' ids in examples: they go to Dagster's log, which `alignrec forget` does not clear."""
 ROWS_AT_ONCE = 5_000_000  # bounds the memory of looking for repeated keys
 
 
@@ -114,8 +116,9 @@ def _faults(
         broken = f"FROM {table.name} SELECT {{}} WHERE {where} AND NOT coalesce({condition}, true)"
         ((count,),) = connection.execute(broken.format("count(*)"), parameters).fetchall()
         if count:
-            example = connection.execute(f"{broken.format(f'to_json({_short(table)})')} LIMIT 1", parameters).fetchall()
-            yield f"{count:,} rows break `{condition}`, such as {example[0][0]}"
+            one = f"{broken.format(_example(table))} LIMIT 1"
+            ((example,),) = connection.execute(one, parameters).fetchall()
+            yield f"{count:,} rows break `{condition}`, such as {example}"
     if table.key:
         key = ", ".join(table.key)
         repeated = f"FROM {table.name} SELECT {key}, count(*) WHERE {where} GROUP BY {key} HAVING count(*) > 1"
@@ -123,10 +126,13 @@ def _faults(
         if found:
             ((count,),) = connection.execute(f"SELECT count(*) FROM ({repeated})", parameters).fetchall()
             *values, times = found[0]
-            yield f"{count:,} values of the key ({key}) stand in several rows, such as {values} in {times}"
+            told = [HIDDEN if name == USER.name else value for name, value in zip(table.key, values, strict=True)]
+            yield f"{count:,} values of the key ({key}) stand in several rows, such as {told} in {times}"
 
 
-def _short(table: Table) -> str:
-    """The row as one struct."""
-    columns = ", ".join(f'"{column.name}" := "{column.name}"' for column in table.columns)
-    return f"struct_pack({columns})"
+def _example(table: Table) -> str:
+    """The row as JSON, without the user's id."""
+    shown = [
+        f'"{column.name}" := ' + (f"'{HIDDEN}'" if column == USER else f'"{column.name}"') for column in table.columns
+    ]
+    return f"to_json(struct_pack({', '.join(shown)}))"

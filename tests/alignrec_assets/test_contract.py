@@ -37,6 +37,12 @@ def count_row(day, cluster=3, **changes):
     }
 
 
+def whole_rows(table, rows):
+    """The rows with null in every column that they do not name."""
+    names = [column.name for column in TABLES[table].columns]
+    return pl.DataFrame([dict.fromkeys(names) | row for row in rows])
+
+
 def broken(connection, rows):
     frame = pl.DataFrame(rows)
     append_rows(connection, "feedback.transition_counts", frame)
@@ -79,6 +85,19 @@ def test_a_key_may_repeat_on_another_day_only(connection):
     assert "values of the key (history, cluster_id) stand in several rows, such as [[1, 2], 3] in 2" in found[other]
 
 
+def test_no_example_names_a_user(connection):
+    noon = datetime(2026, 1, 5, 12)
+    event = {"day": DAY, "user_id": "ada", "item_id": "i", "ts": noon, "positive": True, "watch_s": -1.0}
+    append_rows(connection, "raw.events", whole_rows("raw.events", [event]))
+    (told,) = broken_days(connection, "raw.events", {DAY: 1}).values()
+    assert '"item_id":"i"' in told
+    assert "ada" not in told
+    met = {"day": DAY, "taxonomy_version": "t", "user_id": "ada", "cluster_id": 3, "first_ts": noon, "last_ts": noon}
+    append_rows(connection, "interests.user_cluster_days", whole_rows("interests.user_cluster_days", [met, met]))
+    (told,) = broken_days(connection, "interests.user_cluster_days", {DAY: 2}).values()
+    assert "stand in several rows, such as ['***', 3] in 2" in told
+
+
 def test_days_are_looked_at_in_parts_of_bounded_size(connection, monkeypatch):
     monkeypatch.setattr(contract, "ROWS_AT_ONCE", 2)
     days = [DAY + timedelta(days=number) for number in range(7)]
@@ -107,7 +126,6 @@ def test_a_table_that_breaks_its_contract_is_never_committed(tmp_path):
 
 def test_raw_rows_may_lack_what_the_data_contract_lets_them_lack(connection):
     row = {
-        **dict.fromkeys(column.name for column in TABLES["raw.feedback_logs"].columns),
         "day": DAY,
         "request_id": "r",
         "item_id": "i",
@@ -117,7 +135,7 @@ def test_raw_rows_may_lack_what_the_data_contract_lets_them_lack(connection):
         "positive": False,
         "final": True,
     }
-    append_rows(connection, "raw.feedback_logs", pl.DataFrame([row], schema_overrides={"history": pl.List(pl.Int32)}))
+    append_rows(connection, "raw.feedback_logs", whole_rows("raw.feedback_logs", [row]))
     assert broken_days(connection, "raw.feedback_logs", {DAY: 1}) == {}
 
 
