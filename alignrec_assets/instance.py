@@ -1,7 +1,6 @@
 """The Dagster instance of a home: where it lies, its configuration, and runs whose process has died."""
 
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +12,22 @@ import dagster as dg
 from dagster import DagsterEventType, DagsterRunStatus, RunsFilter
 
 from alignrec_assets.home import Home
+from models.files import content_hash, replacing
 from models.progress import Log
 
 INSTANCE_FILE = "dagster.yaml"
 POSTGRES_FILE = "dagster-postgres.yaml"
+SHIPPED_RECORD = ".shipped"
+"""Beside the instance file: the hash of the one that was put there last."""
+SHIPPED_BEFORE_RECORDS = {
+    "bc54d26f454629f9",
+    "f81c655ea46b5e27",
+    "47672c85a53dd72c",
+    "8e654033e112df6a",
+    "5fbf77f8b1f689d9",
+    "6129fd5202736084",
+}
+"""Hashes of the instance files, plain and for Postgres, that homes were given until November 2026."""
 POSTGRES_HOST, *_ = POSTGRES_VARIABLES = [
     f"DAGSTER_POSTGRES_{part}" for part in ("HOST", "PORT", "DB", "USER", "PASSWORD")
 ]
@@ -30,7 +41,7 @@ class InstanceError(RuntimeError):
 
 
 def prepare_instance(home: Home) -> None:
-    """Give the home its instance file where it has none, and make the instance the one that Dagster finds.
+    """Give the home the instance file of this alignrec, and make the instance the one that Dagster finds.
 
     Where ``DAGSTER_POSTGRES_HOST`` is set, that file is the one for Postgres, also in a home that began without. A file
     that was edited stays as it is, and a home whose runs lie in Postgres never goes back to SQLite unasked.
@@ -41,8 +52,8 @@ def prepare_instance(home: Home) -> None:
     home.create()
     target = home.dagster / INSTANCE_FILE
     on_postgres = bool(os.environ.get(POSTGRES_HOST))
-    if not target.exists() or (on_postgres and target.read_bytes() == _shipped(INSTANCE_FILE).read_bytes()):
-        shutil.copyfile(_shipped(POSTGRES_FILE if on_postgres else INSTANCE_FILE), target)
+    stays_there = target.exists() and POSTGRES_HOST in target.read_text(encoding="utf-8")
+    _bring_up_to_date(target, _shipped(POSTGRES_FILE if on_postgres or stays_there else INSTANCE_FILE))
     _check_storage(target, on_postgres=on_postgres)
     os.environ["DAGSTER_HOME"] = str(home.dagster)
 
@@ -84,6 +95,22 @@ def runs_under_way(instance: dg.DagsterInstance, log: Log) -> list[str]:
 def _shipped(name: str) -> Path:
     checkout = Path(__file__).resolve().parent.parent / name
     return checkout if checkout.exists() else Path(str(files("alignrec_assets") / name))
+
+
+def _bring_up_to_date(target: Path, shipped: Path) -> None:
+    """Copy the shipped file over what an earlier alignrec had put there, and over nothing that somebody edited."""
+    record, wanted = target.with_name(SHIPPED_RECORD), content_hash(shipped)
+    recorded = record.read_text(encoding="ascii").strip() if record.exists() else None
+    found = content_hash(target) if target.exists() else None
+    if found not in (None, wanted, recorded) and found[:16] not in SHIPPED_BEFORE_RECORDS:
+        return
+    for path, content, stands in (
+        (target, shipped.read_bytes(), found == wanted),
+        (record, f"{wanted}\n".encode(), recorded == wanted),
+    ):
+        if not stands:
+            with replacing(path) as partial:
+                partial.write_bytes(content)
 
 
 def _check_storage(target: Path, *, on_postgres: bool) -> None:

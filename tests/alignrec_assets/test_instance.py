@@ -1,10 +1,53 @@
+"""The instance file of a home, and which processes are alive."""
+
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from alignrec_assets.instance import _is_alive
+from alignrec_assets.home import Home
+from alignrec_assets.instance import _is_alive, prepare_instance
+
+SHIPPED = Path(__file__).parents[2] / "dagster.yaml"
+
+
+@pytest.fixture
+def instance_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    monkeypatch.delenv("DAGSTER_POSTGRES_HOST", raising=False)
+    prepare_instance(Home(tmp_path))
+    return tmp_path / "dagster" / "dagster.yaml"
+
+
+def test_what_an_earlier_alignrec_put_into_a_home_is_brought_up_to_date(instance_file, tmp_path, monkeypatch):
+    assert instance_file.read_text() == SHIPPED.read_text()
+    later = tmp_path / "later.yaml"
+    later.write_text(SHIPPED.read_text() + "retention: {}\n")
+    for shipped in (later, SHIPPED):
+        monkeypatch.setattr("alignrec_assets.instance._shipped", lambda _, shipped=shipped: shipped)
+        prepare_instance(Home(tmp_path))
+        assert instance_file.read_text() == shipped.read_text()
+
+
+def test_so_is_what_homes_were_given_before_they_kept_a_record(instance_file, tmp_path):
+    (instance_file.parent / ".shipped").unlink()
+    without_log = re.sub(r"# Dagster's own SQLite log.*?config: \{\}\n\n", "", SHIPPED.read_text(), flags=re.DOTALL)
+    assert len(without_log) < len(SHIPPED.read_text())
+    instance_file.write_text(without_log)
+    prepare_instance(Home(tmp_path))
+    assert instance_file.read_text() == SHIPPED.read_text()
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_what_somebody_edited_stays(instance_file, tmp_path, recorded):
+    if not recorded:
+        (instance_file.parent / ".shipped").unlink()
+    instance_file.write_text(SHIPPED.read_text() + "# mine\n")
+    prepare_instance(Home(tmp_path))
+    assert instance_file.read_text().endswith("# mine\n")
 
 
 @pytest.fixture
