@@ -50,7 +50,7 @@ lint: setup
 
 ui: prepare
 	@echo "Nothing runs by itself in a fresh instance. Switch it on in the UI, page Automation (landing_files: days whose landing"
-	@echo "files are new; automation: what follows from them; two schedules), or with"
+	@echo "files are new; automation: what follows from them; three schedules), or with"
 	@echo "  ALIGNREC_HOME=$(ALIGNREC_HOME) DAGSTER_HOME=$(DAGSTER_HOME) $(BIN)/dagster sensor start landing_files -w workspace.yaml"
 	@echo "The UI has no login and listens on loopback only: http://127.0.0.1:$(or $(PORT),3000)"
 	$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(or $(PORT),3000)

@@ -18,6 +18,7 @@ from alignrec_assets.fingerprints import Input
 from alignrec_assets.home import Home
 from alignrec_assets.interests import USER_CLUSTER_DAYS, first_interactions_recipe, required_taxonomy
 from alignrec_assets.partitions import DAYS
+from alignrec_assets.pruning import housekeeping
 from alignrec_assets.quality_checks import SURE_OF_DRIFT, TAXONOMY_REVIEW, failed_checks, feedback_drift
 from alignrec_assets.queries import query
 from alignrec_assets.refresh import CONTRACT_CHECK, Recipe
@@ -318,4 +319,13 @@ review_schedule = dg.ScheduleDefinition(
     target=dg.AssetSelection.checks(TAXONOMY_REVIEW),
     tags={"alignrec/kind": "schedule"},
     description="Monthly: whether items that are new still fit the clusters that stand (`alignrec recluster`).",
+)
+
+housekeeping_schedule = dg.ScheduleDefinition(
+    "weekly_housekeeping",
+    cron_schedule="0 6 * * 0",
+    execution_timezone="UTC",
+    job=housekeeping,
+    tags={"alignrec/kind": "schedule"},
+    description="Weekly: what the settings under housekeeping no longer keep is removed.",
 )

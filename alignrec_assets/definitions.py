@@ -8,10 +8,17 @@ import dagster as dg
 
 from alignrec_assets import candidates, checkpoints, feedback, interests, publication, raw, scaling, search, training
 from alignrec_assets.asset_settings import marked_by_settings
-from alignrec_assets.automation import automated, automation_sensor, fine_tune_schedule, review_schedule
+from alignrec_assets.automation import (
+    automated,
+    automation_sensor,
+    fine_tune_schedule,
+    housekeeping_schedule,
+    review_schedule,
+)
 from alignrec_assets.home import Home
 from alignrec_assets.instance import in_process_executor
 from alignrec_assets.landing_sensor import landing_sensor
+from alignrec_assets.pruning import housekeeping
 from alignrec_assets.quality_checks import CHECKS
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.selections import SCALING, SEARCH, SELECTIONS, STUDY
@@ -33,11 +40,14 @@ defs = dg.Definitions(
     ),
     asset_checks=CHECKS,
     jobs=[
-        dg.define_asset_job(name, selection, description=why, tags={"alignrec/kind": name})
-        for name, selection, why in (*SELECTIONS, SEARCH, STUDY, SCALING)
+        *(
+            dg.define_asset_job(name, selection, description=why, tags={"alignrec/kind": name})
+            for name, selection, why in (*SELECTIONS, SEARCH, STUDY, SCALING)
+        ),
+        housekeeping,
     ],
     sensors=[landing_sensor, automation_sensor],
-    schedules=[fine_tune_schedule, review_schedule],
+    schedules=[fine_tune_schedule, review_schedule, housekeeping_schedule],
     resources={"home": HomeResource(database=str(HOME.warehouse))},
     loggers={"console": dg.colored_console_logger, "steps": step_logger},
     executor=in_process_executor,

@@ -85,11 +85,11 @@ def fail_dead_runs(instance: dg.DagsterInstance, log: Log) -> None:
             log(f"run {run.run_id[:8]} ({run.job_name}) had lost its process: marked as failed, its slots are free")
 
 
-def runs_under_way(instance: dg.DagsterInstance, log: Log) -> list[str]:
-    """Names of the runs that a living process works on; dead ones are failed first."""
+def runs_under_way(instance: dg.DagsterInstance, log: Log, own_run: str | None = None) -> list[str]:
+    """Names of the runs that a living process works on, but for the caller's own; dead ones are failed first."""
     fail_dead_runs(instance, log)
     runs = [record.dagster_run for record in instance.get_run_records(RunsFilter(statuses=UNFINISHED))]
-    return [f"{run.run_id[:8]} ({run.job_name})" for run in runs]
+    return [f"{run.run_id[:8]} ({run.job_name})" for run in runs if run.run_id != own_run]
 
 
 def _shipped(name: str) -> Path:

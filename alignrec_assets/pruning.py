@@ -1,4 +1,4 @@
-"""`alignrec prune`: what the settings let go of, each piece with its bytes, and never what the line uses now.
+"""`alignrec prune` and the job ``housekeeping``: what the settings let go of, never what the line uses now.
 
 Raw rows of old days, finished runs, checkpoints, published versions, and work that was cut off. What the line stands on
 is read from its own records: the folders in ``registry.fingerprints``, the standing taxonomy, the current version.
@@ -23,6 +23,7 @@ from alignrec_assets.home import Home
 from alignrec_assets.instance import prepare_instance, runs_under_way
 from alignrec_assets.interests import standing_taxonomy
 from alignrec_assets.refresh import MANIFEST
+from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import HousekeepingSettings, load_settings
 from alignrec_assets.warehouse import Warehouse, read_records
 from models.files import remove_folder
@@ -56,13 +57,13 @@ class Pruning:
     notes: list[str] = field(default_factory=list)
 
 
-def plan_pruning(home: Home, write: Log) -> Pruning:
-    """Look for what the home's settings no longer keep; deletes nothing."""
+def plan_pruning(home: Home, write: Log, own_run: str | None = None) -> Pruning:
+    """Look for what the home's settings no longer keep; deletes nothing. ``own_run`` is the run that prunes, if any."""
     prepare_instance(home)
     chosen = load_settings(home).housekeeping
     found = Pruning()
     with dg.DagsterInstance.get() as instance:
-        under_way = runs_under_way(instance, write)
+        under_way = runs_under_way(instance, write, own_run)
         found.pieces += _raw_days(home, chosen.raw_days)
         found.pieces += _runs(instance, home, chosen.run_days, found.notes)
     if under_way:
@@ -89,6 +90,30 @@ def prune(home: Home, found: Pruning) -> None:
         _forget_folders(connection, home)
     if any(piece.kind == "raw days" for piece in found.pieces):
         warehouse.compact()
+
+
+@dg.op(
+    description="What `alignrec prune` does, piece by piece in the log; `alignrec prune --dry-run` shows it beforehand."
+)
+def prune_home(context: dg.OpExecutionContext, home: HomeResource) -> None:
+    """Prune as a run, for the schedule."""
+    found = plan_pruning(home.home, context.log.info, context.run_id)
+    for piece in found.pieces:
+        context.log.info(f"{piece.kind} {piece.name}: {piece.bytes:,} bytes")
+    prune(home.home, found)
+    for note in found.notes:
+        context.log.info(note)
+    freed = sum(piece.bytes for piece in found.pieces)
+    context.log.info(f"{len(found.pieces)} pieces, {freed:,} bytes are gone")
+    context.add_output_metadata({"pieces": len(found.pieces), "bytes": freed})
+
+
+@dg.job(
+    description="Removes what the settings under housekeeping no longer keep.", tags={"alignrec/kind": "housekeeping"}
+)
+def housekeeping() -> None:
+    """One step."""
+    prune_home()
 
 
 # Raw days ------------------------------------------------------------------------------------------------------------

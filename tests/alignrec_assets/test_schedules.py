@@ -41,7 +41,16 @@ def test_the_taxonomy_is_reviewed_by_its_check_alone():
     assert request.tags[KIND] == "schedule"
 
 
-@pytest.mark.parametrize("name", ["days", "learning", "publication"])
+def test_what_the_settings_no_longer_keep_goes_on_sundays():
+    moment = datetime(2026, 1, 4, 6, tzinfo=UTC)
+    assert moment.isoweekday() == 7
+    request, job = asked("weekly_housekeeping", moment)
+    assert job.name == "housekeeping"
+    assert request.tags[KIND] == "schedule"
+    assert defs.resolve_schedule_def("weekly_housekeeping").default_status is dg.DefaultScheduleStatus.STOPPED
+
+
+@pytest.mark.parametrize("name", ["days", "learning", "publication", "housekeeping"])
 def test_the_jobs_are_tagged_by_what_they_run(name):
     assert defs.resolve_job_def(name).tags[KIND] == name
 

@@ -152,6 +152,16 @@ def test_what_the_line_and_kept_versions_use_stays_and_the_rest_goes(copied_home
     assert TransitionTable.open(home.published).version == current.version
 
 
+def test_the_scheduled_job_prunes_too_and_its_own_run_holds_nothing_back(copied_home):
+    replaced = copied_home.published / TransitionTable.open(copied_home.published).manifest["replaces"]
+    assert replaced.exists()
+    job = ("dagster", "job", "execute", "-m", "alignrec_assets.definitions", "--job", "housekeeping")
+    told = command(copied_home.path, *job, ALIGNREC_HOUSEKEEPING__PUBLISHED_VERSIONS="1").stderr
+    assert not replaced.exists()
+    assert f"published version published/{replaced.name}: " in told
+    assert "under way" not in told
+
+
 @pytest.mark.full
 def test_finished_runs_go_but_for_those_that_made_what_stands(copied_home):
     command(copied_home.path, *DAYS)  # of six runs of the line before it, the two of the days are now outdone
