@@ -18,6 +18,7 @@ from alignrec_assets.landing_readers import LandingError, LandingFile, registere
 from alignrec_assets.queries import query
 from alignrec_assets.tables import FORMAT_VERSION
 from models.files import content_hash
+from models.progress import Log, Progress, silent
 
 BATCH_ROWS = {"events": 8_000_000, "feedback": 32_000_000}
 """Days are loaded together up to about so many rows: memory follows the batch, not the log.
@@ -281,7 +282,12 @@ def load_items(connection: duckdb.DuckDBPyConnection, landing: Path, calendar: C
 
 
 def load_events(
-    connection: duckdb.DuckDBPyConnection, landing: Path, days: list[date], calendar: Calendar, positive: PositiveRule
+    connection: duckdb.DuckDBPyConnection,
+    landing: Path,
+    days: list[date],
+    calendar: Calendar,
+    positive: PositiveRule,
+    log: Log = silent,
 ) -> dict[date, LoadReport]:
     """Replace the days in ``raw.events``, and their rejected rows, in batches of days.
 
@@ -291,6 +297,7 @@ def load_events(
         LandingError: naming the file that cannot be read.
     """
     reports: dict[date, LoadReport] = {}
+    progress = Progress(len(days), "days", log)
     for batch in _batches(connection, "events", days, calendar):
         _set_days(connection, "read_days", batch, 0, 0)
         files = _covering(connection, landing, "events", batch, calendar)
@@ -300,6 +307,7 @@ def load_events(
         connection.execute(f"INSERT INTO raw.events BY NAME {query('raw.events')}", asdict(positive))
         _replace_rejected(connection, "events", "checked_events")
         reports |= _reports(connection, batch, "raw.events", "checked_events")
+        progress.advance(len(batch))
     return reports
 
 
@@ -310,6 +318,7 @@ def load_feedback(
     calendar: Calendar,
     positive: PositiveRule,
     attribution_hours: float,
+    log: Log = silent,
 ) -> dict[date, LoadReport]:
     """Replace the days in ``raw.feedback_logs``: impressions joined with their outcomes within the attribution window.
 
@@ -323,6 +332,7 @@ def load_feedback(
     rule = {name: value for name, value in asdict(positive).items() if name != "rating_at_least"}
     window = {"attribution_us": round(attribution_hours * 3_600_000_000), "data_end": _data_end(connection, calendar)}
     reports: dict[date, LoadReport] = {}
+    progress = Progress(len(days), "days", log)
     for batch in _batches(connection, "feedback", days, calendar):
         _set_days(connection, "wanted_days", batch, 0, 0)
         _set_days(connection, "read_days", batch, 0, around)
@@ -338,6 +348,7 @@ def load_feedback(
         _replace_rejected(connection, "feedback", "doubtful_feedback")
         _replace_rejected(connection, "outcomes", "checked_outcomes")
         reports |= _reports(connection, batch, "raw.feedback_logs", "doubtful_feedback", "checked_outcomes")
+        progress.advance(len(batch))
     return reports
 
 

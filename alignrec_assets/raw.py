@@ -97,10 +97,10 @@ def items(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
 @dg.asset(**daily_asset("raw.events", code=EVENTS_CODE, kinds={"parquet"}, deps=[items], partitions=DAYS))
 def events(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Events of the days, from every landing file that holds rows of theirs."""
-    return refresh_days(context, home.warehouse(context.log.info), _event_log(home))
+    return refresh_days(context, home.warehouse(context.log.info), _event_log(home, context.log.info))
 
 
-def _event_log(home: HomeResource) -> DailyTable:
+def _event_log(home: HomeResource, log: Log) -> DailyTable:
     settings = home.settings
     calendar, landing = landing_calendar(settings), home.home.landing
     made_by = [EVENTS_CODE, table_layout("raw.events"), settings_of("raw.events", settings)]
@@ -115,7 +115,7 @@ def _event_log(home: HomeResource) -> DailyTable:
 
     def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
         with _blamed_on_days("raw.events", landing, day_inputs(connection, "events", days, calendar)):
-            reports = load_events(connection, landing, days, calendar, positive_rule(settings))
+            reports = load_events(connection, landing, days, calendar, positive_rule(settings), log)
         return {day: (report.rows, _facts(report)) for day, report in reports.items()}
 
     return DailyTable("raw.events", fingerprints, build, survey=look)
@@ -124,10 +124,10 @@ def _event_log(home: HomeResource) -> DailyTable:
 @dg.asset(**daily_asset("raw.feedback_logs", code=FEEDBACK_CODE, kinds={"parquet"}, deps=[items], partitions=DAYS))
 def feedback_logs(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Exploration impressions of the days with their outcomes."""
-    return refresh_days(context, home.warehouse(context.log.info), _feedback_log(home))
+    return refresh_days(context, home.warehouse(context.log.info), _feedback_log(home, context.log.info))
 
 
-def _feedback_log(home: HomeResource) -> DailyTable:
+def _feedback_log(home: HomeResource, log: Log) -> DailyTable:
     settings = home.settings
     calendar, landing = landing_calendar(settings), home.home.landing
     hours = settings.landing.attribution_hours
@@ -146,7 +146,7 @@ def _feedback_log(home: HomeResource) -> DailyTable:
     def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
         inputs = day_inputs(connection, "feedback", days, calendar, hours)
         with _blamed_on_days("raw.feedback_logs", landing, inputs):
-            reports = load_feedback(connection, landing, days, calendar, positive_rule(settings), hours)
+            reports = load_feedback(connection, landing, days, calendar, positive_rule(settings), hours, log)
         return {day: (report.rows, _facts(report)) for day, report in reports.items()}
 
     return DailyTable("raw.feedback_logs", fingerprints, build, survey=look)
@@ -175,7 +175,7 @@ def bring_back_pruned_days(home: HomeResource, inputs: Sequence[Input], log: Log
     """
 
     def bring_back(connection: duckdb.DuckDBPyConnection, days: list[date]) -> None:
-        for kind, raw_log in (("events", _event_log(home)), ("feedback", _feedback_log(home))):
+        for kind, raw_log in (("events", _event_log(home, log)), ("feedback", _feedback_log(home, log))):
             reached = [entry for entry in inputs if entry.asset == raw_log.name]
             pruned = connection.execute(
                 "FROM raw.pruned_items SELECT DISTINCT day WHERE kind = $1 ORDER BY day", [kind]
