@@ -19,9 +19,10 @@ results = {}
 
 def pytest_runtest_logreport(report):
     """Remember outcome and time of each drill."""
-    drill = dict(report.user_properties).get("drill")
-    if drill and report.when == "call":
-        results[drill] = f"{'survived' if report.passed else 'FAILED'}, {report.duration:.0f} s"
+    told = dict(report.user_properties)
+    if "drill" in told and report.when == "call":
+        disk = " (emulated)" if told.get("disk") == "emulated" else ""
+        results[tuple(told["drill"])] = f"{'survived' if report.passed else 'FAILED'}, {report.duration:.0f} s{disk}"
 
 
 def pytest_sessionfinish(session):
@@ -37,9 +38,10 @@ def _opening():
     commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=PROJECT, text=True).strip()
     return f"""# The failure drill
 
-Each asset of the line meets each fault on a small home; then the same command is given again, and tables, checkpoints
-and what is published must equal the undisturbed ones. Seconds are those of the whole drill, with the copy of the home
-and the comparison. `make test-full` runs it and writes this table; `make test` runs one drill of each kind.
+Each asset meets each fault on a small home; then the same command is given again, and tables, checkpoints, reports and
+what is published must equal the undisturbed ones. Seconds are those of the whole drill, with the copy of the home and
+the comparison; a full disk is a small tmpfs, or emulated where none may be mounted. `make test-full` runs it and writes
+this table; `make test` runs one drill of each kind.
 
 Commit {commit}, {datetime.now(UTC):%Y-%m-%d}: {sum(told.startswith("survived") for told in results.values())} of
 {len(results)} drills survived.

@@ -14,9 +14,11 @@ import pyarrow.parquet
 import pytest
 from dagster import AssetCheckKey, AssetKey
 from dagster._core.definitions.metadata import DagsterAssetMetadataValue, DagsterRunMetadataValue
+from support.drill import ASSETS
 from support.line import DAYS, FIRST_DAY, LAST_DAY, command
 
 from alignrec_assets.column_lineage import column_sources
+from alignrec_assets.home import Home
 from alignrec_assets.instance import open_instance
 from alignrec_assets.tables import TABLES
 from alignrec_assets.warehouse import Warehouse, count_rows, read_records, table_frame
@@ -108,6 +110,27 @@ def test_the_three_selections_by_plain_dagster_equal_alignrec_run(line_home, cop
         arguments = ("dagster", "asset", "materialize", *MODULE, "--select", f"tag:selection={selection}", *extra)
         command(copied_home.path, *arguments)
     assert contents(copied_home) == contents(line_home)
+
+
+@pytest.mark.full
+def test_from_landing_files_each_asset_alone_by_plain_dagster_gives_the_same_tables(line_home, tmp_path):
+    """On an instance without history, in the order of the graph; beside the line the search and the scaling report."""
+    home = Home(tmp_path / "home")
+    home.create()
+    for part in ("landing", "settings.toml"):
+        source, target = line_home.path / part, home.path / part
+        shutil.copytree(source, target, dirs_exist_ok=True) if source.is_dir() else shutil.copyfile(source, target)
+    command(home.path, "alignrec", "prepare")
+    days = ("--partition-range", f"{FIRST_DAY}...{LAST_DAY}")
+    for asset, node in ASSETS.items():
+        select = ("dagster", "asset", "materialize", *MODULE, "--select", f'key:"{asset.replace(".", "/")}"')
+        command(home.path, *select, *(days if node.is_partitioned else ()), ALIGNREC_SEARCH__TRIALS="2")
+    made = contents(home)
+    assert made == contents(line_home)
+    assert (home.reports / "alignment_search.json").exists()
+    assert (home.reports / "inference_scaling.json").exists()
+    with open_instance(home) as instance:
+        assert {".".join(key.path) for key in instance.all_asset_keys()} == set(ASSETS)
 
 
 def test_loss_normalisation_and_unseen_clusters_are_a_matter_of_settings(copied_home):

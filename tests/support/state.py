@@ -11,6 +11,7 @@ from alignrec_assets.warehouse import Warehouse, table_frame
 from models.transition_table import CURRENT_FILE, MANIFEST_FILE, TransitionTable
 
 TIMES = ("made_at", "published_at", "seconds", "examples_per_second", "run_id")
+REPORTS = ("alignment_search", "inference_scaling")
 FOLDERS = {
     "base_model": "base_model",
     "novelty_model": "novelty_model",
@@ -18,6 +19,7 @@ FOLDERS = {
     "candidates.pools": "pools",
     "candidates.scored": "scored",
     "interests.clusters": "taxonomy",
+    "alignment_search": "alignment_search",
 }
 
 
@@ -41,15 +43,28 @@ def published(home):
     return TransitionTable.open(home.published).version, versions
 
 
+def reports(home):
+    """What the assets beside the line leave: their reports."""
+    paths = {name: home.reports / f"{name}.json" for name in REPORTS}
+    return {name: repr(_untimed(json.loads(path.read_text()))) for name, path in paths.items() if path.exists()}
+
+
 def state(home):
     """All of it."""
-    return {"tables": tables(home), "checkpoints": checkpoints(home), "published": published(home)}
+    return {
+        "tables": tables(home),
+        "checkpoints": checkpoints(home),
+        "published": published(home),
+        "reports": reports(home),
+    }
 
 
 def make_older(home, asset):
     """Take the asset back to an older state, with half of its rows, that its inputs have left behind."""
     if asset in FOLDERS:
         shutil.rmtree(home.checkpoints / FOLDERS[asset])
+    if asset in REPORTS:
+        (home.reports / f"{asset}.json").write_text('{"name": "older"}\n')
     if asset == "publication.transition_table":
         current = TransitionTable.open(home.published)
         shutil.rmtree(home.published / current.version)

@@ -3,7 +3,7 @@
 ``DRILL_FAULT`` is the fault, ``DRILL_ASSET`` the asset that it hits:
 
 - ``kill``: the process kills itself when the asset's new state is complete but for the one step that makes it stand,
-  the rename of its folder or the COMMIT of its transaction;
+  the rename of its folder or report, or the COMMIT of its transaction;
 - ``stop``: at the same moment the process stops, as one does that is very slow; its number is then in ``DRILL_SIGN``;
 - ``error``: an exception after half of the rows (of a table), of the units of work (of a model), or of the files;
 - ``full``: from the asset's first write on, every write fails as on a full disk. For machines that forbid a real one.
@@ -25,9 +25,10 @@ FOLDERS = {
     "publication.transition_table": "published",
     **{model: f"checkpoints/{model}" for model in ("base_model", "novelty_model", "alignment_model")},
 }
-COUNTED = {"candidates.pools", "candidates.scored", "novelty_model", "alignment_model"}
+REPORTS = {"alignment_search", "inference_scaling"}
+COUNTED = {"candidates.pools", "candidates.scored", "novelty_model", "alignment_model", *REPORTS}
 
-duckdb_connect, path_rename = duckdb.connect, Path.rename
+duckdb_connect, path_rename, path_replace = duckdb.connect, Path.rename, Path.replace
 
 
 class DrillError(Exception):
@@ -42,6 +43,11 @@ def write_is_due():
     if FAULT == "stop" and not sign.exists():
         sign.write_text(str(os.getpid()))
         os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def fill_disk():
+    """No file may grow any more."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
 
 
 class Connection:
@@ -67,7 +73,7 @@ class Connection:
             if FAULT == "error":  # an asset without rows of its own to insert
                 raise DrillError(f"the rows of {ASSET} are written, its record is not")
             if FAULT == "full":
-                resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+                fill_disk()
         return self.connection.execute(sql, parameters)
 
 
@@ -86,17 +92,26 @@ def rename(path, target):
     return path_rename(path, target)
 
 
+def replace(path, target):
+    if Path(target).name == f"{ASSET}.json":
+        write_is_due()
+    return path_replace(path, target)
+
+
 duckdb.connect = connect
 Path.rename = rename
+Path.replace = replace
 
-if FAULT == "error" and ASSET in COUNTED:
+if (FAULT == "error" and ASSET in COUNTED) or (FAULT == "full" and ASSET in REPORTS):
     from models.progress import Progress
 
     progress_advance = Progress.advance
 
     def advance(progress, units=1, note=""):
         progress_advance(progress, units, note)
-        if 2 * progress.done >= progress.total:
+        if FAULT == "full":
+            fill_disk()
+        elif 2 * progress.done >= progress.total:
             raise DrillError(f"{progress.done} of {progress.total} {progress.unit} are done")
 
     Progress.advance = advance
