@@ -53,6 +53,7 @@ INPUTS = {
 # What the exception tells where an asset has no rows of its own to insert.
 UNCOUNTED = {
     "base_model": "the weights are written, the manifest is not",
+    "raw.rejected_rows": "the rows of raw.rejected_rows are written, its record is not",
 }
 # Days that the damaged file holds back: its own, and of impressions the one before it, whose outcomes it may hold.
 HELD_BACK = {"raw.events": 1, "raw.feedback_logs": 2}
