@@ -74,6 +74,7 @@ ASSET_SETTINGS: dict[str, tuple[str, ...]] = {
     ),
     "alignment_model": (*TRAINING, "alignment.minimum_histories"),
     "alignment_search": (*TRAINING, "alignment.pairs_per_history", "feedback.interval", "search.seed"),
+    "inference_scaling": ("history.clusters", "candidates.k", "candidates.temperature"),
     "candidates.pools": (
         "history.clusters",
         "candidates.k",

@@ -227,20 +227,24 @@ RULES = (
         EnoughNewFeedback() & WORTH_TRYING & NoCheckFailed(),
         "feedback has grown by automation.new_feedback_share, or its rates have drifted by automation.drift_limit",
     ),
-    Rule(("training/pairwise_examples",), _updated("training/pointwise_examples"), "its examples are new"),
+    Rule(
+        ("training/pairwise_examples",),
+        _updated("training/pointwise_examples") & NoCheckFailed(),
+        "its examples are new",
+    ),
     Rule(
         ("alignment_model",),
-        _updated("training/pointwise_examples", "training/pairwise_examples") & AUDITED,
+        _updated("training/pointwise_examples", "training/pairwise_examples") & AUDITED & NoCheckFailed(),
         "its examples are new, and they passed their checks",
     ),
     Rule(
         ("candidates/pools",),
-        _updated("novelty_model") & AUDITED,
+        _updated("novelty_model") & AUDITED & NoCheckFailed(),
         "there is a new novelty model, and it passed its checks",
     ),
     Rule(
         ("candidates/scored",),
-        _updated("candidates/pools", "alignment_model") & AUDITED,
+        _updated("candidates/pools", "alignment_model") & AUDITED & NoCheckFailed(),
         "the pools or the alignment model are new, and they passed their checks",
     ),
     Rule(

@@ -12,7 +12,8 @@ import duckdb
 from alignrec_assets.tables import TABLES, USER, Table
 
 HIDDEN = "***"
-"""Stands for users' ids in examples: they go to Dagster's log, which `alignrec forget` does not clear."""
+"""Stands for users' ids, and rows with them, in examples: Dagster's log is not cleared by `alignrec forget`."""
+WITH_USERS = (USER.name, "payload")
 ROWS_AT_ONCE = 5_000_000  # bounds the memory of looking for repeated keys
 
 
@@ -126,13 +127,14 @@ def _faults(
         if found:
             ((count,),) = connection.execute(f"SELECT count(*) FROM ({repeated})", parameters).fetchall()
             *values, times = found[0]
-            told = [HIDDEN if name == USER.name else value for name, value in zip(table.key, values, strict=True)]
+            told = [HIDDEN if name in WITH_USERS else value for name, value in zip(table.key, values, strict=True)]
             yield f"{count:,} values of the key ({key}) stand in several rows, such as {told} in {times}"
 
 
 def _example(table: Table) -> str:
     """The row as JSON, without the user's id."""
     shown = [
-        f'"{column.name}" := ' + (f"'{HIDDEN}'" if column == USER else f'"{column.name}"') for column in table.columns
+        f'"{column.name}" := ' + (f"'{HIDDEN}'" if column.name in WITH_USERS else f'"{column.name}"')
+        for column in table.columns
     ]
     return f"to_json(struct_pack({', '.join(shown)}))"

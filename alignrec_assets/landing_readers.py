@@ -8,6 +8,7 @@ import csv
 import glob
 import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -246,8 +247,8 @@ def _open_text(path: Path) -> Iterator[gzip.GzipFile]:
     try:
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as stream:
             yield stream  # type: ignore[misc]
-    except (gzip.BadGzipFile, EOFError) as error:
-        raise LandingError(f"{path} is not a whole gzip file: send it again", path) from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise LandingError(f"{path} cannot be read to its end ({error}): send it again", path) from error
 
 
 def _null(type_: str) -> Expression:

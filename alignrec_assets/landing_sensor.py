@@ -48,6 +48,7 @@ def landing_sensor(
     fail_dead_runs(context.instance, context.log.info)
     again = list(_repeats(context.instance))
     seen = json.loads(context.cursor or '{"folder": "", "days": {}}')
+    asked = seen.get("asked", 0)
     folder = _folder_state(home.home)
     if folder == seen["folder"]:
         return again or dg.SkipReason("no landing file is new or changed")
@@ -56,11 +57,11 @@ def landing_sensor(
     except WarehouseError as error:
         return dg.SkipReason(f"the next tick looks again: {error}")
     changed = [date.fromisoformat(day) for day, state in states.items() if seen["days"].get(day) != state]
-    requests = [*again, *(_request(first, last, states) for first, last in _ranges(changed))]
+    requests = [*again, *(_request(first, last, states, asked) for first, last in _ranges(changed))]
     return dg.SensorResult(
         run_requests=requests,
         skip_reason=None if requests else "what is new belongs to no day that is over",
-        cursor=json.dumps({"folder": folder, "days": states}),
+        cursor=json.dumps({"folder": folder, "days": states, "asked": asked + bool(changed)}),
     )
 
 
@@ -102,10 +103,11 @@ def _ranges(days: list[date]) -> Iterator[tuple[date, date]]:
         )
 
 
-def _request(first: date, last: date, states: dict[str, str]) -> dg.RunRequest:
+def _request(first: date, last: date, states: dict[str, str], asked: int) -> dg.RunRequest:
+    """``asked`` is how often this sensor had asked before: days that come back to an earlier state run again."""
     span = [state for day, state in states.items() if first.isoformat() <= day <= last.isoformat()]
     return dg.RunRequest(
-        run_key=f"{first}..{last}:{fingerprint(span)[:HASH_LETTERS]}",
+        run_key=f"{first}..{last}:{fingerprint(span)[:HASH_LETTERS]}:{asked}",
         tags={FIRST_DAY_TAG: first.isoformat(), LAST_DAY_TAG: last.isoformat(), **REASON},
     )
 

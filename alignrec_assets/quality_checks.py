@@ -219,10 +219,14 @@ def _judge_days(
     table: str,
     fault: DayFault,
 ) -> dg.AssetCheckResult:
-    """The result of a check over the days of the run that were made; those that fail are named."""
+    """The result of a check over the days of the run that were made; those that fail are named.
+
+    Where it stops the line, days that failed before are judged again, whatever the days of the run: until they pass.
+    """
     with home.warehouse(context.log.info).reading() as connection:
         made = {date.fromisoformat(key): record for key, record in read_records(connection, table).items()}
-        days = list(_days_of_run(context, made))
+        failed = _failed_before(context) if home.settings.checks.severity == "error" else set()
+        days = sorted({*_days_of_run(context, made), *(failed & made.keys())})
         found = {day: told for day in days if (told := fault(connection, made, day))}
     told = "; ".join(f"{day}: {words}" for day, words in found.items())
     if told:
@@ -233,6 +237,15 @@ def _judge_days(
         description=told or None,
         metadata={"days": len(days), **{day.isoformat(): words for day, words in found.items()}},
     )
+
+
+def _failed_before(context: dg.AssetCheckExecutionContext) -> set[date]:
+    """The days that the last result of the check named, where it stopped the line."""
+    (check,) = context.selected_asset_check_keys
+    last = _last_result(context.instance.event_log_storage, check)
+    if last is None or last.passed or last.severity != dg.AssetCheckSeverity.ERROR:
+        return set()
+    return {date.fromisoformat(name) for name in last.metadata if name != "days"}
 
 
 def _days_of_run(context: dg.AssetCheckExecutionContext, made: dict[date, Record]) -> Iterator[date]:

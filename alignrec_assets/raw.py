@@ -183,12 +183,25 @@ def bring_back_pruned_days(home: HomeResource, inputs: Sequence[Input], log: Log
             wanted = [past for (past,) in pruned if any(entry.covers(past, day) for entry in reached for day in days)]
             if wanted:
                 log(f"{len(wanted)} pruned days of {raw_log.name} are read again, from {wanted[0]} to {wanted[-1]}")
-                unreadable = raw_log.survey(connection, wanted) if raw_log.survey is not None else {}
-                if unreadable:
-                    raise BrokenDaysError(raw_log.name, unreadable)
-                make_days(connection, raw_log, wanted)
+                try:
+                    unreadable = raw_log.survey(connection, wanted) if raw_log.survey is not None else {}
+                    if unreadable:
+                        raise BrokenDaysError(raw_log.name, unreadable)
+                    make_days(connection, raw_log, wanted)
+                except BrokenDaysError as error:
+                    raise BrokenDaysError(raw_log.name, _days_behind(error.days, reached, days)) from error
 
     return bring_back
+
+
+def _days_behind(broken: dict[date, str], inputs: Sequence[Input], days: list[date]) -> dict[date, str]:
+    """Of the days of a reader: what is wrong with those that look at broken days."""
+    return {
+        day: faults
+        for past, faults in broken.items()
+        for day in days
+        if any(entry.covers(past, day) for entry in inputs)
+    }
 
 
 @dg.asset(

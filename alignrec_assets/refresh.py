@@ -222,8 +222,6 @@ def _write_good_days(warehouse: Warehouse, table: DailyTable, days: list[date]) 
         try:
             written = _write_days(warehouse, table, good)
         except BrokenDaysError as error:
-            if not error.days.keys() & set(good):  # those of another table, which this one reads
-                raise
             broken |= error.days
         else:
             return WrittenDays(written.records, written.made, broken | written.broken)

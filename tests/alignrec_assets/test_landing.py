@@ -687,6 +687,18 @@ def test_all_files_that_cannot_be_read_are_found_among_many(landing, connection)
     assert rows(connection, "raw.landing_files", "count(*)") == [(11,)]  # ten, and the catalogue
 
 
+@pytest.mark.parametrize("name", ["x.csv.gz", "x.jsonl.gz"])
+def test_damage_inside_a_compressed_file_holds_back_its_day_alone(landing, connection, name):
+    path = landing / "events" / f"day={D1}" / name
+    path.parent.mkdir(parents=True)
+    content = bytearray(gzip.compress(b"user_id,item_id,ts\n" + b"u,a,2026-01-02\n" * 500))
+    content[12:16] = b"\xff\xff\xff\xff"
+    path.write_bytes(content)
+    found = unreadable_days(survey(connection, landing, "events", CALENDAR), [D1, D2])
+    assert list(found) == [D1]
+    assert f"{path} cannot be read to its end" in found[D1]
+
+
 def test_days_of_a_file_that_cannot_be_read_are_those_that_it_may_count_for(landing, connection):
     damaged = "user_id,item_id,ts\nu,a\n"
     loose = write(landing / "events" / "loose.csv", [EVENT | {"ts": "2026-01-03"}])

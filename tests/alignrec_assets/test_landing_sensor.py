@@ -129,6 +129,18 @@ def test_the_same_state_has_the_same_run_key_without_the_cursor(home, tick, inst
     assert again.run_key == first[2]
 
 
+def test_days_that_come_back_to_an_earlier_state_run_again(home, tick):
+    land(home, 0, 1)
+    path = next((home.landing / "events").rglob("*.parquet"))
+    good = path.read_bytes()
+    keys = []
+    for content in (good, good[:-50], good, good[:-50], good):
+        path.write_bytes(content)
+        ((_, _, key),) = tick()
+        keys.append(key)
+    assert len(set(keys)) == len(keys)
+
+
 def test_a_changed_catalogue_asks_for_the_last_day(home, tick):
     land(home, 0, 1)
     land(home, 1, 2)

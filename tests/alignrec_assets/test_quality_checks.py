@@ -37,11 +37,13 @@ def record(home, asset, *days):
         write_records(connection, asset, records)
 
 
-def run(home, asset, name):
+def run(home, asset, name, instance=None, **tags):
     """The check in a run of its own; returns what it told Dagster."""
     resources = {"home": HomeResource(database=str(home.warehouse))}
     defs = dg.Definitions(asset_checks=[CHECKS[asset, name]], resources=resources, executor=dg.in_process_executor)
-    done = defs.resolve_implicit_global_asset_job_def().execute_in_process(raise_on_error=False)
+    done = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=instance, tags=tags, raise_on_error=False
+    )
     (found,) = done.get_asset_check_evaluations()
     return found
 
@@ -53,6 +55,21 @@ def test_a_day_of_unusual_volume_is_named(home):
     assert found.severity == dg.AssetCheckSeverity.WARN
     assert set(found.metadata) == {"days", "2026-01-09", "2026-01-11", "2026-01-12"}
     assert found.metadata["2026-01-09"].value.startswith("33 rows, 0.33 times the mean of the 4 days before")
+
+
+@pytest.mark.parametrize("severity", ["warn", "error"])
+def test_a_day_that_stops_the_line_is_judged_again_in_runs_of_other_days_until_it_passes(home, monkeypatch, severity):
+    monkeypatch.setenv("ALIGNREC_CHECKS__SEVERITY", severity)
+    usual = [(100,), (110,), (90,), (100,)]
+    record(home, "raw.events", *usual, (900,), (100,), (100,))
+    with dg.DagsterInstance.ephemeral() as instance:
+        passed = [
+            run(home, "raw.events", "volume", instance, **{"dagster/partition": f"2026-01-{day:02}"}).passed
+            for day in (8, 9, 11)
+        ]
+        assert passed == [True, False, severity == "warn"]
+        record(home, "raw.events", *usual, (95,), (100,), (100,))
+        assert run(home, "raw.events", "volume", instance, **{"dagster/partition": "2026-01-11"}).passed
 
 
 def test_the_first_days_have_no_usual_volume(home):

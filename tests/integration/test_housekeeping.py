@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 from support.line import FIRST_DAY, LAST_DAY, command
 
 from alignrec_assets.home import Home
@@ -22,6 +23,7 @@ DAYS = (
     "dagster", "asset", "materialize", "-m", "alignrec_assets.definitions",
     "--select", "tag:selection=days", "--partition-range", f"{FIRST_DAY}...{LAST_DAY}",
 )  # fmt: skip
+FIRST_INTERACTIONS = (*DAYS[:6], 'key:"interests/first_interactions"', *DAYS[7:])
 RAW_EVENTS = 'key:"raw/items" or key:"raw/events"'
 THIRD_DAY = FIRST_DAY + timedelta(days=2)
 KEEP_TWO_DAYS = {"ALIGNREC_HOUSEKEEPING__RAW_DAYS": "2"}
@@ -84,6 +86,29 @@ def test_a_pruned_day_is_read_again_when_its_catalogue_changes(copied_home):
     days = frame(copied_home, "raw.events")["day"].unique()
     assert FIRST_DAY in days
     assert FIRST_DAY + timedelta(days=1) not in days
+
+
+@pytest.mark.full
+def test_a_damaged_file_behind_pruned_days_holds_back_those_that_look_at_it(copied_home):
+    command(copied_home.path, "alignrec", "prune", ALIGNREC_HOUSEKEEPING__RAW_DAYS="1")
+    before = frame(copied_home, "interests.first_interactions")
+    with Warehouse(copied_home).writing() as connection:
+        connection.execute("DELETE FROM registry.fingerprints WHERE asset = 'interests.first_interactions'")
+        connection.execute("DELETE FROM interests.first_interactions")
+    damaged = LAST_DAY - timedelta(days=1)
+    path = copied_home.landing / "feedback" / f"day={damaged}" / "part-0.parquet"
+    content = path.read_bytes()
+    path.write_bytes(content[:-100])
+    failed = command(copied_home.path, *FIRST_INTERACTIONS, check=False)
+    assert failed.returncode != 0
+    assert "days of interests.first_interactions cannot be made and stay as they were" in failed.stderr
+    assert str(path) in failed.stderr
+    made = frame(copied_home, "interests.first_interactions")
+    assert set(made["day"]) == {FIRST_DAY, FIRST_DAY + timedelta(days=1)}
+    assert_frame_equal(made, before.filter(pl.col("day") < damaged), check_row_order=False)
+    path.write_bytes(content)
+    command(copied_home.path, *FIRST_INTERACTIONS)
+    assert_frame_equal(frame(copied_home, "interests.first_interactions"), before, check_row_order=False)
 
 
 def test_what_the_line_and_kept_versions_use_stays_and_the_rest_goes(copied_home):

@@ -9,6 +9,8 @@ from alignrec_assets.home import Home
 from alignrec_assets.settings import update_settings_file
 from alignrec_assets.study import STUDY_SETTINGS
 
+pytestmark = pytest.mark.full  # two minutes where two cores are slow
+
 
 @pytest.fixture(scope="module")
 def studied(tmp_path_factory, tiny_model_folder):
