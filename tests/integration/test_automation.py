@@ -11,8 +11,19 @@ from alignrec_assets.warehouse import Warehouse, table_frame
 ALL_DAYS = [str(FIRST_DAY + timedelta(days=number)) for number in range(DAYS)]
 
 
-def ticks(home, *events, **variables):
-    return answer(home, "conditions.py", *events, **variables)
+def scenarios(home, *entries, **variables):
+    """The ticks of each scenario (see ``support/conditions.py``), all told by one process."""
+    return answer(home, "conditions.py", *map(json.dumps, entries), **variables)
+
+
+def ticks(home, *entries, **variables):
+    (found,) = scenarios(home, entries, **variables)
+    return found
+
+
+def asked_in_any(found):
+    """What a scenario asked for after its first tick, which sees no event."""
+    return set().union(*found[1:])
 
 
 def passed(*checks):
@@ -27,6 +38,14 @@ CHECKED_BY = {
         "interests/clusters:contract",
     ],
 }
+
+AUDITED = passed(
+    "candidates/scored:contract",
+    "candidates/pools:contract",
+    "feedback/transition_scores:contract",
+    *CHECKED_BY["novelty_model"],
+)
+"""Checks that passed before a publication; the contract of what is published comes first."""
 
 
 def land_late_event(home, day):
@@ -91,35 +110,43 @@ def test_a_changed_setting_asks_for_what_it_changes_alone(copied_home):
 
 def test_a_new_novelty_model_is_carried_to_publication_when_its_checks_passed(copied_home):
     audited = passed(*CHECKED_BY["novelty_model"])
-    asked = ticks(copied_home, *audited, "made:novelty_model")
+    asked, failed = scenarios(
+        copied_home,
+        [audited, "made:novelty_model"],
+        [audited, "failed:novelty_model:gates", "made:novelty_model"],
+    )
     assert {"candidates/pools", "registry/checkpoints"} <= set(asked[-1])
-    failed = ticks(copied_home, *audited, "failed:novelty_model:gates", "made:novelty_model")
     assert "candidates/pools" not in failed[-1]
     assert "registry/checkpoints" in failed[-1]
 
 
 def test_new_examples_and_a_new_alignment_model_are_followed_when_their_checks_passed(copied_home):
-    audited = passed(*CHECKED_BY["alignment_model"])
-    asked = ticks(copied_home, *audited, "made:training/pairwise_examples")
-    assert set(asked[-1]) == {"alignment_model", "registry/checkpoints"}
-    scored = passed("candidates/pools:contract", "interests/clusters:contract", "alignment_model:training_converged")
-    asked = ticks(copied_home, *scored, "made:alignment_model")
-    assert set(asked[-1]) == {"candidates/scored", "registry/checkpoints"}
-    diverged = [*scored[:-1], "failed:alignment_model:training_converged", "made:alignment_model"]
-    assert "candidates/scored" in ticks(copied_home, *diverged)[-1]  # it warns
+    scored = passed("candidates/pools:contract", "interests/clusters:contract")
+    diverged = [[*scored, "failed:alignment_model:training_converged"], "made:alignment_model"]
+    examples, model, warned = scenarios(
+        copied_home,
+        [passed(*CHECKED_BY["alignment_model"]), "made:training/pairwise_examples"],
+        [[*scored, *passed("alignment_model:training_converged")], "made:alignment_model"],
+        diverged,
+    )
+    assert set(examples[-1]) == {"alignment_model", "registry/checkpoints"}
+    assert set(model[-1]) == {"candidates/scored", "registry/checkpoints"}
+    assert "candidates/scored" in warned[-1]
     assert "candidates/scored" not in ticks(copied_home, *diverged, ALIGNREC_CHECKS__SEVERITY="error")[-1]
 
 
 def test_scores_are_published_only_with_all_checks_passed(copied_home):
-    needed = ("candidates/scored", "candidates/pools", "interests/clusters", "feedback/transition_scores")
-    audited = passed(*(f"{asset}:contract" for asset in needed), *CHECKED_BY["novelty_model"])
-    asked = ticks(copied_home, *audited, "made:candidates/scored")
+    contract, *others = AUDITED
+    asked, failed, late = scenarios(
+        copied_home,
+        [AUDITED, "made:candidates/scored"],
+        [[*others, "failed:candidates/scored:contract"], "made:candidates/scored"],
+        [others, "made:candidates/scored", contract],  # the check comes after its table
+    )
     assert set(asked[-1]) == {"publication/transition_table", "publication/versions"}
-    asked = ticks(copied_home, *audited[1:], "failed:candidates/scored:contract", "made:candidates/scored")
-    assert asked[-1] == {}
-    asked = ticks(copied_home, *audited[1:], "made:candidates/scored", audited[0])  # the check comes after its table
-    assert asked[-2] == {}
-    assert "publication/transition_table" in asked[-1]
+    assert failed[-1] == {}
+    assert late[-2] == {}
+    assert "publication/transition_table" in late[-1]
 
 
 def test_a_figure_that_fails_holds_the_line_back_only_where_it_is_an_error(copied_home):
@@ -127,35 +154,31 @@ def test_a_figure_that_fails_holds_the_line_back_only_where_it_is_an_error(copie
     land_late_event(copied_home, late)
     materialize(copied_home, "raw/events", late)
     unusual = "failed:raw/events:volume"
-    warned, held, opened = (
-        ticks(copied_home, *events, ALIGNREC_CHECKS__SEVERITY=severity)[-1]
-        for severity, events in (
-            ("warn", [unusual]),
-            ("error", [unusual]),
-            ("error", [unusual, "passed:raw/events:volume"]),
-        )
+    (warned,) = ticks(copied_home, unusual, ALIGNREC_CHECKS__SEVERITY="warn")[1:]
+    held, opened, broken = scenarios(
+        copied_home,
+        [unusual],
+        [unusual, "passed:raw/events:volume"],
+        ["failed:raw/events:contract"],  # a day that breaks its contract is not there; others can go on
+        ALIGNREC_CHECKS__SEVERITY="error",
     )
-    assert warned["interests/user_cluster_days"] == opened["interests/user_cluster_days"] == [late]
-    assert held == {}
-    # A day that breaks its contract is not there; others can go on.
-    broken = ticks(copied_home, "failed:raw/events:contract", ALIGNREC_CHECKS__SEVERITY="error")[-1]
-    assert broken["interests/user_cluster_days"] == [late]
+    assert held[-1] == {}
+    for asked in (warned, opened[-1], broken[-1]):
+        assert asked["interests/user_cluster_days"] == [late]
 
 
 def test_rates_that_drift_hold_back_learning_and_publication(copied_home):
     with Warehouse(copied_home).writing() as connection:
         connection.execute("DELETE FROM registry.fingerprints WHERE asset = 'training.pointwise_examples'")
     drifted = "failed:feedback/transition_counts:feedback_rates"
-    error = {"ALIGNREC_CHECKS__SEVERITY": "error"}
-    assert "training/pointwise_examples" in ticks(copied_home, drifted)[-1]
-    assert "training/pointwise_examples" not in ticks(copied_home, drifted, **error)[-1]
-    needed = ("candidates/scored", "candidates/pools", "interests/clusters", "feedback/transition_scores")
-    audited = passed(*(f"{asset}:contract" for asset in needed), *CHECKED_BY["novelty_model"])
-    published = "publication/transition_table"
-    assert published in ticks(copied_home, *audited, drifted, "made:candidates/scored")[-1]
-    assert published not in ticks(copied_home, *audited, drifted, "made:candidates/scored", **error)[-1]
-    broken = "failed:raw/events:contract"
-    assert published not in ticks(copied_home, *audited, broken, "made:candidates/scored")[-1]
+    published = [[*AUDITED, drifted], "made:candidates/scored"]
+    broken = [[*AUDITED, "failed:raw/events:contract"], "made:candidates/scored"]
+    learned, warned, refused = map(asked_in_any, scenarios(copied_home, [drifted], published, broken))
+    assert "training/pointwise_examples" in learned
+    assert "publication/transition_table" in warned
+    assert "publication/transition_table" not in refused
+    for held in scenarios(copied_home, [drifted], published, ALIGNREC_CHECKS__SEVERITY="error"):
+        assert not {"training/pointwise_examples", "publication/transition_table"} & asked_in_any(held)
 
 
 def test_the_first_models_are_asked_for_once_the_days_that_were_read_are_ready(copied_home):

@@ -1,10 +1,10 @@
-"""Ticks of the automation conditions on an ephemeral instance, told as JSON on the last line.
+"""Ticks of the automation conditions on ephemeral instances, told as JSON on the last line.
 
-``python conditions.py [event ...]`` on the home of the environment: the first tick sees nothing new; then each event,
-such as ``made:novelty_model``, ``made:raw/events:2026-01-06``, ``broke:interests/user_cluster_days:2026-01-06`` (a run
-that fails), ``passed:novelty_model:gates`` or ``failed:novelty_model:gates``, is told to the instance and followed by
-one tick. A process of its own, since the calendar of a home is read when the code location
-loads.
+``python conditions.py [scenario ...]`` on the home of the environment. A scenario is a JSON list, and has an instance
+of its own: its first tick sees nothing new; then each entry is told to the instance and followed by one tick. An entry
+is an event, or a list of such: ``made:novelty_model``, ``made:raw/events:2026-01-06``,
+``broke:interests/user_cluster_days:2026-01-06`` (a run that fails), ``passed:novelty_model:gates`` or
+``failed:novelty_model:gates``. A process of its own, since the calendar of a home is read when the code location loads.
 """
 
 import json
@@ -33,23 +33,23 @@ def tell(instance, event):
         instance.report_runless_asset_event(dg.AssetCheckEvaluation(key, rest[0], passed=passed, blocking=True))
 
 
-def main(events):
-    cursor, ticks = None, []
+def ticks(entries):
+    cursor, found = None, []
     keys = defs.resolve_asset_graph().get_all_asset_keys()
     with dg.DagsterInstance.ephemeral() as instance:
-        for event in [None, *events]:
-            if event:
+        for entry in [[], *entries]:
+            for event in [entry] if isinstance(entry, str) else entry:
                 tell(instance, event)
-            found = dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=cursor)
-            cursor = found.cursor
+            evaluated = dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=cursor)
+            cursor = evaluated.cursor
             asked = {}
             for key in sorted(keys, key=str):
-                if found.get_num_requested(key):
-                    partitions = found.get_requested_partitions(key)
+                if evaluated.get_num_requested(key):
+                    partitions = evaluated.get_requested_partitions(key)
                     asked[key.to_user_string()] = sorted(partition for partition in partitions if partition)
-            ticks.append(asked)
-    print(json.dumps(ticks))
+            found.append(asked)
+    return found
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    print(json.dumps([ticks(json.loads(scenario)) for scenario in sys.argv[1:]]))
