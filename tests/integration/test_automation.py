@@ -4,7 +4,7 @@ import json
 from datetime import timedelta
 
 import polars as pl
-from support.line import DAYS, FIRST_DAY, LAST_DAY, answer, command, materialize
+from support.line import DAYS, FIRST_DAY, LAST_DAY, answer, command, materialize, materialize_each
 
 from alignrec_assets.warehouse import Warehouse, table_frame
 
@@ -74,8 +74,8 @@ def test_a_late_day_asks_for_itself_and_then_for_all_days_that_look_back_at_it(c
     assert second["interests/first_interactions"] == ALL_DAYS[1:]
     assert second["feedback/transition_users"] == ALL_DAYS[1:]
     assert "interests/user_cluster_days" not in second
-    materialize(copied_home, "interests/first_interactions", ALL_DAYS[1], ALL_DAYS[-1])
-    materialize(copied_home, "feedback/transition_users", ALL_DAYS[1], ALL_DAYS[-1])
+    readers = ("interests/first_interactions", "feedback/transition_users")
+    materialize_each(copied_home, *((asset, ALL_DAYS[1], ALL_DAYS[-1]) for asset in readers))
     (third,) = ticks(copied_home)
     assert third["feedback/transition_scores"] == ALL_DAYS[1:]
     assert third["training/novel_transitions"] == ALL_DAYS[1:]

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import polars as pl
 import pytest
-from support.line import DAYS, FIRST_DAY, answer, materialize
+from support.line import DAYS, FIRST_DAY, answer, materialize, materialize_each
 
 from alignrec_assets.asset_settings import ASSET_SETTINGS
 
@@ -30,11 +30,10 @@ def test_a_changed_setting_marks_what_depends_on_it_and_no_other(copied_home):
 
 
 def test_a_day_that_changed_marks_that_day_of_its_readers_until_they_are_made_anew(copied_home):
-    for asset in ("raw/events", "interests/user_cluster_days"):
-        for day in ALL_DAYS:  # a version of its own for each day
-            materialize(copied_home, asset, day)
-    for asset in ("interests/first_interactions", "feedback/transition_users", "training/novel_transitions"):
-        materialize(copied_home, asset, ALL_DAYS[0], ALL_DAYS[-1])
+    # A version of its own for each day.
+    alone = [(asset, day) for asset in ("raw/events", "interests/user_cluster_days") for day in ALL_DAYS]
+    readers = ("interests/first_interactions", "feedback/transition_users", "training/novel_transitions")
+    materialize_each(copied_home, *alone, *((asset, ALL_DAYS[0], ALL_DAYS[-1]) for asset in readers))
     assert "interests/user_cluster_days" not in stale(copied_home)
     folder = copied_home.landing / "events" / f"day={LATE}"
     item = pl.read_parquet(folder / "part-0.parquet")["item_id"][0]

@@ -53,11 +53,21 @@ def command(home, *arguments, check=True, **variables):
     return done
 
 
+def materialize_words(asset, *days):
+    """What follows ``dagster`` where one day of an asset is made, or all from the first to the last one named."""
+    span = ("--partition", days[0]) if len(days) == 1 else ("--partition-range", f"{days[0]}...{days[-1]}")
+    return ("asset", "materialize", "-m", "alignrec_assets.definitions", "--select", f'key:"{asset}"', *span)
+
+
 def materialize(home, asset, *days):
     """Make one day of an asset, or all from the first to the last one named, by the plain command."""
-    span = ("--partition", days[0]) if len(days) == 1 else ("--partition-range", f"{days[0]}...{days[-1]}")
-    module = ("-m", "alignrec_assets.definitions")
-    command(home.path, "dagster", "asset", "materialize", *module, "--select", f'key:"{asset}"', *span)
+    command(home.path, "dagster", *materialize_words(asset, *days))
+
+
+def materialize_each(home, *wanted):
+    """Make each (asset, day, ...) in turn: a run for each, in one process; a command alone spends most on imports."""
+    driver = Path(__file__).with_name("dagster_commands.py")
+    command(home.path, "python", driver, *(json.dumps(materialize_words(*words)) for words in wanted))
 
 
 def answer(home, driver, *arguments, **variables):
