@@ -169,7 +169,7 @@ def assert_days_beside_are_done(home, asset, before, undisturbed):
             for home_state in (stands, now)
         )
         assert found == expected
-        assert expected
+        assert expected or not (days_held or asset == "raw.events")
     for home_state in (now, before):
         del home_state["tables"][asset], home_state["tables"][fingerprints]
     assert now == before
