@@ -159,9 +159,10 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _check_format(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    if not connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'format'").fetchall():
+    try:
+        ((found,),) = connection.execute("SELECT format_version FROM registry.format").fetchall()
+    except duckdb.CatalogException:  # a new file has no tables yet
         return
-    ((found,),) = connection.execute("SELECT format_version FROM registry.format").fetchall()
     if found > FORMAT_VERSION:
         raise WarehouseError(
             f"{path} has format {found}, this alignrec knows formats up to {FORMAT_VERSION}: "
