@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from alignrec_assets.landing_readers import LandingError, LandingFile, registered_landing
+from alignrec_assets.landing_readers import CANNOT_BE_OPENED, LandingError, LandingFile, registered_landing
 from alignrec_assets.queries import query
 from alignrec_assets.tables import FORMAT_VERSION
 from models.files import content_hash
@@ -141,7 +141,14 @@ def _arrival_day(folder: Path) -> date:
 def _landing_file(landing: Path, kind: str, path: Path, arrival_day: date | None) -> LandingFile:
     if path.is_dir():
         raise LandingError(f"{path} is a folder inside a day: put its files into the folder of their day")
-    return LandingFile(kind, path.relative_to(landing).as_posix(), arrival_day, content_hash(path))
+    return LandingFile(kind, path.relative_to(landing).as_posix(), arrival_day, _content_hash(path))
+
+
+def _content_hash(path: Path) -> str:
+    try:
+        return content_hash(path)
+    except OSError:  # a dangling link, no right to read, gone since it was listed: reading it tells, and its days wait
+        return CANNOT_BE_OPENED
 
 
 def survey(connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, calendar: Calendar) -> list[SurveyedFile]:

@@ -85,6 +85,9 @@ OWN_TYPES = {
 }
 """Types of Parquet columns that are read as they are, without a detour over text."""
 
+CANNOT_BE_OPENED = "cannot be opened"
+"""In place of a file's hash."""
+
 _SUFFIXES = {".parquet": "parquet", ".csv": "csv", ".jsonl": "json", ".ndjson": "json", ".json": "json"}
 _READING_FAULTS = (duckdb.InvalidInputException, duckdb.IOException, duckdb.ConversionException)
 
@@ -97,7 +100,7 @@ class LandingFile:
         kind: items, events, feedback or outcomes.
         path: relative to the landing folder, with forward slashes.
         arrival_day: day of the folder it lies in; none for files directly in the kind's folder.
-        content_hash: SHA-256 of its bytes.
+        content_hash: SHA-256 of its bytes, or ``CANNOT_BE_OPENED``.
     """
 
     kind: str
@@ -178,6 +181,8 @@ def landing_rows(
     parquet = []
     for file in files:
         path = landing / file.path
+        if file.content_hash == CANNOT_BE_OPENED:
+            raise LandingError(f"{path} cannot be opened: let this user read it, or take it away", path)
         if not path.is_file():
             raise LandingError(f"{path} is gone since the landing folder was surveyed: run again", path)
         if file.format == "":

@@ -699,6 +699,20 @@ def test_damage_inside_a_compressed_file_holds_back_its_day_alone(landing, conne
     assert f"{path} cannot be read to its end" in found[D1]
 
 
+def test_a_file_that_cannot_be_opened_holds_back_its_day_alone(landing, connection):
+    path = write(landing / "events" / f"day={D1}" / "x.csv", [EVENT | {"ts": "2026-01-02"}])
+    assert unreadable_days(survey(connection, landing, "events", CALENDAR), [D1, D2]) == {}
+    content = path.read_bytes()
+    path.unlink()
+    path.symlink_to(landing / "elsewhere.csv")
+    found = unreadable_days(survey(connection, landing, "events", CALENDAR), [D1, D2, D3])
+    assert list(found) == [D1, D2]  # its folder's day, and that of the row that was read before
+    assert found[D1] == f"{path} cannot be opened: let this user read it, or take it away"
+    path.unlink()
+    path.write_bytes(content)
+    assert unreadable_days(survey(connection, landing, "events", CALENDAR), [D1, D2]) == {}
+
+
 def test_days_of_a_file_that_cannot_be_read_are_those_that_it_may_count_for(landing, connection):
     damaged = "user_id,item_id,ts\nu,a\n"
     loose = write(landing / "events" / "loose.csv", [EVENT | {"ts": "2026-01-03"}])
