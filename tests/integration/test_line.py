@@ -133,6 +133,7 @@ def test_from_landing_files_each_asset_alone_by_plain_dagster_gives_the_same_tab
         assert {".".join(key.path) for key in instance.all_asset_keys()} == set(ASSETS)
 
 
+@pytest.mark.full
 def test_loss_normalisation_and_unseen_clusters_are_a_matter_of_settings(copied_home):
     command(
         copied_home.path,
