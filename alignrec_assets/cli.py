@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from alignrec_assets.home import HOME_VARIABLE, Home
-from models.transition_table import PlannedCluster, TransitionTable
+from models.serving.transition_table import PlannedCluster, TransitionTable
 
 app = typer.Typer(
     help="Exploration for recommender systems, planned by language models and aligned with what users really like.",
@@ -80,7 +80,7 @@ def rollback(
     """Make an earlier version current until the next publication, in the home and in its bucket."""
     from alignrec_assets.remote import publish_current
     from alignrec_assets.settings import load_settings
-    from models.transition_table import make_current
+    from models.serving.transition_table import make_current
 
     chosen = _use(home)
     make_current(chosen.published, version)
@@ -98,7 +98,7 @@ def ingest(
     tag_names: Annotated[Path | None, typer.Option(help="kuairand: file with the names of the tags.")] = None,
 ) -> None:
     """Turn a public format into landing files, and write the home's calendar."""
-    from alignrec_assets.ingestion import ingest_source
+    from alignrec_assets.commands.ingest import ingest_source
 
     ingest_source(_use(home), data_format, path, tag_names, console.print)
 
@@ -123,7 +123,7 @@ def simulate(
 ) -> None:
     """Write the logs of a simulated world to the landing zone, set the home's calendar, and report on the world."""
     chosen = _use(home)
-    from alignrec_assets.simulation import simulate_world
+    from alignrec_assets.commands.simulate import simulate_world
     from models.arena.world import WorldOptions
 
     options = WorldOptions(
@@ -147,7 +147,7 @@ def run(
 ) -> None:
     """Run the whole line: days, learning, publication. What is unchanged is skipped."""
     chosen = _use(home)
-    from alignrec_assets.running import run_line
+    from alignrec_assets.commands.run import run_line
 
     run_line(chosen, _day(first), _day(last), _write)
 
@@ -156,7 +156,7 @@ def run(
 def prepare(home: HomeOption = None) -> None:
     """Make the folders of the home and its Dagster instance: on Postgres where DAGSTER_POSTGRES_HOST is set."""
     chosen = _use(home)
-    from alignrec_assets.instance import prepare_instance
+    from alignrec_assets.instance.dagster_home import prepare_instance
 
     prepare_instance(chosen)
 
@@ -165,7 +165,7 @@ def prepare(home: HomeOption = None) -> None:
 def search(home: HomeOption = None) -> None:
     """Search for better settings of the alignment model, by the budget in the settings. Resumable."""
     chosen = _use(home)
-    from alignrec_assets.running import run_beside_the_line
+    from alignrec_assets.commands.run import run_beside_the_line
 
     run_beside_the_line(chosen, "search", _write)
 
@@ -174,7 +174,7 @@ def search(home: HomeOption = None) -> None:
 def scaling(home: HomeOption = None) -> None:
     """Report what more draws and a higher temperature buy, after a run of the line."""
     chosen = _use(home)
-    from alignrec_assets.running import run_beside_the_line
+    from alignrec_assets.commands.run import run_beside_the_line
 
     run_beside_the_line(chosen, "scaling", _write)
 
@@ -183,7 +183,7 @@ def scaling(home: HomeOption = None) -> None:
 def recluster(home: HomeOption = None) -> None:
     """Make a new taxonomy by the settings, and run the whole line on it."""
     chosen = _use(home)
-    from alignrec_assets.running import run_line
+    from alignrec_assets.commands.run import run_line
 
     run_line(chosen, None, None, _write, recluster=True)
 
@@ -192,7 +192,7 @@ def recluster(home: HomeOption = None) -> None:
 def rebuild(home: HomeOption = None) -> None:
     """Make the warehouse anew from landing files, checkpoints and published versions."""
     chosen = _use(home)
-    from alignrec_assets.rebuilding import rebuild_warehouse
+    from alignrec_assets.commands.rebuild import rebuild_warehouse
 
     rebuild_warehouse(chosen, _write)
 
@@ -200,7 +200,7 @@ def rebuild(home: HomeOption = None) -> None:
 @app.command()
 def tables() -> None:
     """Print every table of the warehouse, its columns and what holds for its rows, as Markdown."""
-    from alignrec_assets.contract import tables_page
+    from alignrec_assets.warehouse.contract import tables_page
 
     typer.echo(tables_page(), nl=False)
 
@@ -212,7 +212,7 @@ def prune(
 ) -> None:
     """Remove what the settings under housekeeping no longer keep; never what the line or a kept version uses."""
     chosen = _use(home)
-    from alignrec_assets import pruning
+    from alignrec_assets.housekeeping import pruning
 
     found = pruning.plan_pruning(chosen, _write)
     table = Table(box=None, pad_edge=False)
@@ -241,7 +241,7 @@ def forget(
     chosen = _use(home)
     if not yes:
         typer.confirm(f"Erase every row of {user!r} from {chosen.path}, landing files included?", abort=True)
-    from alignrec_assets.forgetting import forget_user
+    from alignrec_assets.housekeeping.forgetting import forget_user
 
     forget_user(chosen, user, _write)
 
@@ -269,7 +269,7 @@ def demo(
 ) -> None:
     """Carry data along the whole line and report: a simulated world, or a public data set with replayed feedback."""
     chosen = _use(home or (Path(".alignrec") / source if HOME_VARIABLE not in os.environ else None))
-    from alignrec_assets.demo import run_demo
+    from alignrec_assets.commands.demo import run_demo
 
     run_demo(chosen, source, data, _write)
 
@@ -281,7 +281,7 @@ def study(
 ) -> None:
     """Train the alignment model in a world of 64 topics and compare it with the truth. Resumable; about two hours."""
     chosen = _use(home or (Path(".alignrec") / "study" if HOME_VARIABLE not in os.environ else None))
-    from alignrec_assets.study import run_study
+    from alignrec_assets.commands.study import run_study
 
     run_study(chosen, users, _write)
 

@@ -6,24 +6,26 @@ in every step process otherwise, and two models at once would share two cores.
 
 import dagster as dg
 
-from alignrec_assets import candidates, checkpoints, feedback, interests, publication, raw, scaling, search, training
-from alignrec_assets.asset_settings import marked_by_settings
-from alignrec_assets.automation import (
+from alignrec_assets.assets import alignment_search as search
+from alignrec_assets.assets import candidates, checkpoints, feedback, interests, publication, raw, training
+from alignrec_assets.assets import inference_scaling as scaling
+from alignrec_assets.assets.quality_checks import CHECKS
+from alignrec_assets.automation.conditions import (
     automated,
     automation_sensor,
     fine_tune_schedule,
     housekeeping_schedule,
     review_schedule,
 )
+from alignrec_assets.automation.landing_sensor import landing_sensor
+from alignrec_assets.automation.selections import SCALING, SEARCH, SELECTIONS, STUDY
 from alignrec_assets.home import Home
-from alignrec_assets.instance import in_process_executor
-from alignrec_assets.landing_sensor import landing_sensor
-from alignrec_assets.pruning import housekeeping
-from alignrec_assets.quality_checks import CHECKS
+from alignrec_assets.housekeeping.pruning import housekeeping
+from alignrec_assets.instance.dagster_home import in_process_executor
+from alignrec_assets.instance.step_log import step_logger
+from alignrec_assets.refresh.asset_settings import marked_by_settings
 from alignrec_assets.resources import HomeResource
-from alignrec_assets.selections import SCALING, SEARCH, SELECTIONS, STUDY
 from alignrec_assets.settings import load_settings
-from alignrec_assets.step_log import step_logger
 
 HOME = Home.from_environment()
 SETTINGS = load_settings(HOME)

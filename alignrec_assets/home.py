@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from alignrec_assets.tables import FORMAT_VERSION
+from alignrec_assets.warehouse.tables import FORMAT_VERSION
 from models.files import write_json
 
 HOME_VARIABLE = "ALIGNREC_HOME"

@@ -9,7 +9,7 @@ from dagster_duckdb import DuckDBResource
 
 from alignrec_assets.home import Home
 from alignrec_assets.settings import Settings, load_settings
-from alignrec_assets.warehouse import Warehouse
+from alignrec_assets.warehouse.connection import Warehouse
 from models.progress import Log, silent
 
 

@@ -28,8 +28,8 @@ ROWS_PER_BATCH = 128
 
 def prepare(folder):
     """The embedded model with a random head: speed does not depend on what it learned."""
-    from models.base_model import materialize_base_model
-    from models.language_model import load_scoring_model, load_tokenizer, save_checkpoint
+    from models.language.base_model import materialize_base_model
+    from models.language.language_model import load_scoring_model, load_tokenizer, save_checkpoint
 
     materialize_base_model(folder / "base")
     save_checkpoint(load_scoring_model(folder / "base", seed=1), load_tokenizer(folder / "base"), folder / "alignment")
@@ -45,8 +45,8 @@ def pairs_of(histories, candidates):
 
 def row_tokens(folder, histories, candidates):
     """Prompt and candidate of every pair, exactly as this project reads them."""
-    from models.candidate_reader import CandidateReader
-    from models.prompts import alignment_prompt, prompt_tokens
+    from models.alignment.candidate_reader import CandidateReader
+    from models.language.prompts import alignment_prompt, prompt_tokens
 
     reader = CandidateReader.open(folder / "alignment", labels_of(CLUSTERS))
     rows = []
@@ -57,7 +57,7 @@ def row_tokens(folder, histories, candidates):
 
 
 def own_arm(folder, histories, candidates):
-    from models.candidate_reader import CandidateReader
+    from models.alignment.candidate_reader import CandidateReader
 
     reader = CandidateReader.open(folder / "alignment", labels_of(CLUSTERS))
     reader.all_logits(histories[:8], candidates[:8])
@@ -91,7 +91,7 @@ def vllm_arm(folder, histories, candidates):
     os.environ["VLLM_CPU_KVCACHE_SPACE"] = "2"
     from vllm import LLM
 
-    from models.vllm_engine import vllm_dtype
+    from models.language.vllm_engine import vllm_dtype
 
     _, rows = row_tokens(folder, histories, candidates)
     dtype = vllm_dtype(folder / "alignment")

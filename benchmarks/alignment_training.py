@@ -36,15 +36,15 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from alignrec_assets.settings import AlignmentSettings
-from models.alignment import AlignmentOptions, AlignmentTraining, training_batches
-from models.alignment_examples import group_by_history
+from models.alignment.examples import group_by_history
+from models.alignment.linear_head import fit_head
+from models.alignment.pairs import sample_pairs
+from models.alignment.training import AlignmentOptions, AlignmentTraining, training_batches
 from models.arena.topics import attribute_matrix, load_topics
-from models.base_model import materialize_base_model
-from models.fine_tuning import GRADIENT_NORM, Optimiser, Schedule
-from models.linear_head import fit_head
-from models.pairs import sample_pairs
+from models.language.base_model import materialize_base_model
+from models.language.fine_tuning import GRADIENT_NORM, Optimiser, Schedule
+from models.language.prompts import alignment_prompt, prompt_tokens
 from models.progress import peak_gigabytes
-from models.prompts import alignment_prompt, prompt_tokens
 
 TOPICS = 64
 SERVED = 56  # clusters of each history, of the 62 that are not its own
@@ -138,7 +138,7 @@ class StepTurns(TrainerCallback):
 
 
 class MasterAdamW(torch.optim.AdamW):
-    """What ``models.fine_tuning.Optimiser`` does, for a trainer: float32 weights and gradients behind bfloat16 ones."""
+    """``models.language.fine_tuning.Optimiser`` for a trainer: float32 weights and gradients behind bfloat16 ones."""
 
     def __init__(self, model, schedule):
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]

@@ -69,7 +69,7 @@ def run_days(home_folder):
     home = use_home(home_folder)
     import dagster as dg
 
-    from alignrec_assets.running import run_line
+    from alignrec_assets.commands.run import run_line
 
     run_line(home, None, None, print, selections=("days",))
     with dg.DagsterInstance.get() as instance:
@@ -100,8 +100,8 @@ def prepare(home_folder):
         encoding="utf-8",
     )
     write_catalogue(home.landing)
-    from alignrec_assets.interests import required_taxonomy
-    from alignrec_assets.running import run_line
+    from alignrec_assets.assets.interests import required_taxonomy
+    from alignrec_assets.commands.run import run_line
     from alignrec_assets.settings import load_settings
 
     run_line(home, FIRST_DAY, FIRST_DAY, lambda _: None, selections=("days",))

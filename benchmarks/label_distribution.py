@@ -16,10 +16,10 @@ import torch
 from synthetic.report import print_report
 
 from models.arena.topics import load_topics
-from models.base_model import materialize_base_model
-from models.label_distribution import label_log_probabilities
-from models.language_model import load_causal_model, load_tokenizer
-from models.prompts import label_tokens, novelty_prompt, prompt_tokens, terminator
+from models.language.base_model import materialize_base_model
+from models.language.language_model import load_causal_model, load_tokenizer
+from models.language.prompts import label_tokens, novelty_prompt, prompt_tokens, terminator
+from models.novelty.label_distribution import label_log_probabilities
 
 HISTORIES = 24
 

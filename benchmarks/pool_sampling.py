@@ -30,15 +30,15 @@ PROMPTS_AT_ONCE = 4
 
 
 def prompts_of(tokenizer, histories):
-    from models.prompts import novelty_prompt, prompt_tokens
+    from models.language.prompts import novelty_prompt, prompt_tokens
 
     labels = labels_of(CLUSTERS)
     return [prompt_tokens(tokenizer, novelty_prompt([labels[c] for c in history])) for history in histories]
 
 
 def own_arm(engine, folder, histories, draws):
-    from models.candidate_pools import PoolSampler
-    from models.pool_engines import PoolOptions
+    from models.candidates.candidate_pools import PoolSampler
+    from models.candidates.pool_engines import PoolOptions
 
     sampler = PoolSampler(folder / "novelty", labels_of(CLUSTERS), PoolOptions(engine, draws, 3, TEMPERATURE))
     sampler.draw(histories[:8])
@@ -60,9 +60,9 @@ def vllm_arm(structured, folder, histories, draws):
     from vllm import LLM, SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
 
-    from models.language_model import load_tokenizer
-    from models.prompts import label_text, label_tokens
-    from models.vllm_engine import vllm_dtype
+    from models.language.language_model import load_tokenizer
+    from models.language.prompts import label_text, label_tokens
+    from models.language.vllm_engine import vllm_dtype
 
     tokenizer = load_tokenizer(folder / "novelty")
     labels = labels_of(CLUSTERS)
@@ -83,8 +83,8 @@ def vllm_arm(structured, folder, histories, draws):
 
 
 def generate_arm(folder, histories, draws):
-    from models.language_model import load_causal_model, load_tokenizer
-    from models.prompts import label_tokens
+    from models.language.language_model import load_causal_model, load_tokenizer
+    from models.language.prompts import label_tokens
 
     tokenizer, model = load_tokenizer(folder / "novelty"), load_causal_model(folder / "novelty")
     longest = max(map(len, label_tokens(tokenizer, labels_of(CLUSTERS)))) + 1

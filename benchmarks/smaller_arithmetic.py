@@ -20,9 +20,9 @@ from synthetic.report import print_report
 from synthetic.transitions import histories_of, labels_of, tuned_novelty_model
 from torch import nn
 
-from models.candidate_reader import CandidateReader
-from models.label_distribution import label_log_probabilities, renormalise
-from models.language_model import load_causal_model, load_scoring_model, load_tokenizer
+from models.alignment.candidate_reader import CandidateReader
+from models.language.language_model import load_causal_model, load_scoring_model, load_tokenizer
+from models.novelty.label_distribution import label_log_probabilities, renormalise
 
 CLUSTERS = 64
 CANDIDATES = 20

@@ -24,7 +24,7 @@ import torch
 from synthetic.report import print_report
 from synthetic.transitions import histories_of, labels_of, tuned_novelty_model
 
-from models.language_model import arithmetic
+from models.language.language_model import arithmetic
 
 SIZES = (32, 64, 128, 256, 761)
 REFERENCE = 761
@@ -56,8 +56,8 @@ class TokenCount:
 
 
 def draw(folder, clusters, histories, engine):
-    from models.candidate_pools import PoolSampler
-    from models.pool_engines import PoolOptions
+    from models.candidates.candidate_pools import PoolSampler
+    from models.candidates.pool_engines import PoolOptions
 
     sampler = PoolSampler(folder / "novelty", labels_of(clusters), PoolOptions(engine, DRAWS, K, TEMPERATURE))
     sampler.draw(histories[:WARM_UP])
@@ -71,8 +71,8 @@ def draw(folder, clusters, histories, engine):
 
 
 def score(folder, clusters, histories, candidates, layers):
-    from models.candidate_reader import CandidateReader
-    from models.language_model import load_scoring_model, load_tokenizer
+    from models.alignment.candidate_reader import CandidateReader
+    from models.language.language_model import load_scoring_model, load_tokenizer
 
     reader = CandidateReader(
         load_scoring_model(folder / "base", 0, layers), load_tokenizer(folder / "base"), labels_of(clusters)

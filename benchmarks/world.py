@@ -12,8 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from alignrec_assets.commands.simulate import Simulation
 from alignrec_assets.home import Home
-from alignrec_assets.simulation import Simulation
 from models.arena.world import World, WorldOptions
 from models.progress import peak_gigabytes
 

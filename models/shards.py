@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from models.files import new_folder
-from models.packed_pass import micro_batches
+from models.language.packed_pass import micro_batches
 from models.progress import Log, Progress, silent
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 
 from models.arena.topics import attribute_matrix, load_topics
-from models.base_model import materialize_base_model
-from models.novelty import NoveltyOptions, train_novelty_model
+from models.language.base_model import materialize_base_model
+from models.novelty.training import NoveltyOptions, train_novelty_model
 
 TOPICS = 96
 LABELS_PER_TOPIC = 8

@@ -17,7 +17,7 @@ from models.arena.topics import attribute_matrix, load_topics
 from models.arena.traffic import Traffic
 from models.arena.truth import Truth
 from models.arena.world import World, WorldOptions
-from models.metrics import evaluate_ranking, top_k_credit
+from models.evaluation.metrics import evaluate_ranking, top_k_credit
 from models.progress import Log, Progress, silent
 
 FloatArray = npt.NDArray[np.float64]

@@ -12,8 +12,8 @@ from models.arena.predictors import PREDICTORS, Contest, TopicLog, hold_contest
 from models.arena.responses import SIGNALS
 from models.arena.topics import load_topics
 from models.arena.world import World
+from models.interests.taxonomy import fit_taxonomy
 from models.progress import Log, silent
-from models.taxonomy import fit_taxonomy
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -16,7 +16,7 @@ from scipy.special import expit, logit
 from models.arena.catalogue import Catalogue
 from models.arena.responses import SIGNALS, response_probabilities
 from models.arena.shelf import cluster_of_items, recent_clusters
-from models.metrics import evaluate_ranking
+from models.evaluation.metrics import evaluate_ranking
 
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]

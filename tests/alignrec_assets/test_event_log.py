@@ -7,7 +7,7 @@ from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from alignrec_assets.event_log import BATCH_VARIABLE, BatchedSqliteEventLog
 from alignrec_assets.home import Home
-from alignrec_assets.instance import INSTANCE_FILE, open_instance
+from alignrec_assets.instance.dagster_home import INSTANCE_FILE, open_instance
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2026-01-01", end_date="2026-01-08")
 ARGUMENTS = {"partitions_def": DAYS, "backfill_policy": dg.BackfillPolicy.single_run()}

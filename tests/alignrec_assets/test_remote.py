@@ -10,11 +10,11 @@ from support.bucket import ENVIRONMENT, bucket_server
 from support.published import publish_version
 
 from alignrec_assets import remote
-from alignrec_assets.forgetting import forget_user
 from alignrec_assets.home import Home
+from alignrec_assets.housekeeping.forgetting import forget_user
 from alignrec_assets.remote import RemoteError, fetch_landing, publish_current
 from models.progress import silent
-from models.transition_table import TransitionTable, current_version, make_current
+from models.serving.transition_table import TransitionTable, current_version, make_current
 
 LANDING = "s3://platform/landing"
 PUBLISHED = "s3://platform/published"
@@ -247,7 +247,7 @@ publish_current(Path({str(home.published)!r}), {PUBLISHED!r}, print)
 def test_a_tick_of_the_sensor_fetches_and_skips_with_the_reason_while_the_bucket_fails(store, home, monkeypatch):
     from datetime import date
 
-    import alignrec_assets.landing_sensor as module
+    import alignrec_assets.automation.landing_sensor as module
     from alignrec_assets.partitions import days_of
     from alignrec_assets.resources import HomeResource
     from alignrec_assets.settings import load_settings, update_settings_file

@@ -2,7 +2,7 @@ from datetime import date
 
 import pytest
 
-from alignrec_assets.checkpoints import alignment_options
+from alignrec_assets.assets.checkpoints import alignment_options
 from alignrec_assets.home import Home
 from alignrec_assets.settings import SettingsError, describe_settings, load_settings, masked, update_settings_file
 

@@ -15,11 +15,11 @@ from playwright.sync_api import expect, sync_playwright
 from support.dagster_ui import CHROMIUM, ROOT, RUN_LINK, RUN_SECONDS, SCREEN, DagsterUi, make_ui
 from support.line import FIRST_DAY, simulate
 
+from alignrec_assets.assets.pictures import DIALOG_WIDTH
 from alignrec_assets.home import Home
-from alignrec_assets.instance import open_instance
-from alignrec_assets.pictures import DIALOG_WIDTH
+from alignrec_assets.instance.dagster_home import open_instance
 from alignrec_assets.settings import load_settings, update_settings_file
-from alignrec_assets.warehouse import Warehouse, table_frame
+from alignrec_assets.warehouse.connection import Warehouse, table_frame
 
 WEEK = 7
 SHOWN_HOME = os.environ.get("SCREENSHOTS_OF")

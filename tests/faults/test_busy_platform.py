@@ -19,10 +19,10 @@ import yaml
 from support.drill import GRAPH, WORKSPACE, start_daemon
 from support.line import DAYS, FIRST_DAY, command, simulate, write_random_feedback
 
-from alignrec_assets.automation import RECIPES
+from alignrec_assets.automation.conditions import RECIPES
 from alignrec_assets.home import Home
-from alignrec_assets.instance import open_instance
-from alignrec_assets.warehouse import Warehouse, read_records
+from alignrec_assets.instance.dagster_home import open_instance
+from alignrec_assets.warehouse.connection import Warehouse, read_records
 
 MINUTES = float(os.environ.get("DRILL_MINUTES", "30"))
 ALL_DAYS = [(FIRST_DAY + timedelta(days=number)).isoformat() for number in range(14)]

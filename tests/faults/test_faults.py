@@ -22,7 +22,7 @@ from support.line import LAST_DAY, command
 from support.state import REPORTS, make_older, state
 
 from alignrec_assets.home import Home
-from alignrec_assets.instance import open_instance
+from alignrec_assets.instance.dagster_home import open_instance
 from alignrec_assets.settings import update_settings_file
 
 SELECTIONS = selections()

@@ -9,8 +9,8 @@ from support.line import FIRST_DAY, LAST_DAY, command, simulate
 
 from alignrec_assets.home import Home
 from alignrec_assets.settings import update_settings_file
-from alignrec_assets.warehouse import Warehouse, count_rows, read_records, table_frame
-from models.transition_table import TransitionTable
+from alignrec_assets.warehouse.connection import Warehouse, count_rows, read_records, table_frame
+from models.serving.transition_table import TransitionTable
 
 ONE_DAY = ("--first", FIRST_DAY, "--last", FIRST_DAY)
 

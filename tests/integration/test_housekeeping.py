@@ -14,9 +14,9 @@ from polars.testing import assert_frame_equal
 from support.line import FIRST_DAY, LAST_DAY, command
 
 from alignrec_assets.home import Home
-from alignrec_assets.tables import TABLES
-from alignrec_assets.warehouse import Warehouse, table_frame
-from models.transition_table import TransitionTable
+from alignrec_assets.warehouse.connection import Warehouse, table_frame
+from alignrec_assets.warehouse.tables import TABLES
+from models.serving.transition_table import TransitionTable
 
 BOOKKEEPING = {"registry.fingerprints", "registry.checkpoints", "publication.versions", "raw.landing_files"}
 DAYS = (

@@ -17,13 +17,13 @@ from dagster._core.definitions.metadata import DagsterAssetMetadataValue, Dagste
 from support.drill import ASSETS
 from support.line import DAYS, FIRST_DAY, LAST_DAY, command
 
-from alignrec_assets.column_lineage import column_sources
 from alignrec_assets.home import Home
-from alignrec_assets.instance import open_instance
-from alignrec_assets.tables import TABLES
-from alignrec_assets.warehouse import Warehouse, count_rows, read_records, table_frame
-from models.predicted_rates import PredictedRates
-from models.transition_table import TransitionTable
+from alignrec_assets.instance.dagster_home import open_instance
+from alignrec_assets.warehouse.column_lineage import column_sources
+from alignrec_assets.warehouse.connection import Warehouse, count_rows, read_records, table_frame
+from alignrec_assets.warehouse.tables import TABLES
+from models.alignment.predicted_rates import PredictedRates
+from models.serving.transition_table import TransitionTable
 
 MODULE = ("-m", "alignrec_assets.definitions")
 BOOKKEEPING = {"registry.fingerprints", "registry.checkpoints", "publication.versions"}  # carry the moment of making

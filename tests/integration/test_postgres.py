@@ -84,7 +84,7 @@ with dg.DagsterInstance.get() as instance:
 """
     slots = """
 import dagster as dg
-from alignrec_assets.instance import fail_dead_runs
+from alignrec_assets.instance.dagster_home import fail_dead_runs
 with dg.DagsterInstance.get() as instance:
     for act in (lambda instance, log: None, fail_dead_runs):
         act(instance, print)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from support.line import DAYS, environment
 
-from alignrec_assets.instance import open_instance
+from alignrec_assets.instance.dagster_home import open_instance
 
 SUPPORT = Path(__file__).parents[1] / "support"
 UNITS = {

@@ -8,7 +8,7 @@ from support.bucket import ENVIRONMENT, bucket_server
 from support.line import FIRST_DAY, LAST_DAY, command
 
 from alignrec_assets.home import Home
-from models.transition_table import TransitionTable
+from models.serving.transition_table import TransitionTable
 
 SECRET = ENVIRONMENT["AWS_SECRET_ACCESS_KEY"]
 

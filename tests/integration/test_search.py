@@ -8,11 +8,11 @@ import polars as pl
 import pytest
 from support.line import command
 
+from alignrec_assets.automation.selections import SELECTIONS
 from alignrec_assets.definitions import defs
 from alignrec_assets.home import Home
-from alignrec_assets.selections import SELECTIONS
 from alignrec_assets.settings import load_settings, update_settings_file
-from alignrec_assets.warehouse import Warehouse, table_frame
+from alignrec_assets.warehouse.connection import Warehouse, table_frame
 
 
 def trials_in_registry(home):

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from support.line import DAYS, FIRST_DAY, answer, materialize, materialize_each
 
-from alignrec_assets.asset_settings import ASSET_SETTINGS
+from alignrec_assets.refresh.asset_settings import ASSET_SETTINGS
 
 ALL_DAYS = [str(FIRST_DAY + timedelta(days=number)) for number in range(DAYS)]
 LATE = ALL_DAYS[1]

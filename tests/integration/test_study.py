@@ -5,9 +5,9 @@ import json
 import pytest
 from support.line import SMALL, command
 
+from alignrec_assets.commands.study import STUDY_SETTINGS
 from alignrec_assets.home import Home
 from alignrec_assets.settings import update_settings_file
-from alignrec_assets.study import STUDY_SETTINGS
 
 pytestmark = pytest.mark.full  # two minutes where two cores are slow
 

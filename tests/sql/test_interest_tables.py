@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alignrec_assets.queries import query
-from alignrec_assets.tables import TABLES
-from alignrec_assets.warehouse import append_rows, create_tables, replace_days
+from alignrec_assets.warehouse.connection import append_rows, create_tables, replace_days
+from alignrec_assets.warehouse.queries import query
+from alignrec_assets.warehouse.tables import TABLES
 
 START = datetime(2026, 1, 5)
 DAYS = [date(2026, 1, 5) + timedelta(days=number) for number in range(3)]

@@ -5,7 +5,7 @@ from datetime import date, datetime
 import duckdb
 import pytest
 
-from alignrec_assets.queries import query
+from alignrec_assets.warehouse.queries import query
 
 IMPRESSION = """
     DATE '2026-01-02' AS day, 'f' AS file, {row}::BIGINT AS row_number, NULL::VARCHAR AS reason,

@@ -25,7 +25,7 @@ def tell(instance, event):
     if what == "made":
         instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=rest[0] if rest else None))
     elif what == "broke":
-        with patch("alignrec_assets.refresh.replace_days", side_effect=RuntimeError("broken")):
+        with patch("alignrec_assets.refresh.days.replace_days", side_effect=RuntimeError("broken")):
             job = dg.define_asset_job("broken", dg.AssetSelection.assets(key)).resolve(defs.resolve_asset_graph())
             job.execute_in_process(instance=instance, partition_key=rest[0], raise_on_error=False, resources=RESOURCES)
     else:

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from models.transition_table import publish
+from models.serving.transition_table import publish
 
 
 def publish_version(published, score):

@@ -5,10 +5,10 @@ import shutil
 
 import polars as pl
 
-from alignrec_assets.refresh import MANIFEST, read_checkpoint
-from alignrec_assets.tables import TABLES
-from alignrec_assets.warehouse import Warehouse, table_frame
-from models.transition_table import CURRENT_FILE, MANIFEST_FILE, TransitionTable
+from alignrec_assets.refresh.days import MANIFEST, read_checkpoint
+from alignrec_assets.warehouse.connection import Warehouse, table_frame
+from alignrec_assets.warehouse.tables import TABLES
+from models.serving.transition_table import CURRENT_FILE, MANIFEST_FILE, TransitionTable
 
 TIMES = ("made_at", "published_at", "seconds", "examples_per_second", "run_id")
 REPORTS = ("alignment_search", "inference_scaling")

@@ -3,10 +3,10 @@
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from models.label_trie import separate_branches
-from models.language_model import save_checkpoint
-from models.packed_pass import next_token_logits, pack, sequence_log_probabilities
-from models.prompts import label_tokens, novelty_prompt, prompt_tokens
+from models.language.label_trie import separate_branches
+from models.language.language_model import save_checkpoint
+from models.language.packed_pass import next_token_logits, pack, sequence_log_probabilities
+from models.language.prompts import label_tokens, novelty_prompt, prompt_tokens
 
 LABELS = ["card", "card, board", "cards", "日本 anime", "jazz, piano", "jazz", "wild life", "garden"]
 HISTORIES = [(first, second) for first in range(8) for second in range(first + 1, 8)] * 3

@@ -16,7 +16,7 @@ from models.arena.mood import Temper
 from models.arena.responses import SIGNALS
 from models.arena.truth import BASE, PLACE, TASTE, at_the_level_of, noise_ceiling, oracle_ranking
 from models.arena.world import STARTED_ANYWAY, World, WorldOptions
-from models.metrics import f1_at_k, ndcg_at_k
+from models.evaluation.metrics import f1_at_k, ndcg_at_k
 
 PROJECT = Path(__file__).parents[3]
 UNCHANGING = Temper(growing=False, tiring=False, returning=False)
@@ -299,7 +299,7 @@ def test_nothing_that_learns_mentions_the_world_or_its_truth():
         if PROJECT / "models" / "arena" not in path.parents and path not in allowed
     ]
     assert {"models", "alignrec_assets", "sql"} <= {path.relative_to(PROJECT).parts[0] for path in learning}
-    words = ("models.arena", "arena", "simulation_truth", "alignrec_assets.simulation")
+    words = ("models.arena", "arena", "simulation_truth", "alignrec_assets.commands.simulate")
     mentions = {
         str(path.relative_to(PROJECT)): word for path in learning for word in words if word in path.read_text("utf-8")
     }

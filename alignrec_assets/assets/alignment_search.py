@@ -1,0 +1,193 @@
+"""The search for better settings of the alignment model: an asset beside the line, which `alignrec search` runs.
+
+Trials lie beside the other checkpoints and are listed in the same registry. Nothing downstream reads them: whoever
+wants the winner as the default copies its lines to ``settings.toml``.
+"""
+
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import polars as pl
+import tomlkit
+
+from alignrec_assets.assets.checkpoints import (
+    ALIGNMENT_CODE,
+    MODEL_FOLDER,
+    alignment_options,
+    base_model,
+    cluster_labels,
+    model_asset,
+    prior_rates,
+)
+from alignrec_assets.assets.feedback import score_options
+from alignrec_assets.assets.interests import clusters
+from alignrec_assets.assets.pictures import picture
+from alignrec_assets.assets.training import pointwise_examples
+from alignrec_assets.refresh.days import Facts, Result, required_checkpoint
+from alignrec_assets.refresh.fingerprints import code_version, origin_of
+from alignrec_assets.resources import HomeResource
+from alignrec_assets.settings import Settings
+from alignrec_assets.warehouse.connection import Warehouse, table_frame
+from alignrec_assets.warehouse.tables import FORMAT_VERSION
+from models.files import fingerprint, write_json
+from models.progress import Log
+
+if TYPE_CHECKING:
+    from models.alignment.search import Prepare, SearchReport, TrialData
+    from models.feedback.transition_scores import Method
+
+ASSET = "alignment_search"
+SEARCH_CODE = fingerprint(
+    [
+        ALIGNMENT_CODE,
+        code_version("models/alignment/search.py", "models/feedback/transition_scores.py", "models/alignment/pairs.py"),
+    ]
+)
+INPUTS = ["base_model", "training.pointwise_examples", "interests.clusters"]
+
+
+@dg.asset(
+    **model_asset(
+        ASSET,
+        "Trials of other settings of the alignment model; the best on the validation histories is judged on the test "
+        "histories.",
+        SEARCH_CODE,
+        [base_model, pointwise_examples, clusters],
+        {"optuna", "pytorch"},
+    )
+    | {"group_name": "evaluation", "tags": {"selection": "search"}}
+)
+def alignment_search(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
+    """Takes up the search of the same data, model and settings; a budget that is spent trains nothing."""
+    from models.alignment.search_pictures import draw_search
+
+    settings = home.settings
+    warehouse = home.warehouse(context.log.info)
+    report = _search(warehouse, settings, context.log.info)
+    image = home.home.reports / f"{ASSET}.png"
+    draw_search(report, settings.candidates.k, image)
+    found = _report(report, settings)
+    write_json(home.home.reports / f"{ASSET}.json", found)
+    for line in _advice(report):
+        context.log.info(line)
+    winner, figures, k = report.winner, found["figures"], settings.candidates.k
+    context.log.info(
+        f"the best of {len(report.trials)} is trial {winner.number}: F1@{k} {_number(winner.figures['f1_at_k'])} on "
+        f"validation histories, {_number(figures['f1_at_k'])} on {report.test['held_out_histories']} test histories"
+    )
+    return dg.MaterializeResult(
+        metadata={
+            "winner": winner.version,
+            "settings": dg.MetadataValue.md(f"```toml\n{winning_settings(report)}```"),
+            "trials": dg.MetadataValue.json(found["trials"]),
+            **{name: value for name, value in figures.items() if value is not None and name != "trials"},
+            "search": picture(image),
+        },
+        data_version=dg.DataVersion(fingerprint([winner.version, len(report.trials)])),
+    )
+
+
+def winning_settings(report: "SearchReport") -> str:
+    """The lines of ``settings.toml`` that make the winner the default."""
+    parameters = report.winner.parameters
+    alignment = {name: parameters[name] for name in ("loss", "tune", "learning_rate", "steps")}
+    return tomlkit.dumps({"feedback": {"normalisation": parameters["normalisation"]}, "alignment": alignment})
+
+
+def _search(warehouse: Warehouse, settings: Settings, log: Log) -> "SearchReport":
+    from models.alignment.search import AlignmentSearch, SearchOptions
+    from models.interests.item_embeddings import text_vectors
+
+    base, labels = required_checkpoint(warehouse, "base_model"), cluster_labels(warehouse)
+    with warehouse.reading() as connection:
+        examples = table_frame(connection, "training.pointwise_examples")
+        name = fingerprint(origin_of(connection, ASSET, SEARCH_CODE, INPUTS, settings))
+    search = AlignmentSearch(
+        base.folder / MODEL_FOLDER,
+        warehouse.home.checkpoints / ASSET,
+        name,
+        labels,
+        _preparation(examples, settings, len(labels)),
+        SearchOptions(
+            normalisation=settings.feedback.normalisation,
+            training=replace(alignment_options(settings), stack=settings.alignment.stack),
+            trials=settings.search.trials,
+            minutes=settings.search.minutes,
+            seed=settings.search.seed,
+        ),
+        settings.candidates.k,
+        log,
+        stamp={
+            "format_version": FORMAT_VERSION,
+            "model": ASSET,
+            "base_model": base.version,
+            "as_of": str(examples["as_of"][0]),
+            "feedback_source": settings.feedback.source,
+        },
+    )
+    return search.run(text_vectors(labels))
+
+
+def _preparation(examples: pl.DataFrame, settings: Settings, labels: int) -> "Prepare":
+    """What a trial learns from: the examples of the line, their scores by its own normalisation."""
+    from models.alignment.pairs import sample_pairs
+    from models.alignment.search import TrialData
+    from models.feedback.transition_scores import normalise_scores
+
+    interval = score_options(settings.feedback)["interval"]
+    options = settings.alignment
+
+    def prepare(normalisation: "Method", loss: str) -> "TrialData":
+        rows, _ = normalise_scores(examples, normalisation, interval)
+        seen = rows.filter(~pl.col("unseen"))
+        return TrialData(
+            examples=rows,
+            pairs=sample_pairs(seen, options.pairs_per_history, options.seed) if loss == "pairwise" else None,
+            multipliers=prior_rates(rows, labels) if normalisation == "lift" else None,
+        )
+
+    return prepare
+
+
+def _report(report: "SearchReport", settings: Settings) -> Facts:
+    winner, standing = report.winner, report.trials[0]
+    figures = {
+        "trials": len(report.trials),
+        "seconds": report.seconds,
+        "validation_f1_at_k": winner.figures["f1_at_k"],
+        "validation_ndcg_at_k": winner.figures["ndcg_at_k"],
+        "standing_validation_f1_at_k": standing.figures["f1_at_k"],
+        "standing_validation_ndcg_at_k": standing.figures["ndcg_at_k"],
+        "held_out_histories": report.test["held_out_histories"],
+        **report.test["figures"],
+    }
+    return {
+        "name": ASSET,
+        "figures": figures,
+        "winner": asdict(winner),
+        "settings_toml": winning_settings(report),
+        "leads": report.test["leads"],
+        "by_cut": report.test["by_cut"],
+        "notes": report.test["notes"],
+        "judged": report.test["judged"],
+        "trials": [asdict(trial) for trial in report.trials],
+        "k": settings.candidates.k,
+        "feedback_source": settings.feedback.source,
+        "settings": settings.search.model_dump(),
+        "seed": settings.search.seed,
+        "command": "alignrec search",
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _advice(report: "SearchReport") -> list[str]:
+    """What to do with the winner, in lines for the log."""
+    if report.winner == report.trials[0]:
+        return ["nothing was better than the settings as they are"]
+    return ["these lines of settings.toml make it the default:", *winning_settings(report).splitlines()]
+
+
+def _number(value: Any) -> str:
+    return "none" if value is None else f"{value:.3f}"

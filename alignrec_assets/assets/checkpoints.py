@@ -1,0 +1,388 @@
+"""Checkpoints: the base model, the two language models trained from it, and the registry that lists them all."""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import polars as pl
+
+from alignrec_assets.assets.interests import clusters
+from alignrec_assets.assets.pictures import picture
+from alignrec_assets.assets.training import novelty_examples, pairwise_examples, pointwise_examples
+from alignrec_assets.refresh.asset_settings import settings_of
+from alignrec_assets.refresh.days import (
+    MANIFEST,
+    Checkpoint,
+    Facts,
+    Result,
+    origin_metadata,
+    record_checkpoint,
+    refresh_checkpoint,
+    required_checkpoint,
+    table_asset,
+    table_result,
+)
+from alignrec_assets.refresh.fingerprints import code_version, origin_of
+from alignrec_assets.resources import HomeResource
+from alignrec_assets.settings import Settings
+from alignrec_assets.warehouse.connection import (
+    Record,
+    Warehouse,
+    read_records,
+    replace_table,
+    table_frame,
+    write_records,
+)
+from models.files import fingerprint, write_json
+from models.progress import Log
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from models.alignment.training import AlignmentOptions
+
+LANGUAGE_MODEL = (
+    "models/language/prompts.py",
+    "models/language/label_trie.py",
+    "models/language/packed_pass.py",
+    "models/language/language_model.py",
+)
+TRAINING = (*LANGUAGE_MODEL, "models/language/fine_tuning.py")
+BASE_CODE = code_version("models/language/base_model.py", "models/language/language_model.py")
+NOVELTY_CODE = code_version(*TRAINING, "models/novelty/label_distribution.py", "models/novelty/training.py")
+SCORING = (
+    "models/alignment/candidate_reader.py",
+    "models/alignment/training.py",
+    "models/alignment/losses.py",
+    "models/alignment/checkpoint_selection.py",
+    "models/alignment/scoring.py",
+    "models/alignment/predicted_rates.py",
+    "models/feedback/affinity.py",
+)
+JUDGING = (
+    "models/alignment/report.py",
+    "models/evaluation/ranking_contest.py",
+    "models/evaluation/calibration.py",
+    "models/evaluation/rate_errors.py",
+    "models/evaluation/label_regression.py",
+    "models/evaluation/metrics.py",
+    "models/evaluation/yardsticks.py",
+)
+ALIGNMENT_CODE = code_version(
+    *TRAINING,
+    *SCORING,
+    *JUDGING,
+    "models/alignment/examples.py",
+    "models/alignment/linear_head.py",
+    "models/alignment/joint_head.py",
+)
+REGISTRY_CODE = code_version("alignrec_assets/assets/checkpoints.py")
+MODEL_FOLDER = "model"
+CHECKPOINT_ASSETS = ("taxonomy", "base_model", "novelty_model", "alignment_model", "alignment_search")
+
+
+def model_asset(name: str, description: str, code: str, deps: list[Any], kinds: set[str]) -> Facts:
+    """Arguments of ``dg.asset`` for a model checkpoint; the pool lets one language model run at a time."""
+    return {
+        "key": [name],
+        "group_name": "checkpoints",
+        "description": description,
+        "kinds": kinds,
+        "deps": deps,
+        "code_version": code,
+        "tags": {"selection": "learning"},
+        "pool": "language_model",
+    }
+
+
+@dg.asset(
+    **model_asset(
+        "base_model",
+        "The pretrained language model that both models start from, as a plain safetensors checkpoint.",
+        BASE_CODE,
+        [],
+        {"huggingface", "pytorch"},
+    )
+)
+def base_model(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
+    """Dequantised or copied once."""
+    source = home.settings.base_model.source
+    made_from = {"code": BASE_CODE, "settings": settings_of("base_model", home.settings), "inputs": {}}
+
+    def build(folder: Path) -> Facts:
+        from models.language.base_model import materialize_base_model
+
+        return {"figures": materialize_base_model(folder / MODEL_FOLDER, source, context.log.info)}
+
+    checkpoint = refresh_checkpoint(context, home.home, "base_model", fingerprint(made_from), build, made_from)
+    record_checkpoint(home.warehouse(context.log.info), "base_model", checkpoint)
+    return checkpoint_result(checkpoint)
+
+
+@dg.asset(
+    **model_asset(
+        "novelty_model",
+        "Proposes a user's next, never-seen interest: the base model tuned on fewer than 8,000 novel transitions.",
+        NOVELTY_CODE,
+        [base_model, novelty_examples, clusters],
+        {"huggingface", "pytorch"},
+    )
+)
+def novelty_model(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
+    """Loss on the label's tokens and its terminator only."""
+    options = home.settings.novelty
+    warehouse = home.warehouse(context.log.info)
+    inputs = ["base_model", "training.novelty_examples", "interests.clusters"]
+    with warehouse.reading() as connection:
+        made_from = origin_of(connection, "novelty_model", NOVELTY_CODE, inputs, home.settings)
+
+    def build(folder: Path) -> Facts:
+        from models.alignment.pictures import draw_novelty_curve
+        from models.novelty.training import NoveltyOptions, train_novelty_model
+
+        base = required_checkpoint(warehouse, "base_model")
+        with warehouse.reading() as connection:
+            examples = table_frame(connection, "training.novelty_examples")
+        chosen = NoveltyOptions(
+            tune=options.tune,
+            learning_rate=options.learning_rate,
+            batch_size=options.batch_size,
+            epochs=options.epochs,
+            seed=options.seed,
+        )
+        report = train_novelty_model(
+            base.folder / MODEL_FOLDER,
+            folder / MODEL_FOLDER,
+            cluster_labels(warehouse),
+            examples.select("history", "cluster_id", "split"),
+            chosen,
+            log=context.log.info,
+        )
+        draw_novelty_curve(report, folder / "novelty.png")
+        return {
+            "figures": report.figures,
+            "curve": [vars(point) for point in report.curve],
+            "settings": options.model_dump(),
+            "base_model": base.version,
+            "taxonomy": examples["taxonomy_version"][0],
+            "as_of": str(examples["as_of"][0]),
+        }
+
+    checkpoint = refresh_checkpoint(context, home.home, "novelty_model", fingerprint(made_from), build, made_from)
+    record_checkpoint(warehouse, "novelty_model", checkpoint)
+    figures = checkpoint.figures
+    context.log.info(
+        f"{checkpoint.version}: held-out loss {figures['holdout_loss_tuned']:.2f} nats, recall@3 "
+        f"{figures['recall_at_3']:.2f}, format validity {figures['format_validity_tuned']:.3f}"
+    )
+    return checkpoint_result(checkpoint, curve=publish_report(home, checkpoint, "novelty"))
+
+
+@dg.asset(
+    **model_asset(
+        "alignment_model",
+        "Predicts how much users of a history will like a cluster: a linear head on the base model.",
+        ALIGNMENT_CODE,
+        [base_model, pointwise_examples, pairwise_examples, clusters],
+        {"huggingface", "pytorch"},
+    )
+)
+def alignment_model(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
+    """Without enough feedback there is no model yet, and the table is planned by novelty alone."""
+    settings = home.settings
+    options = settings.alignment
+    warehouse = home.warehouse(context.log.info)
+    inputs = ["base_model", "training.pointwise_examples", "training.pairwise_examples", "interests.clusters"]
+    with warehouse.reading() as connection:
+        made_from = origin_of(connection, "alignment_model", ALIGNMENT_CODE, inputs, settings)
+        examples = table_frame(connection, "training.pointwise_examples")
+    version = fingerprint(made_from)
+    histories = examples.filter(pl.col("split") == "train")["history"].n_unique()
+    if histories < options.minimum_histories:
+        reason = (
+            f"no alignment model: {histories} training histories have enough feedback, "
+            f"alignment.minimum_histories asks for {options.minimum_histories}"
+        )
+        context.log.info(f"{reason}; the table is planned by novelty alone")
+        with warehouse.writing() as connection:
+            write_records(connection, "alignment_model", {"": Record(version)})
+        return dg.MaterializeResult(metadata={"status": reason}, data_version=dg.DataVersion(version))
+
+    resume = home.home.checkpoints / "alignment_model" / f".{version}.unfinished"
+
+    def build(folder: Path) -> Facts:
+        return _train_alignment_model(folder, resume, warehouse, settings, examples, context.log.info)
+
+    checkpoint = refresh_checkpoint(context, home.home, "alignment_model", version, build, made_from)
+    record_checkpoint(warehouse, "alignment_model", checkpoint)
+    figures = checkpoint.figures
+    context.log.info(
+        f"{checkpoint.version}: on {figures['held_out_histories']} test histories F1@k "
+        + ", NDCG@k ".join(
+            "none" if figures[name] is None else f"{figures[name]:.3f}" for name in ("f1_at_k", "ndcg_at_k")
+        )
+    )
+    contest = publish_picture(home, checkpoint, "alignment_contest")
+    return checkpoint_result(checkpoint, curves=publish_report(home, checkpoint, "alignment"), contest=contest)
+
+
+@dg.asset(
+    **table_asset(
+        "registry.checkpoints",
+        code=REGISTRY_CODE,
+        kinds={"python"},
+        deps=[base_model, novelty_model, alignment_model, clusters, dg.AssetKey("alignment_search")],
+        selection="learning",
+    )
+)
+def checkpoints(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
+    """Read from the manifests, so that the folders alone are enough to make it again."""
+    warehouse = home.warehouse(context.log.info)
+    rows = []
+    with warehouse.writing() as connection:
+        for model in CHECKPOINT_ASSETS:
+            current = read_records(connection, model).get("")
+            # A killed process may leave its folder, manifest and all, under a name that begins with a dot.
+            for path in sorted((home.home.checkpoints / model).glob(f"[!.]*/{MANIFEST}")):
+                manifest = json.loads(path.read_text(encoding="utf-8"))
+                rows.append(
+                    {
+                        "model": model,
+                        "version": manifest["version"],
+                        "folder": str(path.parent.relative_to(home.home.path)),
+                        "content_hash": manifest["content_hash"],
+                        "made_at": manifest["made_at"],
+                        "current": current is not None and current.fingerprint == manifest["version"],
+                        "figures": json.dumps(manifest["figures"]),
+                    }
+                )
+        frame = pl.DataFrame(rows).with_columns(
+            pl.col("made_at").str.to_datetime(time_zone="UTC").dt.replace_time_zone(None)
+        )
+        replace_table(connection, "registry.checkpoints", frame)
+        # Without the moment and the seconds of making: the same checkpoint made again is no news.
+        listed = frame.select("model", "version", "folder", "content_hash", "current").rows()
+        record = Record(fingerprint(listed), frame.height)
+        write_records(connection, "registry.checkpoints", {"": record})
+    context.log.info(f"{frame.height} checkpoints")
+    return table_result(record)
+
+
+def _train_alignment_model(
+    folder: Path, resume: Path, warehouse: Warehouse, settings: Settings, examples: pl.DataFrame, log: Log
+) -> Facts:
+    """Write model and pictures to the folder; returns what the manifest says of them."""
+    from models.alignment.pictures import draw_alignment_contest, draw_alignment_curves
+    from models.alignment.training import train_alignment_model
+    from models.interests.item_embeddings import text_vectors
+
+    base, options, k = required_checkpoint(warehouse, "base_model"), settings.alignment, settings.candidates.k
+    labels = cluster_labels(warehouse)
+    with warehouse.reading() as connection:
+        pairs = table_frame(connection, "training.pairwise_examples")
+    chosen = alignment_options(settings)
+    resume.parent.mkdir(parents=True, exist_ok=True)
+    report = train_alignment_model(
+        base.folder / MODEL_FOLDER,
+        folder / MODEL_FOLDER,
+        labels,
+        examples,
+        chosen,
+        k,
+        log,
+        pairs=pairs,
+        multipliers=prior_rates(examples, len(labels)) if settings.feedback.normalisation == "lift" else None,
+        label_embeddings=text_vectors(labels),
+        resume=resume,
+    )
+    judgement = report.judgement
+    draw_alignment_curves(report, k, folder / "alignment.png")
+    draw_alignment_contest(judgement, k, folder / "alignment_contest.png")
+    return {
+        "figures": {
+            **judgement.figures,
+            "held_out_histories": judgement.held_out_histories,
+            "selected_step": report.selected_step,
+            "seconds": report.seconds,
+        },
+        "selected_model": judgement.model,
+        "leads": judgement.leads,
+        "by_cut": judgement.by_cut,
+        "errors": judgement.errors,
+        "words": judgement.words,
+        "overtrained": report.overtrained,
+        "selected_by": report.selected_by,
+        "notes": list(report.notes),
+        "curve": [vars(point) for point in report.curve],
+        "settings": options.model_dump(),
+        "k": k,
+        "feedback_source": settings.feedback.source,
+        "base_model": base.version,
+        "taxonomy": examples["taxonomy_version"][0],
+        "as_of": str(examples["as_of"][0]),
+    }
+
+
+def alignment_options(settings: Settings) -> "AlignmentOptions":
+    """What the alignment model is trained by. A stack predicts rates: scores of another kind go without."""
+    from models.alignment.training import AlignmentOptions
+
+    chosen = settings.alignment.model_dump(include={field.name for field in fields(AlignmentOptions)})
+    stack = settings.alignment.stack and settings.feedback.normalisation == "rate"
+    return AlignmentOptions(**chosen | {"stack": stack})
+
+
+def prior_rates(examples: pl.DataFrame, clusters: int) -> "NDArray[np.float64]":
+    """[clusters] prior rate of each cluster; the mean of all where it was never served."""
+    import numpy as np
+
+    served = examples.filter(~pl.col("unseen")).group_by("cluster_id").agg(pl.col("prior_rate").first())
+    rates = np.full(clusters, served["prior_rate"].mean())
+    rates[served["cluster_id"].to_numpy()] = served["prior_rate"].to_numpy()
+    return rates
+
+
+def cluster_labels(warehouse: Warehouse) -> list[str]:
+    """Label of cluster i at index i."""
+    with warehouse.reading() as connection:
+        rows = table_frame(connection, "interests.clusters").sort("cluster_id")
+    return rows["label"].to_list()
+
+
+def checkpoint_result(checkpoint: Checkpoint, **metadata: Any) -> Result:
+    """What Dagster is told about a checkpoint."""
+    figures = {key: value for key, value in checkpoint.figures.items() if value is not None}
+    return dg.MaterializeResult(
+        metadata={
+            "folder": dg.MetadataValue.path(str(checkpoint.folder)),
+            "content_hash": checkpoint.manifest["content_hash"],
+            **figures,
+            **origin_metadata(checkpoint.manifest),
+            **metadata,
+        },
+        data_version=dg.DataVersion(checkpoint.version),
+    )
+
+
+def publish_report(home: HomeResource, checkpoint: Checkpoint, name: str) -> dg.MarkdownMetadataValue:
+    """Copy a checkpoint's report and picture to the folder ``reports``; returns the picture for the UI."""
+    manifest = checkpoint.manifest
+    report = {
+        "name": name,
+        "figures": manifest["figures"],
+        "seed": manifest["settings"]["seed"],
+        "command": f"dagster asset materialize -m alignrec_assets.definitions --select {manifest['model']}",
+        **{key: value for key, value in manifest.items() if key not in ("figures", "format_version")},
+    }
+    write_json(home.home.reports / f"{name}.json", report)
+    return publish_picture(home, checkpoint, name)
+
+
+def publish_picture(home: HomeResource, checkpoint: Checkpoint, name: str) -> dg.MarkdownMetadataValue:
+    """Copy a checkpoint's picture to the folder ``reports``; returns it for the UI."""
+    image = home.home.reports / f"{name}.png"
+    image.write_bytes((checkpoint.folder / f"{name}.png").read_bytes())
+    return picture(image)

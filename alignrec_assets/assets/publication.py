@@ -1,0 +1,220 @@
+"""Publication: the winners of every history as one immutable version, made current by one rename."""
+
+import json
+from datetime import UTC, datetime
+
+import dagster as dg
+import polars as pl
+
+from alignrec_assets.assets.candidates import pools, scored
+from alignrec_assets.assets.checkpoints import novelty_model
+from alignrec_assets.assets.feedback import transition_scores
+from alignrec_assets.assets.interests import clusters, required_taxonomy
+from alignrec_assets.assets.quality_checks import failed_checks, missed_gates
+from alignrec_assets.assets.training import latest_day
+from alignrec_assets.refresh.days import (
+    Facts,
+    Result,
+    current_checkpoint,
+    origin_metadata,
+    required_checkpoint,
+    table_asset,
+    table_result,
+)
+from alignrec_assets.refresh.fingerprints import code_version, origin_of
+from alignrec_assets.remote import publish_current
+from alignrec_assets.resources import HomeResource
+from alignrec_assets.settings import Settings
+from alignrec_assets.warehouse.connection import (
+    Record,
+    Warehouse,
+    read_records,
+    replace_table,
+    table_frame,
+    write_records,
+)
+from alignrec_assets.warehouse.contract import check_table
+from alignrec_assets.warehouse.tables import TABLES
+from models.serving.transition_table import (
+    CURRENT_FILE,
+    MANIFEST_FILE,
+    TransitionTable,
+    current_version,
+    make_current,
+    write_version,
+)
+
+TABLE_CODE = code_version("models/serving/transition_table.py", "models/candidates/best_of_n.py")
+INPUTS = ["candidates.scored", "candidates.pools", "novelty_model", "alignment_model", "interests.clusters"]
+ASKED_ANEW = {"novelty_model:gates", "candidates/scored:contract", "interests/clusters:contract"}
+VERSIONS_CODE = code_version("alignrec_assets/assets/publication.py")
+
+
+class PublicationGateError(RuntimeError):
+    """A gate of publication is not met; what was published before stays current."""
+
+
+@dg.asset(
+    **table_asset(
+        "publication.transition_table",
+        code=TABLE_CODE,
+        kinds={"parquet"},
+        deps=[scored, pools, novelty_model, clusters, transition_scores],
+        selection="publication",
+    )
+)
+def transition_table(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
+    """Selects the best k of every pool, publishes them, and loads what was published."""
+    settings = home.settings
+    warehouse = home.warehouse(context.log.info)
+    ranking = _ranking(settings, has_alignment=current_checkpoint(warehouse, "alignment_model") is not None)
+    _audit(context, warehouse, home)
+    with warehouse.reading() as connection:
+        candidates = table_frame(connection, "candidates.scored")
+        named = table_frame(connection, "interests.clusters").select("cluster_id", "label", "readable")
+    rows = _select(candidates, ranking, settings.candidates.k)
+    before = current_version(home.home.published) if (home.home.published / CURRENT_FILE).exists() else None
+    manifest = _manifest(home, warehouse, rows, ranking, before)
+    manifest["made_from"]["run_id"] = context.run_id
+    version = write_version(home.home.published, rows, named, manifest)
+    published = TransitionTable.open(home.home.published, version)
+    # What the version replaced when it was made, not what stands before a run that makes it again: that is itself.
+    facts = {name: published.manifest[name] for name in ("version", "ranking", "histories", "replaces")}
+    record = Record(version, published.rows.height, facts)
+    with warehouse.writing() as connection:
+        columns = [column.name for column in TABLES["publication.transition_table"].columns]
+        replace_table(
+            connection,
+            "publication.transition_table",
+            published.rows.with_columns(pl.lit(version).alias("version")).select(columns),
+        )
+        write_records(connection, "publication.transition_table", {"": record})
+        make_current(home.home.published, version)  # the last step: an error before it leaves both as they were
+    publish_current(home.home.published, settings.remote.published, context.log.info)
+    word = "stays current" if version == before else "is current"
+    context.log.info(f"version {version} {word}: {published.rows.height:,} rows, ranked by {ranking}")
+    shown = origin_metadata(published.manifest)
+    return table_result(record, examples=dg.MetadataValue.md(_examples(published)), **shown)
+
+
+@dg.asset(
+    **table_asset(
+        "publication.versions", code=VERSIONS_CODE, kinds={"parquet"}, deps=[transition_table], selection="publication"
+    )
+)
+def versions(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
+    """Read from the manifests, so that the published folder alone is enough to make it again."""
+    warehouse = home.warehouse(context.log.info)
+    current = current_version(home.home.published)
+    manifests = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(home.home.published.glob(f"[0-9a-f]*/{MANIFEST_FILE}"))
+    ]
+    rows = pl.DataFrame(
+        [
+            {
+                "version": manifest["version"],
+                "current": manifest["version"] == current,
+                "published_at": manifest["made_at"],
+                "ranking": manifest["ranking"],
+                "histories": manifest["histories"],
+                "clusters": manifest["clusters"],
+                "replaces": manifest["replaces"],
+                "manifest": json.dumps(manifest),
+            }
+            for manifest in manifests
+        ],
+        schema_overrides={"replaces": pl.String},
+    ).with_columns(pl.col("published_at").str.to_datetime(time_zone="UTC").dt.replace_time_zone(None))
+    record = Record(current, rows.height)
+    with warehouse.writing() as connection:
+        replace_table(connection, "publication.versions", rows)
+        write_records(connection, "publication.versions", {"": record})
+    context.log.info(f"{rows.height} versions")
+    return table_result(record)
+
+
+def _ranking(settings: Settings, *, has_alignment: bool) -> str:
+    wanted = settings.publication.ranking
+    if wanted == "alignment" and not has_alignment:
+        raise PublicationGateError(
+            "publication.ranking = alignment, but there is no alignment model: collect feedback and materialize "
+            "alignment_model, or set publication.ranking to auto"
+        )
+    return "novelty" if wanted == "novelty" or not has_alignment else "alignment"
+
+
+def _audit(context: dg.AssetExecutionContext, warehouse: Warehouse, home: HomeResource) -> None:
+    """No check before this step may have failed, however it was launched; what is cheap to ask is asked anew."""
+    from alignrec_assets.definitions import defs  # which holds this asset too; a step may run without its repository
+
+    failed = failed_checks(context.instance, defs.resolve_asset_graph(), context.asset_key)
+    told = [f"{check}: {words}" for check, words in failed.items() if check not in ASKED_ANEW]
+    if told:
+        raise PublicationGateError(
+            f"checks failed: {'; '.join(told)}. Mend that, or change the limits under checks in the settings, and run "
+            "what they belong to once more. The version published before stays current."
+        )
+    with warehouse.reading() as connection:
+        for table in ("candidates.scored", "interests.clusters"):
+            check_table(connection, table)
+        validity = read_records(connection, "candidates.pools")[""].details["format_validity"]
+    novelty = required_checkpoint(warehouse, "novelty_model").figures
+    # Over all histories of the table, which the figure of the training is not.
+    missed = missed_gates({"recall_at_3": novelty["recall_at_3"], "format_validity_tuned": validity}, home)
+    if missed:
+        raise PublicationGateError(f"{'; '.join(missed)}. The version published before stays current.")
+
+
+def _select(candidates: pl.DataFrame, ranking: str, k: int) -> pl.DataFrame:
+    from models.candidates.best_of_n import novelty_alone, select_best
+
+    best = select_best(candidates, k) if ranking == "alignment" else novelty_alone(candidates, k)
+    return best.select(
+        "history",
+        "rank",
+        "cluster_id",
+        "alignment_score",
+        "novelty_probability",
+        (1.0 / pl.len().over("history")).alias("propensity"),
+    ).sort("history", "rank")
+
+
+def _manifest(
+    home: HomeResource, warehouse: Warehouse, rows: pl.DataFrame, ranking: str, replaces: str | None
+) -> Facts:
+    settings = home.settings
+    novelty = required_checkpoint(warehouse, "novelty_model")
+    alignment = current_checkpoint(warehouse, "alignment_model") if ranking == "alignment" else None
+    with warehouse.reading() as connection:
+        drawn = read_records(connection, "candidates.pools")[""].details
+        made_from = origin_of(connection, "publication.transition_table", TABLE_CODE, INPUTS, settings)
+    metrics = drawn | (alignment.figures if alignment else {})
+    return {
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "made_from": made_from,
+        "replaces": replaces,
+        "ranking": ranking,
+        "taxonomy": required_taxonomy(home.home),
+        "log_until": latest_day(warehouse, "feedback.transition_scores").isoformat(),
+        "log_window_days": settings.feedback.window_days,
+        "feedback_source": settings.feedback.source,
+        "novelty_model": novelty.manifest["content_hash"],
+        "alignment_model": alignment.manifest["content_hash"] if alignment else None,
+        "history_clusters": settings.history.clusters,
+        "decoding": settings.candidates.model_dump(),
+        "rows": rows.height,
+        "histories": rows["history"].n_unique(),
+        "clusters": len(set(rows["cluster_id"].to_list())),
+        # How long a training took is no content: the same table, learned anew, is the same version.
+        "metrics": {key: value for key, value in metrics.items() if key not in ("folder", "seconds")},
+    }
+
+
+def _examples(table: TransitionTable) -> str:
+    lines = ["| history | planned clusters |", "|---|---|"]
+    histories = table.rows["history"].unique(maintain_order=True)
+    for history in histories.gather_every(max(1, len(histories) // 10)).head(10).to_list():
+        planned = ", ".join(f"*{cluster.label}*" for cluster in table.lookup(history))
+        lines.append(f"| {' + '.join(table.labels[cluster] for cluster in history)} | {planned} |")
+    return "\n".join(lines)

@@ -1,0 +1,289 @@
+"""Checks beyond the contracts of the tables: volumes, rejected rows, drift, trainings that diverge, gates of models.
+
+Limits are settings. What a figure alone can tell warns by default, or stops the line where ``checks.severity`` says so;
+a gate always does.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import duckdb
+import numpy as np
+import polars as pl
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+
+from alignrec_assets.assets.checkpoints import alignment_model, novelty_model
+from alignrec_assets.assets.feedback import transition_counts
+from alignrec_assets.assets.interests import item_clusters, read_assignments, required_taxonomy, user_cluster_days
+from alignrec_assets.assets.raw import events, feedback_logs
+from alignrec_assets.home import Home
+from alignrec_assets.partitions import FIRST_DAY_TAG, LAST_DAY_TAG
+from alignrec_assets.refresh.days import Facts, current_checkpoint
+from alignrec_assets.resources import HomeResource
+from alignrec_assets.settings import load_settings
+from alignrec_assets.warehouse.connection import Record, read_frame, read_records, set_wanted_days
+from alignrec_assets.warehouse.queries import query
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
+    from dagster._core.storage.event_log.base import EventLogStorage
+
+    from models.feedback.drift import Drift
+
+LEAST_TRAILING_DAYS = 3  # with fewer days before it, nothing is said of a day's volume
+SURE_OF_DRIFT = 0.001  # probability that chance alone would look like it
+STOPS_THE_LINE = load_settings(Home.from_environment()).checks.severity == "error"
+TAXONOMY_REVIEW = dg.AssetCheckKey(item_clusters.key, "new_items_fit")
+
+DayFault = Callable[[duckdb.DuckDBPyConnection, dict[date, Record], date], str | None]
+"""What is wrong with a day, by the records of all days of its table; None where nothing is."""
+
+
+def volume_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
+    """Rows of a day against the mean of the days before it."""
+
+    @dg.asset_check(asset=asset, name="volume", blocking=STOPS_THE_LINE, description=volume_check.__doc__)
+    def check(context: dg.AssetCheckExecutionContext, home: HomeResource) -> dg.AssetCheckResult:
+        limits = home.settings.checks
+
+        def fault(connection: duckdb.DuckDBPyConnection, made: dict[date, Record], day: date) -> str | None:  # noqa: ARG001
+            rows = {other: record.rows for other, record in made.items()}
+            before = [rows[day - timedelta(days=back)] for back in range(1, limits.trailing_days + 1)
+                      if day - timedelta(days=back) in rows]  # fmt: skip
+            if len(before) < LEAST_TRAILING_DAYS or not sum(before):
+                return None
+            change = rows[day] / (sum(before) / len(before))
+            if 1 / limits.volume_change <= change <= limits.volume_change:
+                return None
+            return f"{rows[day]:,} rows, {change:.3g} times the mean of the {len(before)} days before"
+
+        return _judge_days(context, home, _table(asset), fault)
+
+    return check
+
+
+def rejected_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
+    """Share of a day's landing rows that break the data contract."""
+
+    @dg.asset_check(asset=asset, name="rejected_share", blocking=STOPS_THE_LINE, description=rejected_check.__doc__)
+    def check(context: dg.AssetCheckExecutionContext, home: HomeResource) -> dg.AssetCheckResult:
+        limit = home.settings.checks.rejected_share
+
+        def fault(connection: duckdb.DuckDBPyConnection, made: dict[date, Record], day: date) -> str | None:  # noqa: ARG001
+            record = made[day]
+            rejected = int(record.details.get("rejected", 0))
+            read = record.rows + rejected + int(record.details.get("duplicates", 0))
+            if rejected <= limit * read:
+                return None
+            return f"{rejected:,} of {read:,} rows rejected ({rejected / read:.1%}); raw.rejected_rows tells why"
+
+        return _judge_days(context, home, _table(asset), fault)
+
+    return check
+
+
+@dg.asset_check(asset=user_cluster_days, blocking=STOPS_THE_LINE)
+def clustered_share(context: dg.AssetCheckExecutionContext, home: HomeResource) -> dg.AssetCheckResult:
+    """Share of a day's events that are of items with a cluster."""
+    limit = home.settings.checks.clustered_share
+
+    def fault(connection: duckdb.DuckDBPyConnection, made: dict[date, Record], day: date) -> str | None:  # noqa: ARG001
+        set_wanted_days(connection, [day])
+        for _, total, clustered in read_frame(connection, query("evaluation.clustered_events")).iter_rows():
+            if clustered < limit * total:
+                return f"{clustered:,} of {total:,} events are of items with a cluster ({clustered / total:.1%})"
+        return None
+
+    return _judge_days(context, home, _table(user_cluster_days), fault)
+
+
+@dg.asset_check(asset=transition_counts, blocking=STOPS_THE_LINE)
+def feedback_rates(context: dg.AssetCheckExecutionContext, home: HomeResource) -> dg.AssetCheckResult:
+    """Drift of the clusters' positive rates on a day against the days before it."""
+    limits = home.settings.checks
+    taxonomy = required_taxonomy(home.home)
+
+    def fault(connection: duckdb.DuckDBPyConnection, made: dict[date, Record], day: date) -> str | None:  # noqa: ARG001
+        before = day - timedelta(days=1)
+        span = {"as_of": before, "until": day, "window_days": limits.trailing_days, "taxonomy_version": taxonomy}
+        drift = feedback_drift(read_frame(connection, query("evaluation.feedback_since"), span))
+        if drift.p_value >= SURE_OF_DRIFT or drift.change <= limits.drift_limit:
+            return None
+        return f"rates of {drift.clusters} clusters differ by {drift.change:.3f} from the days before"
+
+    return _judge_days(context, home, _table(transition_counts), fault)
+
+
+@dg.asset_check(asset=item_clusters, name=TAXONOMY_REVIEW.name)
+def new_items_fit(home: HomeResource) -> dg.AssetCheckResult:
+    """Whether items that came after the taxonomy was made are as close to their clusters as those that made it."""
+    parts = read_assignments(home.home, required_taxonomy(home.home))
+    first, later = parts.filter(pl.col("part") == 0)["similarity"], parts.filter(pl.col("part") > 0)["similarity"]
+    if later.is_empty():
+        return dg.AssetCheckResult(passed=True, metadata={"new_items": 0})
+    share = float(later.mean()) / float(first.mean())  # type: ignore[arg-type]
+    passed = share >= home.settings.checks.similarity_share
+    return dg.AssetCheckResult(
+        passed=passed,
+        severity=_severity(home),
+        description=None if passed else "new items fit the clusters badly: `alignrec recluster` makes a new taxonomy",
+        metadata={"new_items": len(later), "similarity_of_new_items": share},
+    )
+
+
+def convergence_check(asset: dg.AssetsDefinition, loss: str) -> dg.AssetChecksDefinition:
+    """The held-out loss of a training stays near its least, and is a number."""
+
+    @dg.asset_check(
+        asset=asset, name="training_converged", blocking=STOPS_THE_LINE, description=convergence_check.__doc__
+    )
+    def check(home: HomeResource) -> dg.AssetCheckResult:
+        checkpoint = current_checkpoint(home.warehouse(), _table(asset))
+        losses = [point[loss] for point in checkpoint.manifest["curve"]] if checkpoint else []
+        rise = losses[-1] / min(losses) if losses else 1.0
+        passed = math.isfinite(rise) and rise <= home.settings.checks.loss_rise
+        told = f"the held-out loss ends at {rise:.2f} times its least: lower the learning rate or train for less long"
+        return dg.AssetCheckResult(
+            passed=passed,
+            severity=_severity(home),
+            description=None if passed else told,
+            metadata={"last_over_least": rise},
+        )
+
+    return check
+
+
+@dg.asset_check(asset=novelty_model, blocking=True)
+def gates(home: HomeResource) -> dg.AssetCheckResult:
+    """Format validity and held-out recall of the novelty model, under which nothing is published."""
+    checkpoint = current_checkpoint(home.warehouse(), "novelty_model")
+    figures = checkpoint.figures if checkpoint else {}
+    missed = missed_gates(figures, home)
+    shown: Facts = {name: figures[name] for name in ("format_validity_tuned", "recall_at_3") if name in figures}
+    return dg.AssetCheckResult(passed=not missed, description="; ".join(missed) or None, metadata=shown)
+
+
+def missed_gates(figures: Facts, home: HomeResource) -> list[str]:
+    """What a novelty model lacks to be published, by the limits in the settings."""
+    limits = home.settings.publication
+    wanted = {
+        "format_validity_tuned": ("format validity", limits.format_validity_limit, "format_validity_limit"),
+        "recall_at_3": ("recall@3 of held-out transitions", limits.recall_limit, "recall_limit"),
+    }
+    return [
+        f"{words} {figures[name]:.3f} is under publication.{setting} = {limit}: tune the novelty model longer "
+        "(novelty.epochs), or lower the limit"
+        for name, (words, limit, setting) in wanted.items()
+        if name in figures and not figures[name] >= limit  # not a number is no pass
+    ]
+
+
+def failed_checks(instance: dg.DagsterInstance, graph: "BaseAssetGraph[Any]", asset: dg.AssetKey) -> dict[str, str]:
+    """Checks that stop the line before an asset: those that failed when they ran last, with what they said.
+
+    Looked at are the assets that it is made from, near and far; for a whole table all daily ones too.
+    """
+    upstream = set(graph.get_ancestor_asset_keys(asset))
+    if not graph.get(asset).is_partitioned:
+        upstream |= {node.key for node in graph.asset_nodes if node.is_partitioned}
+    blocking = {check for check in graph.get_check_keys_for_assets(upstream) if graph.get(check).blocking}
+    last = _last_results(instance.event_log_storage, blocking)
+    return {
+        check.to_user_string(): last[check].description or "see the run that it failed in"
+        for check in sorted(last, key=str)
+        if not last[check].passed and last[check].severity == dg.AssetCheckSeverity.ERROR
+    }
+
+
+def _last_results(
+    storage: "EventLogStorage", checks: set[dg.AssetCheckKey]
+) -> dict[dg.AssetCheckKey, dg.AssetCheckEvaluation]:
+    """Of checks that ran: one that is under way, or lost its process, says nothing yet.
+
+    One query for all but these: automation asks for each of fifteen assets at every tick.
+    """
+    ran = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
+    found = {}
+    for check, latest in storage.get_latest_asset_check_execution_by_key(list(checks)).items():
+        ended = [latest] if latest.status in ran else storage.get_asset_check_execution_history(check, 1, status=ran)
+        for record in ended:
+            if record.event and record.event.asset_check_evaluation:
+                found[check] = record.event.asset_check_evaluation
+    return found
+
+
+def feedback_drift(counts: pl.DataFrame) -> "Drift":
+    """Drift of the rates in a result of ``evaluation.feedback_since``."""
+    from models.feedback.drift import rate_drift
+
+    columns = ("positives_before", "before", "positives_after", "after")
+    return rate_drift(*(counts[name].to_numpy().astype(np.float64) for name in columns))
+
+
+def _judge_days(
+    context: dg.AssetCheckExecutionContext,
+    home: HomeResource,
+    table: str,
+    fault: DayFault,
+) -> dg.AssetCheckResult:
+    """The result of a check over the days of the run that were made; those that fail are named.
+
+    Where it stops the line, days that failed before are judged again, whatever the days of the run: until they pass.
+    """
+    with home.warehouse(context.log.info).reading() as connection:
+        made = {date.fromisoformat(key): record for key, record in read_records(connection, table).items()}
+        failed = _failed_before(context) if home.settings.checks.severity == "error" else set()
+        days = sorted({*_days_of_run(context, made), *(failed & made.keys())})
+        found = {day: told for day in days if (told := fault(connection, made, day))}
+    told = "; ".join(f"{day}: {words}" for day, words in found.items())
+    if told:
+        context.log.warning(told)
+    return dg.AssetCheckResult(
+        passed=not found,
+        severity=_severity(home),
+        description=told or None,
+        metadata={"days": len(days), **{day.isoformat(): words for day, words in found.items()}},
+    )
+
+
+def _failed_before(context: dg.AssetCheckExecutionContext) -> set[date]:
+    """The days that the last result of the check named, where it stopped the line."""
+    (check,) = context.selected_asset_check_keys
+    last = _last_results(context.instance.event_log_storage, {check}).get(check)
+    if last is None or last.passed or last.severity != dg.AssetCheckSeverity.ERROR:
+        return set()
+    return {date.fromisoformat(name) for name in last.metadata if name != "days"}
+
+
+def _days_of_run(context: dg.AssetCheckExecutionContext, made: dict[date, Record]) -> Iterator[date]:
+    """The days that the run asks for; those of a check that runs alone: all."""
+    tags = context.run.tags
+    one = tags.get("dagster/partition")
+    first = one or tags.get(FIRST_DAY_TAG, date.min.isoformat())
+    last = one or tags.get(LAST_DAY_TAG, date.max.isoformat())
+    return (day for day in sorted(made) if first <= day.isoformat() <= last)
+
+
+def _table(asset: dg.AssetsDefinition) -> str:
+    return ".".join(asset.key.path)
+
+
+def _severity(home: HomeResource) -> dg.AssetCheckSeverity:
+    return dg.AssetCheckSeverity[home.settings.checks.severity.upper()]
+
+
+CHECKS = [
+    volume_check(events),
+    volume_check(feedback_logs),
+    rejected_check(events),
+    rejected_check(feedback_logs),
+    clustered_share,
+    feedback_rates,
+    new_items_fit,
+    convergence_check(novelty_model, "holdout_loss"),
+    convergence_check(alignment_model, "validation_loss"),
+    gates,
+]

@@ -1,0 +1,261 @@
+"""Raw assets: landing files as tables, by day, with the rows that break the contract kept beside them."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+
+from alignrec_assets.landing.loading import (
+    Calendar,
+    LoadReport,
+    PositiveRule,
+    day_inputs,
+    landing_files,
+    load_events,
+    load_feedback,
+    load_items,
+    survey,
+    unreadable_days,
+)
+from alignrec_assets.landing.readers import LandingError
+from alignrec_assets.partitions import DAYS
+from alignrec_assets.refresh.asset_settings import settings_of
+from alignrec_assets.refresh.days import (
+    BeforeDays,
+    BrokenDaysError,
+    DailyTable,
+    Facts,
+    Result,
+    daily_asset,
+    make_days,
+    refresh_days,
+    table_asset,
+    table_result,
+)
+from alignrec_assets.refresh.fingerprints import Input, code_version, table_layout
+from alignrec_assets.remote import fetch_landing
+from alignrec_assets.resources import HomeResource
+from alignrec_assets.settings import Settings
+from alignrec_assets.warehouse.connection import Record, read_records, set_wanted_days, write_records
+from alignrec_assets.warehouse.contract import check_table
+from alignrec_assets.warehouse.queries import query
+from models.files import fingerprint
+from models.progress import Log
+
+READERS = ("alignrec_assets/landing/loading.py", "alignrec_assets/landing/readers.py")
+READING = ["landing.csv_lines", "landing.json_lines", "landing.parquet_schemas", "landing.covering_files"]
+ITEMS_CODE = code_version(*READERS, queries=[*READING, "landing.items", "raw.items"])
+EVENTS_CODE = code_version(*READERS, queries=[*READING, "landing.events", "raw.events"])
+FEEDBACK = [
+    f"landing.{name}"
+    for name in ("repeated_requests", "feedback", "doubtful_feedback", "repeats", "outcomes", "data_end")
+]
+FEEDBACK_CODE = code_version(*READERS, queries=[*READING, *FEEDBACK, "raw.feedback_logs"])
+REJECTED_CODE = code_version("alignrec_assets/assets/raw.py")
+
+
+class RejectedRowsError(RuntimeError):
+    """A larger share of the landing rows than the settings allow breaks the contract."""
+
+
+def landing_calendar(settings: Settings) -> Calendar:
+    """The calendar of the settings as the landing zone takes it."""
+    return Calendar(settings.calendar.first_day, settings.calendar.last_day)
+
+
+def positive_rule(settings: Settings) -> PositiveRule:
+    """The rule of the settings for what counts as positive."""
+    return PositiveRule(**settings.positive.model_dump())
+
+
+@dg.asset(**table_asset("raw.items", code=ITEMS_CODE, kinds={"parquet"}, deps=[], selection="days"))
+def items(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
+    """The catalogue, replaced as a whole. As the first step of the days it fetches what a bucket holds."""
+    settings = home.settings
+    calendar = landing_calendar(settings)
+    landing = home.home.landing
+    fetch_landing(home.home, settings.remote.landing, context.log.info)
+    files = [[file.path, file.content_hash] for file in landing_files(landing, "items")]
+    wanted = fingerprint([files, ITEMS_CODE, table_layout("raw.items"), settings_of("raw.items", settings)])
+    with home.warehouse(context.log.info).writing() as connection:
+        record = read_records(connection, "raw.items").get("")
+        if record is not None and record.fingerprint == wanted:
+            context.log.info("skipped: the landing files are unchanged")
+            return table_result(record)
+        report = load_items(connection, landing, calendar)
+        check_table(connection, "raw.items")
+        record = Record(wanted, report.rows, _facts(report))
+        write_records(connection, "raw.items", {"": record})
+    context.log.info(f"{report.rows:,} items, {report.rejected:,} rows rejected")
+    return table_result(record)
+
+
+@dg.asset(**daily_asset("raw.events", code=EVENTS_CODE, kinds={"parquet"}, deps=[items], partitions=DAYS))
+def events(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
+    """Events of the days, from every landing file that holds rows of theirs."""
+    return refresh_days(context, home.warehouse(context.log.info), _event_log(home, context.log.info))
+
+
+def _event_log(home: HomeResource, log: Log) -> DailyTable:
+    settings = home.settings
+    calendar, landing = landing_calendar(settings), home.home.landing
+    made_by = [EVENTS_CODE, table_layout("raw.events"), settings_of("raw.events", settings)]
+
+    def look(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
+        return unreadable_days(survey(connection, landing, "events", calendar), days)
+
+    def fingerprints(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
+        files = day_inputs(connection, "events", days, calendar)
+        catalogue = _catalogue_seen(connection, "events", days)
+        return {day: fingerprint([made_by, files[day], catalogue[day]]) for day in days}
+
+    def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
+        with _blamed_on_days("raw.events", landing, day_inputs(connection, "events", days, calendar)):
+            reports = load_events(connection, landing, days, calendar, positive_rule(settings), log)
+        return {day: (report.rows, _facts(report)) for day, report in reports.items()}
+
+    return DailyTable("raw.events", fingerprints, build, survey=look)
+
+
+@dg.asset(**daily_asset("raw.feedback_logs", code=FEEDBACK_CODE, kinds={"parquet"}, deps=[items], partitions=DAYS))
+def feedback_logs(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
+    """Exploration impressions of the days with their outcomes."""
+    return refresh_days(context, home.warehouse(context.log.info), _feedback_log(home, context.log.info))
+
+
+def _feedback_log(home: HomeResource, log: Log) -> DailyTable:
+    settings = home.settings
+    calendar, landing = landing_calendar(settings), home.home.landing
+    hours = settings.landing.attribution_hours
+    made_by = [FEEDBACK_CODE, table_layout("raw.feedback_logs"), settings_of("raw.feedback_logs", settings)]
+
+    def look(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
+        survey(connection, landing, "events", calendar)  # it tells how far the data at hand reaches
+        found = [file for kind in ("feedback", "outcomes") for file in survey(connection, landing, kind, calendar)]
+        return unreadable_days(found, days, hours)
+
+    def fingerprints(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
+        files = day_inputs(connection, "feedback", days, calendar, hours)
+        catalogue = _catalogue_seen(connection, "feedback", days)
+        return {day: fingerprint([made_by, files[day], catalogue[day]]) for day in days}
+
+    def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
+        inputs = day_inputs(connection, "feedback", days, calendar, hours)
+        with _blamed_on_days("raw.feedback_logs", landing, inputs):
+            reports = load_feedback(connection, landing, days, calendar, positive_rule(settings), hours, log)
+        return {day: (report.rows, _facts(report)) for day, report in reports.items()}
+
+    return DailyTable("raw.feedback_logs", fingerprints, build, survey=look)
+
+
+@contextmanager
+def _blamed_on_days(table: str, landing: Path, inputs: dict[date, list[str]]) -> Iterator[None]:
+    """A file that cannot be read breaks the days that it counts for; ``inputs`` is what ``day_inputs`` says of them.
+
+    The survey reads little more than time stamps, so damage elsewhere in a Parquet file shows only here.
+    """
+    try:
+        yield
+    except LandingError as error:
+        file = error.path and error.path.relative_to(landing).as_posix()
+        broken = [day for day, files in inputs.items() if file in [entry.rpartition(" ")[0] for entry in files]]
+        if not broken:
+            raise
+        raise BrokenDaysError(table, dict.fromkeys(broken, str(error))) from error
+
+
+def bring_back_pruned_days(home: HomeResource, inputs: Sequence[Input], log: Log) -> BeforeDays:
+    """What a daily reader of raw logs does first: pruned days that its days look at are read again from landing files.
+
+    A pruned day is no empty day. Its record stands, so that nothing is stale, and its rows come back where they count.
+    """
+
+    def bring_back(connection: duckdb.DuckDBPyConnection, days: list[date]) -> None:
+        for kind, raw_log in (("events", _event_log(home, log)), ("feedback", _feedback_log(home, log))):
+            reached = [entry for entry in inputs if entry.asset == raw_log.name]
+            pruned = connection.execute(
+                "FROM raw.pruned_items SELECT DISTINCT day WHERE kind = $1 ORDER BY day", [kind]
+            ).fetchall()
+            wanted = [past for (past,) in pruned if any(entry.covers(past, day) for entry in reached for day in days)]
+            if wanted:
+                log(f"{len(wanted)} pruned days of {raw_log.name} are read again, from {wanted[0]} to {wanted[-1]}")
+                try:
+                    unreadable = raw_log.survey(connection, wanted) if raw_log.survey is not None else {}
+                    if unreadable:
+                        raise BrokenDaysError(raw_log.name, unreadable)
+                    make_days(connection, raw_log, wanted)
+                except BrokenDaysError as error:
+                    raise BrokenDaysError(raw_log.name, _days_behind(error.days, reached, days)) from error
+
+    return bring_back
+
+
+def _days_behind(broken: dict[date, str], inputs: Sequence[Input], days: list[date]) -> dict[date, str]:
+    """Of the days of a reader: what is wrong with those that look at broken days."""
+    return {
+        day: faults
+        for past, faults in broken.items()
+        for day in days
+        if any(entry.covers(past, day) for entry in inputs)
+    }
+
+
+@dg.asset(
+    **table_asset(
+        "raw.rejected_rows", code=REJECTED_CODE, kinds=set(), deps=[items, events, feedback_logs], selection="days"
+    )
+)
+def rejected_rows(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
+    """Counts what the landing zone rejected; above the share that the settings allow, nothing downstream runs."""
+    with home.warehouse(context.log.info).writing() as connection:
+        check_table(connection, "raw.rejected_rows")
+        counts = connection.execute(
+            "FROM raw.rejected_rows SELECT kind, reason, count(*) AS n GROUP BY ALL ORDER BY n DESC, kind, reason"
+        ).fetchall()
+        read = connection.execute("FROM raw.landing_files SELECT coalesce(sum(rows), 0)").fetchall()
+        example = connection.execute(
+            "FROM raw.rejected_rows SELECT file, row_number, reason ORDER BY file, row_number LIMIT 1"
+        ).fetchall()
+        ((forgotten,),) = connection.execute("FROM raw.forgotten_rows SELECT coalesce(sum(rows), 0)").fetchall()
+        rejected = sum(count for _, _, count in counts)
+        rows_read = int(read[0][0])
+        reasons = {f"{kind}: {reason}": count for kind, reason, count in counts[:20]}
+        facts = {"rows_read": rows_read, "reasons": reasons, "forgotten": int(forgotten)}
+        record = Record(fingerprint([counts, rows_read]), rejected, facts)
+        write_records(connection, "raw.rejected_rows", {"": record})
+    share = rejected / rows_read if rows_read else 0.0
+    limit = home.settings.landing.rejected_share_limit
+    unread = f"; {int(forgotten):,} of forgotten users not read" if forgotten else ""
+    context.log.info(f"{rejected:,} of {rows_read:,} landing rows rejected{unread}")
+    if share > limit:
+        file, row, reason = example[0]
+        place = f"{file}, row {row}" if row is not None else file
+        raise RejectedRowsError(
+            f"{rejected:,} of {rows_read:,} landing rows ({share:.1%}) break the contract, more than the "
+            f"{limit:.1%} allowed by landing.rejected_share_limit. The first: {place}: {reason}. "
+            "raw.rejected_rows holds all of them with their reasons: mend the files, or raise the limit."
+        )
+    return table_result(record)
+
+
+def _facts(report: LoadReport) -> dict[str, Any]:
+    return {"rejected": report.rejected, "duplicates": report.duplicates}
+
+
+def _catalogue_seen(connection: duckdb.DuckDBPyConnection, kind: str, days: list[date]) -> dict[date, list[str | None]]:
+    """What each day depends on in the catalogue: the items it names, and all of it where rows were rejected.
+
+    A catalogue grows every day; a day that knows all its items must not be read again for that.
+    """
+    set_wanted_days(connection, days)
+    seen = dict(connection.execute(query("raw.seen_items"), {"kind": kind}).fetchall())
+    rejected = connection.execute(
+        "SELECT DISTINCT day FROM raw.rejected_rows WHERE list_contains($kinds, kind)",
+        {"kinds": [kind, "outcomes"] if kind == "feedback" else [kind]},
+    ).fetchall()
+    whole = read_records(connection, "raw.items")[""].data_version
+    return {day: [str(seen.get(day)), whole if (day,) in rejected else None] for day in days}

@@ -1,0 +1,259 @@
+"""Training sets: novel transitions by day, and the examples that the two language models learn from."""
+
+from datetime import date, timedelta
+
+import dagster as dg
+import polars as pl
+
+from alignrec_assets.assets.feedback import score_options, transition_scores, transition_users
+from alignrec_assets.assets.interests import first_interactions, required_taxonomy
+from alignrec_assets.partitions import DAYS
+from alignrec_assets.refresh.asset_settings import settings_of
+from alignrec_assets.refresh.days import (
+    Facts,
+    Recipe,
+    Result,
+    daily_asset,
+    refresh_query_days,
+    refresh_table,
+    table_asset,
+)
+from alignrec_assets.refresh.fingerprints import Input, code_version
+from alignrec_assets.resources import HomeResource
+from alignrec_assets.settings import Settings
+from alignrec_assets.warehouse.connection import Warehouse, read_frame, read_records, table_frame
+from alignrec_assets.warehouse.queries import query
+
+TRANSITIONS_CODE = code_version(queries=["training.novel_transitions"])
+NOVEL_TRANSITIONS = Recipe(
+    "training.novel_transitions", TRANSITIONS_CODE, (Input("interests.first_interactions", "day"),)
+)
+NOVELTY_CODE = code_version("models/novelty/examples.py", queries=["training.novelty_examples"])
+FIRST_REFRESH_DAYS = 7
+POINTWISE_CODE = code_version(
+    "models/feedback/transition_scores.py",
+    "models/feedback/affinity.py",
+    queries=["training.pointwise_examples", "evaluation.cells_of_some_users"],
+)
+PAIRWISE_CODE = code_version("models/alignment/pairs.py")
+
+
+@dg.asset(
+    **daily_asset(
+        "training.novel_transitions", code=TRANSITIONS_CODE, kinds={"sql"}, deps=[first_interactions], partitions=DAYS
+    )
+)
+def novel_transitions(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
+    """Positive first interactions that no exploration impression led to."""
+    return refresh_query_days(context, home.warehouse(context.log.info), NOVEL_TRANSITIONS)
+
+
+@dg.asset(
+    **table_asset(
+        "training.novelty_examples",
+        code=NOVELTY_CODE,
+        kinds={"polars"},
+        deps=[novel_transitions],
+        selection="learning",
+    )
+)
+def novelty_examples(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
+    """Chosen for diversity over target labels; with replayed feedback, from users who are not replayed."""
+    settings = home.settings
+    warehouse = home.warehouse(context.log.info)
+    taxonomy = required_taxonomy(home.home)
+    options = settings.novelty
+    replay_share = settings.feedback.replay_share if settings.feedback.source == "replay" else 0.0
+    latest = latest_day(warehouse, "training.novel_transitions")
+    as_of = refresh_day(settings.calendar.first_day, latest, options.refresh_days)
+    made_by = {"code": NOVELTY_CODE, "settings": settings_of("training.novelty_examples", settings)}
+
+    def build() -> tuple[pl.DataFrame, Facts]:
+        from models.novelty.examples import choose_novelty_examples
+
+        parameters = {"as_of": as_of, "taxonomy_version": taxonomy, "replay_share": replay_share}
+        with warehouse.reading() as connection:
+            transitions = read_frame(connection, query("training.novelty_examples"), parameters)
+        if transitions.is_empty():
+            raise ValueError(
+                f"there is no novel transition up to {as_of}: no user with {settings.history.clusters} positive "
+                "clusters met another one. Check the rule for positive events (`alignrec settings`, positive.*), "
+                "or ingest more days."
+            )
+        rows = choose_novelty_examples(
+            transitions, options.maximum_examples, options.examples_per_label_limit, options.holdout_share, options.seed
+        )
+        training = rows.filter(pl.col("split") == "train")
+        facts: Facts = {
+            "as_of": as_of.isoformat(),
+            "novel_transitions": transitions.height,
+            "training_examples": training.height,
+            "target_labels": training["cluster_id"].n_unique(),
+        }
+        return rows.with_columns(pl.lit(as_of).alias("as_of")), facts
+
+    return refresh_table(
+        context,
+        warehouse,
+        "training.novelty_examples",
+        [Input("training.novel_transitions", "past"), Input("interests.clusters")],
+        as_of,
+        made_by,
+        build,
+    )
+
+
+@dg.asset(
+    **table_asset(
+        "training.pointwise_examples",
+        code=POINTWISE_CODE,
+        kinds={"polars"},
+        deps=[transition_scores, transition_users],
+        selection="learning",
+    )
+)
+def pointwise_examples(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
+    """The scores of the latest day, split by history; priors and normalisation see training histories alone."""
+    settings = home.settings
+    warehouse = home.warehouse(context.log.info)
+    taxonomy = required_taxonomy(home.home)
+    options = settings.alignment
+    as_of = latest_day(warehouse, "feedback.transition_scores") - timedelta(days=options.holdout_days)
+    made_by = {"code": POINTWISE_CODE, "settings": settings_of("training.pointwise_examples", settings)}
+
+    def build() -> tuple[pl.DataFrame, Facts]:
+        with warehouse.reading() as connection:
+            parameters = {"as_of": as_of, "taxonomy_version": taxonomy, "signal": settings.feedback.signal}
+            scored = read_frame(connection, query("training.pointwise_examples"), parameters)
+        rows = pointwise_rows(scored, settings)
+        if options.training_user_share < 1:
+            rows = with_less_feedback(warehouse, settings, rows, options.training_user_share, as_of)
+        counted = dict(rows.group_by("split").agg(pl.col("history").n_unique()).iter_rows())
+        facts: Facts = {"as_of": as_of.isoformat(), **{f"{split}_histories": n for split, n in sorted(counted.items())}}
+        return rows.with_columns(pl.lit(as_of).alias("as_of"), pl.lit(taxonomy).alias("taxonomy_version")), facts
+
+    return refresh_table(
+        context,
+        warehouse,
+        "training.pointwise_examples",
+        [Input("feedback.transition_scores", "day"), Input("interests.clusters")],
+        as_of,
+        made_by,
+        build,
+    )
+
+
+@dg.asset(
+    **table_asset(
+        "training.pairwise_examples",
+        code=PAIRWISE_CODE,
+        kinds={"polars"},
+        deps=[pointwise_examples],
+        selection="learning",
+    )
+)
+def pairwise_examples(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
+    """Pairs of the pointwise examples of a history, ties dropped; empty while the loss is pointwise."""
+    settings = home.settings
+    warehouse = home.warehouse(context.log.info)
+    held_out = timedelta(days=settings.alignment.holdout_days)
+    as_of = latest_day(warehouse, "feedback.transition_scores") - held_out
+    made_by = {"code": PAIRWISE_CODE, "settings": settings_of("training.pairwise_examples", settings)}
+
+    def build() -> tuple[pl.DataFrame, Facts]:
+        from models.alignment.pairs import sample_pairs
+
+        with warehouse.reading() as connection:
+            rows = table_frame(connection, "training.pointwise_examples")
+        wanted = rows.filter(~pl.col("unseen")) if settings.alignment.loss == "pairwise" else rows.clear()
+        pairs = sample_pairs(wanted, settings.alignment.pairs_per_history, settings.alignment.seed)
+        stamped = pairs.with_columns(
+            pl.lit(as_of).alias("as_of"), pl.lit(required_taxonomy(home.home)).alias("taxonomy_version")
+        )
+        return stamped, {"as_of": as_of.isoformat()}
+
+    return refresh_table(
+        context,
+        warehouse,
+        "training.pairwise_examples",
+        [Input("training.pointwise_examples")],
+        as_of,
+        made_by,
+        build,
+    )
+
+
+def refresh_day(first: date, latest: date, every: int) -> date:
+    """The day up to which the novelty model learns: the end of the first week, and then every so many days.
+
+    It follows from the calendar alone, so that the same log gives the same model however its days were run.
+    """
+    end_of_first_week = first + timedelta(days=FIRST_REFRESH_DAYS - 1)
+    if latest <= end_of_first_week:
+        return latest
+    return latest - timedelta(days=(latest - end_of_first_week).days % every)
+
+
+def latest_day(warehouse: Warehouse, table: str) -> date:
+    """The latest day of a daily table that was ever materialized: what unpartitioned assets read up to.
+
+    Raises:
+        ValueError: no day was.
+    """
+    with warehouse.reading() as connection:
+        days = read_records(connection, table)
+    if not days:
+        raise ValueError(f"no day of {table} is materialized yet: run the days first")
+    return date.fromisoformat(max(days))
+
+
+def pointwise_rows(cells: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """Examples from cells that passed the filter: split, shrunk, normalised, with their evidence.
+
+    Args:
+        cells: ``history``, ``cluster_id``, ``impressions``, ``users``, ``positives``.
+        settings: of the home.
+    """
+    from models.feedback.transition_scores import ScoreOptions, effective_impressions, split_histories, unseen_clusters
+    from models.feedback.transition_scores import transition_scores as score
+
+    chosen = settings.alignment
+    test_share = chosen.holdout_share * chosen.report_share
+    splits = split_histories(cells["history"].to_list(), chosen.holdout_share - test_share, test_share, chosen.seed)
+    unseen = unseen_clusters(cells["cluster_id"].unique().to_list(), chosen.unseen_cluster_share, chosen.seed)
+    marked = cells.with_columns(
+        pl.Series("split", splits, dtype=pl.String), pl.col("cluster_id").is_in(unseen).alias("unseen")
+    )
+    # The cells passed the filter when they were scored; what changes here is what priors and quantiles are fitted on.
+    options = ScoreOptions(
+        **score_options(settings.feedback)
+        | {"minimum_impressions": 1, "minimum_users": 1, "minimum_share_of_mean": 0.0}
+        | {"prior": settings.feedback.prior}
+    )
+    scored = score(marked, options)
+    evidence_weight = effective_impressions(scored.scores["impressions"].to_numpy(), scored.priors.concentration)
+    weight = pl.Series("weight", evidence_weight, dtype=pl.Float64)
+    evidence = ["raw_rate", "impressions", "prior_rate", "shrunk_rate", "lower", "upper", "unseen", "split"]
+    return scored.scores.select("history", "cluster_id", "score", weight, *evidence)
+
+
+def with_less_feedback(
+    warehouse: Warehouse, settings: Settings, examples: pl.DataFrame, share: float, as_of: date
+) -> pl.DataFrame:
+    """Examples whose training rows come from a share of the users; the held-out rows stay as they are."""
+    from models.feedback.transition_scores import filter_cells
+
+    parameters = {
+        "as_of": as_of,
+        "window_days": settings.feedback.window_days,
+        "taxonomy_version": required_taxonomy(warehouse.home),
+        "share": share,
+    }
+    with warehouse.reading() as connection:
+        counted = read_frame(connection, query("evaluation.cells_of_some_users"), parameters)
+    bars = settings.feedback
+    cells = counted.with_columns(pl.col("impressions", "users", "positives").cast(pl.Int64))
+    kept = filter_cells(cells, bars.minimum_impressions, bars.minimum_users, bars.minimum_share_of_mean).kept
+    unseen = examples.filter("unseen")["cluster_id"].unique()
+    taught = pointwise_rows(kept, settings).with_columns(pl.col("cluster_id").is_in(unseen.implode()).alias("unseen"))
+    return pl.concat([taught.filter(pl.col("split") == "train"), examples.filter(pl.col("split") != "train")])

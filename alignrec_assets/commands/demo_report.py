@@ -1,0 +1,257 @@
+"""What the demo reports: sizes, metrics beside the yardsticks, planned transitions in words, and where to look next."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from alignrec_assets.home import Home
+from alignrec_assets.refresh.days import current_checkpoint, required_checkpoint
+from alignrec_assets.settings import load_settings
+from alignrec_assets.warehouse.connection import Warehouse, count_rows, read_records, table_frame
+from models.files import write_json
+from models.progress import Log, peak_gigabytes
+from models.serving.transition_table import TransitionTable
+
+Facts = dict[str, Any]
+TABLES = (
+    "raw.items",
+    "raw.events",
+    "raw.feedback_logs",
+    "raw.rejected_rows",
+    "interests.clusters",
+    "training.novel_transitions",
+    "training.novelty_examples",
+    "feedback.transition_users",
+    "feedback.transition_counts",
+    "training.pointwise_examples",
+    "candidates.pools",
+    "publication.transition_table",
+)
+MEASURED_BY_RUN = ("seconds", "peak_gb")
+MEASURES = ("f1_at_k", "ndcg_at_k")
+CONTESTANTS = {
+    "": "alignment model",
+    "_random": "random",
+    "_prior": "prior of the cluster",
+    "_training_means": "training means",
+    "_factorisation": "factorisation",
+    "_additive": "additive affinity",
+    "_label_regression": "regression on labels",
+}
+EXAMPLES = 10
+REPLAY_WARNING = (
+    "Feedback was replayed: it tells whether users liked what they chose themselves. There was no exposure and no "
+    "propensity, so nothing here is evidence of alignment; it tries the machinery."
+)
+
+
+def write_report(
+    home: Home, source: str, first_version: str | None, truth: Path | None, seconds: float, write: Log
+) -> None:
+    """Write ``reports/demo.json`` and print it for a person.
+
+    Args:
+        home: the home after the run.
+        source: simulated, or a public format.
+        first_version: the version to compare with; without one, novelty alone on the same pools.
+        truth: true positive rates of the simulated world; none for real data, where nobody knows them.
+        seconds: of the whole command.
+        write: receives the lines.
+    """
+    warehouse = Warehouse(home)
+    table = TransitionTable.open(home.published)
+    with warehouse.reading() as connection:
+        sizes = count_rows(connection, TABLES)
+        candidates = table_frame(connection, "candidates.scored")
+    before = TransitionTable.open(home.published, first_version) if first_version else _novelty_alone(table, candidates)
+    alignment = current_checkpoint(warehouse, "alignment_model")
+    figures = {"seconds": round(seconds, 1), "peak_gb": round(peak_gigabytes(), 2), **_figures(warehouse, table)}
+    if truth is not None:
+        figures |= _true_rates(truth, before, table)
+        figures |= _noise_ceiling(warehouse, truth, load_settings(home).candidates.k)
+    settings = load_settings(home)
+    examples = _examples(before, table)
+    report = {
+        "name": "demo",
+        "figures": figures,
+        "settings": settings.model_dump(mode="json"),
+        "seed": settings.candidates.seed,
+        "command": "make demo" if source == "simulated" else f"make demo SOURCE={source} DATA=<folder>",
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "source": source,
+        "version": table.version,
+        "compared_with": before.version,
+        "table_rows": sizes,
+        "examples": examples,
+        "notes": [REPLAY_WARNING] if settings.feedback.source == "replay" else [],
+    }
+    _keep_report(home.reports / "demo.json", report)
+    for line in [
+        *_size_lines(sizes),
+        *_metric_lines(figures, settings.candidates.k, alignment.manifest["notes"] if alignment else []),
+        *_example_lines(examples, before.version == table.version),
+        *([REPLAY_WARNING, ""] if settings.feedback.source == "replay" else []),
+        *_next_lines(home, table, figures),
+    ]:
+        write(line)
+
+
+def _keep_report(path: Path, report: Facts) -> None:
+    """Write the report, unless it says what stands there: a run that skipped everything took no time worth telling."""
+
+    def lasting(facts: Facts) -> Facts:
+        figures = {name: value for name, value in facts["figures"].items() if name not in MEASURED_BY_RUN}
+        return {**facts, "figures": figures, "made_at": None}
+
+    if path.exists() and lasting(json.loads(path.read_text(encoding="utf-8"))) == lasting(
+        json.loads(json.dumps(report))
+    ):
+        return
+    write_json(path, report)
+
+
+def _figures(warehouse: Warehouse, table: TransitionTable) -> Facts:
+    """What the models' reports and the tables say, under the names of ``reports/demo.json``."""
+    with warehouse.reading() as connection:
+        scores = read_records(connection, "feedback.transition_scores")
+        pools = read_records(connection, "candidates.pools")[""].details
+    novelty = required_checkpoint(warehouse, "novelty_model").figures
+    alignment = current_checkpoint(warehouse, "alignment_model")
+    return {
+        "format_validity_untuned": novelty["format_validity_untuned"],
+        "format_validity_tuned": novelty["format_validity_tuned"],
+        "memorisation": pools["memorisation"],
+        **{f"{m}{y}": alignment.figures.get(f"{m}{y}") if alignment else None for m in MEASURES for y in CONTESTANTS},
+        "held_out_histories": alignment.figures["held_out_histories"] if alignment else 0,
+        "surviving_cell_share": scores[max(scores)].details["surviving_cell_share"],
+        "clusters": table.clusters.height,
+        "histories": table.rows["history"].n_unique(),
+    }
+
+
+def _novelty_alone(table: TransitionTable, candidates: pl.DataFrame) -> TransitionTable:
+    """The table that the same pools give without the alignment model."""
+    from models.candidates.best_of_n import novelty_alone
+
+    k = int(table.rows["rank"].max())  # type: ignore[arg-type]
+    rows = novelty_alone(candidates, k).with_columns(pl.lit(1 / k).alias("propensity")).select(table.rows.columns)
+    return TransitionTable("novelty alone", table.manifest, rows, table.clusters)
+
+
+def _true_rates(truth: Path, before: TransitionTable, after: TransitionTable) -> Facts:
+    """Mean true positive rate of what each table plans, over the simulated users who hold each history."""
+    rates = pl.read_parquet(truth).filter(~pl.col("history").list.contains(pl.col("cluster_id")))
+    weighted = (pl.col("positive_rate") * pl.col("users")).sum() / pl.col("users").sum()
+
+    def mean(cells: pl.DataFrame) -> float:
+        return float(cells.select(weighted).item())
+
+    joined = {
+        name: rates.join(table.rows, on=["history", "cluster_id"], how="semi")
+        for name, table in (("before", before), ("after", after))
+    }
+    return {
+        "true_rate_before": mean(joined["before"]),
+        "true_rate_after": mean(joined["after"]),
+        "true_rate_random": mean(rates),
+        "true_rate_oracle": mean(_best(rates, int(after.rows["rank"].max()))),  # type: ignore[arg-type]
+    }
+
+
+def _noise_ceiling(warehouse: Warehouse, truth: Path, k: int) -> Facts:
+    """What the true rates would score on the held-out log: the end of the way that a model can go."""
+    from models.arena.truth import noise_ceiling
+
+    with warehouse.reading() as connection:
+        test = table_frame(connection, "training.pointwise_examples").filter(pl.col("split") == "test")
+    cells = test.join(pl.read_parquet(truth), on=["history", "cluster_id"])
+    ceiling: Facts
+    try:
+        ceiling = dict(noise_ceiling(cells, k, seed=0))
+    except ValueError:  # too few supported clusters: the metrics themselves are missing, and say why
+        ceiling = dict.fromkeys(MEASURES)
+    return {f"{measure}_ceiling": ceiling[measure] for measure in MEASURES}
+
+
+def _best(rates: pl.DataFrame, k: int) -> pl.DataFrame:
+    place = pl.col("positive_rate").rank("ordinal", descending=True).over("history")
+    return rates.filter(place <= k)
+
+
+def _examples(before: TransitionTable, after: TransitionTable) -> list[Facts]:
+    """Histories spread over the table, with what was planned before and after."""
+    histories = after.rows["history"].unique(maintain_order=True)
+    step = max(1, len(histories) // EXAMPLES)
+    return [
+        {
+            "history": [after.labels[cluster] for cluster in history],
+            "before": [cluster.label for cluster in before.lookup(history)],
+            "after": [cluster.label for cluster in after.lookup(history)],
+        }
+        for history in histories.gather_every(step, offset=step // 2).head(EXAMPLES).to_list()
+    ]
+
+
+def _size_lines(sizes: dict[str, int]) -> list[str]:
+    return ["", "TABLES", *(f"  {name:<32} {rows:>12,}" for name, rows in sizes.items())]
+
+
+def _metric_lines(figures: Facts, k: int, notes: list[str]) -> list[str]:
+    lines = [
+        "",
+        "NOVELTY MODEL",
+        f"  format validity at T = 1: {figures['format_validity_untuned']:.4f} before tuning, "
+        f"{figures['format_validity_tuned']:.4f} after",
+        f"  memorisation: {_number(figures['memorisation'])} of the draws repeat a training pair (the paper saw 0.40)",
+        "",
+        f"ALIGNMENT MODEL on {figures['held_out_histories']} held-out histories",
+        f"  {'':<24}{f'F1@{k}':>8}{f'NDCG@{k}':>10}",
+    ]
+    for contestant, name in CONTESTANTS.items():
+        first, second = (_number(figures[f"{measure}{contestant}"]) for measure in MEASURES)
+        lines.append(f"  {name:<24}{first:>8}{second:>10}")
+    if figures.get("f1_at_k_ceiling") is not None:
+        first, second = (_number(figures[f"{measure}_ceiling"]) for measure in MEASURES)
+        lines.append(
+            f"  {'the truth itself':<24}{first:>8}{second:>10}   what knowing it would score on this noisy log"
+        )
+    if "true_rate_after" in figures:
+        lines.extend(
+            [
+                "",
+                "TRUE POSITIVE RATE of what the tables plan (known for a simulated world alone)",
+                f"  before {figures['true_rate_before']:.3f}, after {figures['true_rate_after']:.3f}; "
+                f"any cluster {figures['true_rate_random']:.3f}, the best k {figures['true_rate_oracle']:.3f}",
+            ]
+        )
+    share = figures["surviving_cell_share"]
+    kept = "no pair was served" if share is None else f"{share:.1%} of the served pairs had enough feedback to count"
+    return [*lines, f"  {kept}", *(f"  {note}" for note in notes)]
+
+
+def _example_lines(examples: list[Facts], unchanged: bool) -> list[str]:
+    lines = ["", "PLANNED TRANSITIONS" + (" (one table)" if unchanged else ", before and after alignment")]
+    for example in examples:
+        lines.append(f"  {' + '.join(example['history'])}")
+        lines.extend([f"    before  {' | '.join(example['before'])}", f"    after   {' | '.join(example['after'])}"])
+    return lines
+
+
+def _next_lines(home: Home, table: TransitionTable, figures: Facts) -> list[str]:
+    named = " ".join(f"'{table.labels[cluster]}'" for cluster in table.rows["history"][0])
+    return [
+        "",
+        f"{figures['seconds']:.0f} s, {figures['peak_gb']:.1f} GB at most. "
+        f"Table {table.version} is current in {home.published}.",
+        "Where to look next:",
+        f"  .venv/bin/alignrec lookup --home {home.path} {named}",
+        f"  make ui SOURCE={home.path.name}     the assets, their lineage, tables and pictures",
+        f"  {home.reports}     reports as JSON and PNG",
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

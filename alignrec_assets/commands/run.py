@@ -1,0 +1,168 @@
+"""Running the line from the command line: the three selections in order, each step with its time."""
+
+import logging
+import re
+import time
+from collections.abc import Collection
+from datetime import date
+
+import dagster as dg
+
+from alignrec_assets.automation.selections import SELECTIONS
+from alignrec_assets.definitions import defs
+from alignrec_assets.home import Home
+from alignrec_assets.instance.dagster_home import fail_dead_runs, open_instance
+from alignrec_assets.instance.step_log import STEP_LOGGER
+from alignrec_assets.partitions import DAYS, FIRST_DAY_TAG, LAST_DAY_TAG
+from models.progress import Log
+
+STEP_WIDTH = 30
+
+
+class RunFailedError(RuntimeError):
+    """A step failed; the message is the step's own."""
+
+
+def run_line(
+    home: Home,
+    first: date | None,
+    last: date | None,
+    write: Log,
+    *,
+    recluster: bool = False,
+    selections: Collection[str] = ("days", "learning", "publication"),
+) -> None:
+    """Run days, learning and publication on the home's instance.
+
+    Args:
+        home: the home; ``ALIGNREC_HOME`` names it already.
+        first: first day to run, by default the calendar's.
+        last: last day to run, by default the calendar's (or yesterday, where the log is open).
+        write: receives each line of progress.
+        recluster: make a new taxonomy first.
+        selections: which of the three.
+
+    Raises:
+        RunFailedError: a step failed; what was finished before it stays.
+    """
+    start, end = day_range(first, last)
+    with open_instance(home) as instance:
+        fail_dead_runs(instance, write)
+        for name, _, _ in SELECTIONS:
+            if name not in selections:
+                continue
+            days = f" {start} to {end}" if name == "days" else ""
+            write(f"{name}{days}")
+            run_selection(instance, name, (start, end) if name == "days" else None, write, recluster=recluster)
+
+
+def run_beside_the_line(home: Home, name: str, write: Log) -> None:
+    """Run a selection that is no part of the line, such as the search, on what the line has made so far.
+
+    Raises:
+        RunFailedError: a step failed; what was finished before it stays.
+    """
+    with open_instance(home) as instance:
+        fail_dead_runs(instance, write)
+        run_selection(instance, name, None, write)
+
+
+def run_selection(
+    instance: dg.DagsterInstance, name: str, days: tuple[str, str] | None, write: Log, *, recluster: bool = False
+) -> None:
+    """Run one selection in this process, exactly the assets of ``dagster asset materialize --select``.
+
+    Raises:
+        RunFailedError: a step failed.
+    """
+    tags = {FIRST_DAY_TAG: days[0], LAST_DAY_TAG: days[1]} if days else {}
+    reporter = StepReporter(write)
+    steps = logging.getLogger(STEP_LOGGER)
+    steps.addHandler(reporter)
+    config = {"ops": {"interests__clusters": {"config": {"recluster": True}}}} if recluster and days else {}
+    try:
+        result = defs.resolve_job_def(name).execute_in_process(
+            instance=instance, tags=tags, raise_on_error=False, run_config={**config, "loggers": {"steps": {}}}
+        )
+    finally:
+        steps.removeHandler(reporter)
+    if not result.success:
+        raise RunFailedError(f"{reporter.failed_step or name}: {reporter.failure or 'the run failed'}")
+
+
+def day_range(first: date | None, last: date | None) -> tuple[str, str]:
+    """The range as partition keys.
+
+    Raises:
+        RunFailedError: a day outside the calendar.
+    """
+    keys = DAYS.get_partition_keys()
+    if not keys:
+        raise RunFailedError("the calendar has no day that is over yet: see calendar.first_day in settings.toml")
+    start = first.isoformat() if first else keys[0]
+    end = last.isoformat() if last else keys[-1]
+    for day in (start, end):
+        if day not in keys:
+            raise RunFailedError(
+                f"day {day} is outside the calendar {keys[0]} to {keys[-1]}: name another, "
+                "or change [calendar] in settings.toml"
+            )
+    if end < start:
+        raise RunFailedError(f"the last day {end} lies before the first day {start}")
+    return start, end
+
+
+class StepReporter(logging.Handler):
+    """Turns Dagster's log into one line per step with its outcome and time, and lines of progress between."""
+
+    def __init__(self, write: Log) -> None:
+        super().__init__(logging.DEBUG)  # step starts and ends are debug records
+        self.write = write
+        self.started: dict[str, float] = {}
+        self.last_message: dict[str, str] = {}
+        self.checks: set[str] = set()  # steps that do nothing but check
+        self.failed_step = ""
+        self.failure = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Handle one record of Dagster's log."""
+        metadata = getattr(record, "dagster_meta", None)
+        step = metadata.get("step_key") if metadata else None
+        if not metadata or not step:
+            return
+        event = metadata.get("dagster_event")
+        if event is None:
+            self._message(step, str(metadata["orig_message"]), record.levelno)
+        elif event.is_step_start:
+            self.started[step] = time.monotonic()
+        elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            name = event.asset_check_evaluation_data.check_name
+            if step.endswith(f"_{name}"):
+                self.checks.add(step)
+        elif event.is_step_success:
+            self._finish(step)
+        elif event.is_step_failure:
+            self._fail(step, event.step_failure_data.error)
+
+    def _message(self, step: str, message: str, level: int) -> None:
+        # A step's last message becomes its summary, so each is held back until the next one comes.
+        held = self.last_message.get(step)
+        if held is not None:
+            self.write(f"    {held}")
+        self.last_message[step] = f"warning: {message}" if level >= logging.WARNING else message
+
+    def _finish(self, step: str) -> None:
+        if step in self.checks and step not in self.last_message:
+            return  # a check that has nothing to say
+        seconds = time.monotonic() - self.started.get(step, time.monotonic())
+        summary = self.last_message.pop(step, "done")
+        self.write(f"  {step.replace('__', '/'):<{STEP_WIDTH}} {summary}  [{seconds:.1f} s]")
+
+    def _fail(self, step: str, error: object) -> None:
+        # What Dagster wraps around a step's own error is not of interest; what that was raised from is in its message.
+        while getattr(error, "cause", None) is not None and str(getattr(error, "cls_name", "")).startswith("Dagster"):
+            error = error.cause  # type: ignore[attr-defined]
+        self.failed_step = step.replace("__", "/")
+        message = str(getattr(error, "message", error)).strip()
+        # Dagster puts the class with its module before the message.
+        self.failure = " ".join(re.sub(r"^[\w.]*Error: ", "", message).splitlines())

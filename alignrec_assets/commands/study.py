@@ -1,0 +1,320 @@
+"""The study: what the alignment model is worth, on a world whose truth is known, at the size of the profile ``study``.
+
+64 topics, 2,016 histories, random exposures as feedback, a share of the clusters kept from training. The model learns
+from the feedback of some of the users; what is held out is judged by all of them, so that little feedback to learn from
+does not blur what it is judged by. Beside the model of the line: the same training with a tenth, a third and three
+times the feedback, both losses without the stack, the days after the window, and the truth. Run again, it goes on where
+it was.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from alignrec_assets.home import Home
+from alignrec_assets.instance.dagster_home import prepare_instance
+from alignrec_assets.refresh.days import Facts
+from alignrec_assets.settings import Settings, load_settings, update_settings_file
+from alignrec_assets.warehouse.connection import Warehouse, read_frame, table_frame
+from alignrec_assets.warehouse.queries import query
+from models.files import replacing, write_json
+from models.progress import Log
+
+if TYPE_CHECKING:
+    from models.alignment.scoring import CandidatePredictions
+
+FIRST_DAY = date(2026, 1, 5)
+DAYS = 14
+LOSSES = ("pointwise", "pairwise")
+AMOUNTS = {0.1: "a tenth", 1 / 3: "a third", 1.0: "all", 3.0: "three times"}
+LOOKS_OF_LOSSES = 3  # times as many as of the model: seconds to equal F1@k are read off the looks
+ARM_STEPS_SHARE = 0.25  # of the steps of the model, for the trainings beside it
+STUDY_SETTINGS: dict[str, dict[str, Any]] = {
+    "calendar": {"first_day": FIRST_DAY, "last_day": date(2026, 1, FIRST_DAY.day + DAYS - 1)},
+    "feedback": {"minimum_impressions": 2, "minimum_users": 1},
+    "alignment": {"unseen_cluster_share": 0.125, "training_user_share": 0.05, "holdout_days": 3},
+}
+
+
+def run_study(home: Home, users: int, write: Log) -> None:
+    """Simulate, run days and learning, train beside the model, and write ``reports/alignment.json`` anew with it all.
+
+    Args:
+        home: a home of its own; its ``settings.toml``, where there is none yet, gets the profile ``study``.
+        users: of the world.
+        write: receives the lines.
+    """
+    from models.arena.world import World, WorldOptions
+
+    if not home.settings.exists():
+        with replacing(home.settings) as partial_file:
+            partial_file.write_text('profile = "study"\n', encoding="utf-8")
+        update_settings_file(home, STUDY_SETTINGS)
+    prepare_instance(home)
+    # Imported here: the calendar that the partitions are made of is written by now.
+    from alignrec_assets.commands.run import run_beside_the_line, run_line
+    from alignrec_assets.commands.simulate import Simulation
+
+    options = WorldOptions(first_day=FIRST_DAY, users=users, items=6_000, topics=64, random_shelf=15, seed=1)
+    simulation = Simulation(home, options, DAYS, DAYS)
+    if simulation.finished:
+        write("simulated world: skipped, all days are in the landing zone")
+    else:
+        write(f"simulated world: {users:,} users, {DAYS} days, fifteen random exposures a session")
+        simulation.write_quiet_days(World(options), lambda line: write(f"  {line}"))
+    run_line(home, None, None, write, selections=("days",))
+    write("the alignment model")
+    run_beside_the_line(home, "study", write)
+    study = Study(home, users, write)
+    found = study.truth(World(options)) | study.later_days()
+    for beside in study.trainings_beside():
+        found |= beside
+        study.report(found)
+    for line in study.report(found):
+        write(line)
+
+
+class Study:
+    """What is measured around the alignment model that the line has trained."""
+
+    def __init__(self, home: Home, users: int, write: Log) -> None:
+        from alignrec_assets.assets.checkpoints import cluster_labels
+        from alignrec_assets.refresh.days import required_checkpoint
+
+        self.home = home
+        self.users = users
+        self.write = write
+        self.settings: Settings = load_settings(home)
+        self.warehouse = Warehouse(home)
+        self.checkpoint = required_checkpoint(self.warehouse, "alignment_model")
+        self.labels = cluster_labels(self.warehouse)
+        with self.warehouse.reading() as connection:
+            self.examples = table_frame(connection, "training.pointwise_examples")
+        self.examples = self.examples.drop("as_of", "taxonomy_version")
+        manifest = self.checkpoint.manifest
+        self.as_of = date.fromisoformat(manifest["as_of"])
+        self.window = {"as_of": self.as_of, "taxonomy_version": manifest["taxonomy"]}
+
+    def trainings_beside(self) -> Iterator[Facts]:
+        """The contest over the amount of feedback, and both losses on the same feedback; what is known after each arm.
+
+        The losses are compared without the stack, whose head is fitted to the scores and would level the two.
+        """
+        amounts = []
+        for amount, name in AMOUNTS.items():
+            share = min(amount * self.settings.alignment.training_user_share, 1.0)
+            arm = {"name": name, "amount": amount, "users": round(share * self.users)}
+            found = self._model_itself() if amount == 1 else self._arm(f"amount {amount:.2f}", share, {})
+            amounts.append(arm | found)
+            yield {"amounts": amounts}
+        options = self.settings.alignment
+        alone = {"stack": False, "evaluate_every": max(1, options.evaluate_every // LOOKS_OF_LOSSES)}
+        losses: Facts = {}
+        for loss in LOSSES:
+            losses[loss] = self._arm(loss, options.training_user_share, {"loss": loss, **alone})
+            yield {"losses": losses}
+
+    def later_days(self) -> Facts:
+        """How the model and the yardsticks rank the days after the window, for histories that they learned from."""
+        from models.alignment.report import yardstick_scores
+        from models.evaluation.ranking_contest import MODEL, hold_contest
+
+        options, k = self.settings.alignment, self.settings.candidates.k
+        if not options.holdout_days:
+            return {}
+        with self.warehouse.reading() as connection:
+            after = {"as_of": self.as_of + timedelta(days=options.holdout_days), "window_days": options.holdout_days}
+            later = read_frame(
+                connection, query("evaluation.cells_of_some_users"), self.window | after | {"share": 1.0}
+            )
+        known = self.examples.filter((pl.col("split") == "train") & ~pl.col("unseen"))
+        later = (
+            later.join(known.select("history").unique(), on="history")
+            .filter(pl.col("cluster_id").is_in(known["cluster_id"].unique().implode()))
+            .filter(pl.col("impressions") >= self.settings.feedback.minimum_impressions)
+            .sort("history", "cluster_id")
+        )
+        chosen = later["history"].unique().sort().sample(min(200, later["history"].n_unique()), seed=options.seed)
+        grouped = (
+            later.filter(pl.col("history").is_in(chosen.implode()))
+            .group_by("history", maintain_order=True)
+            .agg("cluster_id", (pl.col("positives") / pl.col("impressions")).alias("rate"))
+        )
+        histories, candidates = grouped["history"].to_list(), grouped["cluster_id"].to_list()
+        rates = [np.array(values, dtype=np.float64) for values in grouped["rate"].to_list()]
+        self.write(f"ranking the {options.holdout_days} days after the window")
+        scores = {MODEL: self._predict(histories, candidates).ranking}
+        for name, score in yardstick_scores(known, len(self.labels), self._embeddings(), options.seed).items():
+            scores[name] = score(histories, candidates)
+        contest = hold_contest(scores, rates, k, options.seed)
+        return {"later_days": {"days": options.holdout_days, "histories": contest.histories, "values": contest.values}}
+
+    def truth(self, world: Any) -> Facts:
+        """Ceilings, shares of the way to them, and what intervals and scores are worth, by the known rates."""
+        from models.arena.truth import at_the_level_of, noise_ceiling
+        from models.evaluation.ranking_contest import headroom_share
+
+        k, reported = self.settings.candidates.k, self.checkpoint.figures
+        test = self.examples.filter(pl.col("split") == "test")
+        cells = test.join(self._true_rates(world), on=["history", "cluster_id"]).sort("history", "cluster_id")
+        figures: dict[str, float | None] = {}
+        for part, prefix in ((cells.filter(~pl.col("unseen")), ""), (cells.filter("unseen"), "unseen_")):
+            if part.is_empty():
+                continue
+            for measure, value in noise_ceiling(part, k, seed=0).items():
+                name = f"{prefix}{measure}"
+                figures[f"{name}_ceiling"] = value
+                figures[share_name(prefix, measure)] = headroom_share(reported[name], reported[f"{name}_random"], value)
+        seen = cells.filter(~pl.col("unseen"))
+        grouped = seen.group_by("history", maintain_order=True).agg("cluster_id")
+        found = self._predict(grouped["history"].to_list(), grouped["cluster_id"].to_list())
+        predicted, lower, upper = (np.concatenate(lists) for lists in (found.rates, found.lower, found.upper))
+        true = seen["positive_rate"].to_numpy()
+        figures["correlation_with_truth"] = float(np.corrcoef(predicted, true)[0, 1])
+        # The log's users were tired of what they had just seen; the truth's are rested.
+        true = at_the_level_of(true, seen["raw_rate"].to_numpy(), seen["impressions"].to_numpy())
+        figures["interval_coverage"] = float(np.mean((true >= lower) & (true <= upper)))
+        return {"truth": figures}
+
+    def report(self, found: Facts) -> list[str]:
+        """Add what was found to ``reports/alignment.json``, and draw the amounts; returns lines to show."""
+        from models.alignment.study_pictures import draw_amounts
+
+        path = self.home.reports / "alignment.json"
+        report = json.loads(path.read_text(encoding="utf-8"))
+        figures = report["figures"] | found["truth"]
+        if len(found.get("losses", {})) == len(LOSSES):
+            figures |= _compare_losses(found["losses"])
+        beside = {name: facts for name, facts in found.items() if name != "truth"}
+        write_json(path, report | {"figures": figures, "command": "make study", **beside})
+        picture = self.home.reports / "alignment_amounts.png"
+        draw_amounts(found["amounts"], self.settings.candidates.k, picture)
+        return ["", *(f"  {name:<36}{_number(value):>10}" for name, value in sorted(figures.items())), f"  {path}"]
+
+    @property
+    def _folder(self) -> Any:
+        from alignrec_assets.assets.checkpoints import MODEL_FOLDER
+
+        return self.checkpoint.folder / MODEL_FOLDER
+
+    def _predict(self, histories: list[list[int]], candidates: list[list[int]]) -> "CandidatePredictions":
+        from models.alignment.scoring import CandidateScorer
+
+        return CandidateScorer(self._folder, self.labels).predict(histories, candidates, self.write)
+
+    def _embeddings(self) -> Any:
+        from models.interests.item_embeddings import text_vectors
+
+        return text_vectors(self.labels)
+
+    def _true_rates(self, world: Any) -> pl.DataFrame:
+        """By simulating the days again in memory."""
+        from alignrec_assets.assets.interests import read_assignments, required_taxonomy
+
+        self.write("simulating the days again, for the truth")
+        for _ in range(DAYS):
+            world.simulate_day(world.next_day)
+        assigned = read_assignments(self.home, required_taxonomy(self.home))
+        clusters = dict(zip(assigned["item_id"].to_list(), assigned["cluster_id"].to_list(), strict=True))
+        parameters = self.window | {"window_days": self.settings.feedback.window_days}
+        with self.warehouse.reading() as connection:
+            holders = read_frame(connection, query("evaluation.history_holders"), parameters)
+        # The simulator's ids are u0000000, u0000001 and so on.
+        shown = holders.with_columns(pl.col("user_id").str.slice(1).cast(pl.Int64).alias("user"))
+        rates: pl.DataFrame = world.truth().shown_history_rates(shown, clusters)
+        return rates
+
+    def _model_itself(self) -> Facts:
+        """The model of the line, in the form of an arm."""
+        manifest = self.checkpoint.manifest
+        taught = self.examples.filter(~pl.col("unseen") & (pl.col("split") == "train"))
+        return _feedback(taught) | {name: manifest[name] for name in ("figures", "leads", "curve")}
+
+    def _arm(self, name: str, share: float, changed: dict[str, Any]) -> Facts:
+        """Train beside the model with some options changed, judge on the same histories, and keep the figures alone."""
+        from alignrec_assets.assets.checkpoints import MODEL_FOLDER, alignment_options
+        from alignrec_assets.assets.training import with_less_feedback
+        from alignrec_assets.refresh.days import required_checkpoint
+        from models.alignment.pairs import sample_pairs
+        from models.alignment.training import train_alignment_model
+
+        folder = self.home.reports / "study"
+        kept = folder / f"{name.replace(' ', '_')}.json"
+        stamp = {"alignment_model": self.checkpoint.version, "share": share, "changed": changed}
+        known: Facts = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+        if known.get("stamp") == stamp:
+            self.write(f"{name}: skipped, it is in {kept}")
+            return known
+        self.write(f"{name}: {share:.3f} of the users")
+        chosen = self.settings.alignment
+        shorter = {"steps": max(1, round(chosen.steps * ARM_STEPS_SHARE)), "keep_overtrained": False}
+        options = replace(alignment_options(self.settings), **shorter | changed)
+        examples = with_less_feedback(self.warehouse, self.settings, self.examples, share, self.as_of)
+        seen = examples.filter(~pl.col("unseen"))
+        taught = seen.filter(pl.col("split") == "train")
+        found: Facts = {"stamp": stamp, **_feedback(taught), "figures": {}, "curve": []}
+        if taught.is_empty():
+            self.write("  no cell has enough feedback: nothing to learn from")
+            return found
+        base = required_checkpoint(self.warehouse, "base_model")
+        folder.mkdir(parents=True, exist_ok=True)
+        output = folder / f"{name.replace(' ', '_')}_model"
+        shutil.rmtree(output, ignore_errors=True)
+        report = train_alignment_model(
+            base.folder / MODEL_FOLDER,
+            output,
+            self.labels,
+            examples,
+            options,
+            self.settings.candidates.k,
+            lambda line: self.write(f"  {line}"),
+            pairs=sample_pairs(seen, chosen.pairs_per_history, chosen.seed) if options.loss == "pairwise" else None,
+            label_embeddings=self._embeddings(),
+            resume=folder / f".{output.name}.unfinished",
+        )
+        shutil.rmtree(output)
+        found |= {
+            "figures": report.judgement.figures,
+            "leads": report.judgement.leads,
+            "curve": [vars(point) for point in report.curve],
+        }
+        write_json(kept, found)
+        return found
+
+
+def _feedback(taught: pl.DataFrame) -> Facts:
+    return {"training_cells": taught.height, "training_impressions": int(taught["impressions"].sum())}
+
+
+def share_name(prefix: str, measure: str) -> str:
+    """The name of the share of the way from random to the ceiling."""
+    short = {"f1_at_k": "f1", "ndcg_at_k": "ndcg"}[measure]
+    if prefix:
+        return "unseen_cluster_headroom_share" + ("" if short == "ndcg" else "_f1")
+    return f"headroom_share_{short}"
+
+
+def seconds_to(curve: list[dict[str, Any]], target: float) -> float | None:
+    """Training seconds at the first look whose F1@k reaches the target; None if none does."""
+    reached = [point["seconds"] for point in curve if (point["f1_at_k"] or 0.0) >= target]
+    return reached[0] if reached else None
+
+
+def _compare_losses(arms: Facts) -> Facts:
+    """Seconds of both losses to the F1@k that both reach, and the ranking and calibration of both."""
+    equal = min(max((point["f1_at_k"] or 0.0 for point in arm["curve"]), default=0.0) for arm in arms.values())
+    found: Facts = {}
+    for name, arm in arms.items():
+        found[f"{name}_seconds_to_equal_f1"] = seconds_to(arm["curve"], equal)
+        found |= {f"{name}_{figure}": arm["figures"].get(figure) for figure in ("f1_at_k", "ndcg_at_k", "ece")}
+    return found
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

@@ -1,0 +1,356 @@
+"""`alignrec forget USER`: the user's rows leave landing files and warehouse, and no later file brings them back.
+
+All of it happens under the warehouse's lock. The tombstone is written before any file changes, with what is known of
+the user's days; the tables are committed last. So the same command completes one that was cut off: outcomes are found
+by the requests of the feedback files, which are therefore rewritten after them. Days that held the user are stale from
+then on, for their landing files changed, and the next run makes them again.
+"""
+
+import csv
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+import dagster as dg
+import duckdb
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+
+from alignrec_assets.home import Home
+from alignrec_assets.instance.dagster_home import prepare_instance, runs_under_way
+from alignrec_assets.landing.loading import landing_files
+from alignrec_assets.landing.readers import LandingError, file_format, landing_rows, reading
+from alignrec_assets.landing.tombstones import read_tombstones, write_tombstones
+from alignrec_assets.refresh.days import MANIFEST
+from alignrec_assets.remote import keep_rewritten
+from alignrec_assets.settings import load_settings
+from alignrec_assets.warehouse.connection import Warehouse
+from alignrec_assets.warehouse.tables import TABLES, USER
+from models.files import replacing
+from models.progress import Log
+
+TRAINED_MODELS = ("novelty_model", "alignment_model", "alignment_search")
+FIRST_DAY = "min(CAST(CAST(TRY_CAST(ts AS TIMESTAMPTZ) AS TIMESTAMP) AS DATE))"
+
+
+@dataclass(frozen=True)
+class Match:
+    """A landing file with rows that go: those whose ``column`` has one of the values."""
+
+    file: str
+    column: str
+    values: frozenset[str]
+    row_numbers: list[int]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What the tombstone keeps of a user.
+
+    Attributes:
+        first_event: the first day with an event, as ISO text.
+        first_impression: likewise, with an impression.
+        clean_since: when the last rows of the user were cleared: what is made later has not seen them. None while a run
+            was under way, which may have read them before.
+        seen_by: by checkpoint or version, how it was decided that it had seen the user; empty: it had not.
+    """
+
+    first_event: str | None = None
+    first_impression: str | None = None
+    clean_since: str | None = None
+    seen_by: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What was cleared: rows by landing file and by table; and what still stands that had seen the user, and why."""
+
+    files: dict[str, int]
+    tables: dict[str, int]
+    seen_by: dict[str, str]
+
+
+def forget_user(home: Home, user: str, write: Log) -> Forgotten:
+    """Erase a user; a second time, what came or was left since.
+
+    Args:
+        home: the home.
+        user: the id as landing files have it; blanks around it do not count.
+        write: receives what was cleared, line by line.
+
+    Raises:
+        ValueError: no id, a landing file that cannot be searched, or a rebuild that was cut off.
+    """
+    user = user.strip(" ")
+    if not user:
+        raise ValueError("name a user: an empty id is nobody's")
+    aside = home.warehouse.with_name("warehouse.before-rebuild.duckdb")
+    if aside.exists():
+        raise ValueError(f"{aside} holds the warehouse before a rebuild that was cut off: `alignrec rebuild` first")
+    prepare_instance(home)
+    with dg.DagsterInstance.get() as instance:
+        under_way = runs_under_way(instance, write)
+    warehouse = Warehouse(home, write)
+    bucket = load_settings(home).remote.landing
+    with warehouse.writing() as connection:
+        matches = _search_landing(connection, home.landing, user)
+        first_days = _first_days(connection, user)
+        by_examples = _seen_by_examples(connection, user)
+        tables = _clear_tables(connection, user)
+        trace = _write_tombstone(
+            home, user, first_days, by_examples, found=bool(matches or tables), quiet=not under_way
+        )
+        keep_rewritten(home.landing, bucket, [match.file for match in matches])
+        for match in matches:
+            _rewrite(home.landing / match.file, match)
+    # DuckDB's file keeps the bytes of deleted rows: only now is it true of them too.
+    warehouse.compact()
+    standing = {name: how for name, how in trace.seen_by.items() if how and (home.path / name).exists()}
+    forgotten = Forgotten({match.file: len(match.row_numbers) for match in matches}, tables, standing)
+    _report(forgotten, under_way, write)
+    if bucket is not None:
+        write(f"{bucket} was not touched: take the user out there too; a file that changes there is fetched again")
+    return forgotten
+
+
+def _report(forgotten: Forgotten, under_way: list[str], write: Log) -> None:
+    if not forgotten.files and not forgotten.tables:
+        write("no row of this user was found")
+    for place, rows in (*forgotten.files.items(), *forgotten.tables.items()):
+        write(f"  {place:<50} {rows:,} rows gone")
+    write("the id is kept out of every file that comes; the next `alignrec run` makes the days anew that held it")
+    if forgotten.seen_by:
+        write("made while the user's rows were there, and still standing:")
+    for name, how in forgotten.seen_by.items():
+        write(f"  {name}: {how}")
+    if under_way:
+        write(f"run {', '.join(under_way)} is under way and may hold rows that it read before: repeat this after it")
+
+
+# Landing files -------------------------------------------------------------------------------------------------------
+
+
+def _search_landing(connection: duckdb.DuckDBPyConnection, landing: Path, user: str) -> list[Match]:
+    """The files that hold the user, in the order in which they are rewritten; leaves the tables ``found_<kind>``."""
+    events = _find(connection, landing, "events", "user_id", frozenset([user]))
+    feedback = _find(connection, landing, "feedback", "user_id", frozenset([user]))
+    requests = connection.execute(
+        "SELECT request_id FROM found_feedback UNION SELECT request_id FROM raw.feedback_logs WHERE user_id = $1",
+        [user],
+    ).fetchall()
+    wanted = frozenset(request for (request,) in requests if request is not None)
+    outcomes = _find(connection, landing, "outcomes", "request_id", wanted)
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE found_requests AS SELECT unnest($1::VARCHAR[]) AS request_id", [sorted(wanted)]
+    )
+    return [*outcomes, *events, *feedback]
+
+
+def _find(
+    connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, column: str, values: frozenset[str]
+) -> list[Match]:
+    files = landing_files(landing, kind)
+    connection.register("searched_rows", landing_rows(connection, landing, kind, files))
+    columns = "file, row_number, ts" + (", request_id" if kind == "feedback" else "")
+    with reading(landing, files):
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE found_{kind} AS "
+            f"FROM searched_rows SELECT {columns} WHERE {column} IN (SELECT unnest($1::VARCHAR[]))",
+            [sorted(values)],
+        )
+    connection.unregister("searched_rows")
+    rows = connection.execute(f"FROM found_{kind} SELECT file, list(row_number) GROUP BY file ORDER BY file").fetchall()
+    return [Match(file, column, values, numbers) for file, numbers in rows]
+
+
+def _rewrite(path: Path, match: Match) -> None:
+    """Replace a file by its other rows, byte for byte as they were where it is text; delete it where none are left."""
+    with replacing(path) as partial:
+        write = _write_parquet if file_format(path) == "parquet" else _write_text
+        left, gone = write(path, partial, match)
+        if gone != len(match.row_numbers):
+            raise LandingError(
+                f"{path}: {len(match.row_numbers)} rows have to go, but {gone} were found again in its text; "
+                "take them out by hand, and run the command again"
+            )
+    if not left:
+        path.unlink()
+
+
+def _write_parquet(path: Path, partial: Path, match: Match) -> tuple[int, int]:
+    source = pyarrow.parquet.ParquetFile(path)
+    keep = np.ones(source.metadata.num_rows, dtype=np.bool_)
+    keep[np.array(match.row_numbers) - 1] = False
+    codec = source.metadata.row_group(0).column(0).compression.lower()
+    compression = "none" if codec == "uncompressed" else codec
+    start = 0
+    with pyarrow.parquet.ParquetWriter(partial, source.schema_arrow, compression=compression) as writer:
+        for batch in source.iter_batches():
+            writer.write_batch(batch.filter(pyarrow.array(keep[start : start + batch.num_rows])))
+            start += batch.num_rows
+    return int(keep.sum()), int((~keep).sum())
+
+
+def _write_text(path: Path, partial: Path, match: Match) -> tuple[int, int]:
+    records = _csv_records if file_format(path) == "csv" else _json_records
+    left = gone = 0
+    with _open_text(path, path, "rt") as source, _open_text(path, partial, "wt") as target:
+        for text, has_values, value in records(source, match.column):
+            if has_values and value in match.values:
+                gone += 1
+            else:
+                target.write(text)
+                left += has_values
+    return left, gone
+
+
+def _open_text(named: Path, path: Path, mode: str) -> TextIO:
+    """Text without translated line ends, packed where the name says so."""
+    encoding = "utf-8-sig" if mode == "rt" else "utf-8"
+    if named.suffix.lower() == ".gz":
+        return gzip.open(path, mode, encoding=encoding, newline="")  # type: ignore[return-value]
+    return path.open(mode, encoding=encoding, newline="")  # type: ignore[return-value]
+
+
+Records = Iterator[tuple[str, bool, str | None]]
+"""The text of each record, whether it is a row with values, and the value of the column asked for."""
+
+
+def _csv_records(source: TextIO, column: str) -> Records:
+    lines: list[str] = []
+
+    def remembered() -> Iterator[str]:
+        for line in source:
+            lines.append(line)
+            yield line
+
+    place: int | None = None
+    for record in csv.reader(remembered()):
+        is_row = place is not None and bool(record)
+        if place is None:
+            place = [name.strip() for name in record].index(column)
+        yield "".join(lines), is_row, record[place].strip(" ") if is_row and place < len(record) else None
+        lines.clear()
+
+
+def _json_records(source: TextIO, column: str) -> Records:
+    for line in source:
+        value = json.loads(line).get(column) if line.strip() else None
+        text = value if isinstance(value, str) else json.dumps(value)
+        yield line, bool(line.strip()), None if value is None else text.strip(" ")
+
+
+# The warehouse -------------------------------------------------------------------------------------------------------
+
+
+def _clear_tables(connection: duckdb.DuckDBPyConnection, user: str) -> dict[str, int]:
+    """Rows gone from each table that names users, and from the rejected rows, whose payload does."""
+    named = {table.name: "user_id = $user" for table in TABLES.values() if USER in table.columns}
+    named["raw.rejected_rows"] = (
+        "json_extract_string(payload, '$.user_id') = $user OR (kind = 'outcomes' "
+        "AND json_extract_string(payload, '$.request_id') IN (FROM found_requests))"
+    )
+    gone = {}
+    for table, condition in named.items():
+        ((gone[table],),) = connection.execute(f"DELETE FROM {table} WHERE {condition}", {"user": user}).fetchall()
+    return {table: rows for table, rows in gone.items() if rows}
+
+
+def _first_days(connection: duckdb.DuckDBPyConnection, user: str) -> tuple[date | None, date | None]:
+    """The user's first day with an event and with an impression, by landing files and tables."""
+    days = []
+    for found, table in (
+        ("found_events", "interests.user_cluster_days"),
+        ("found_feedback", "feedback.transition_users"),
+    ):
+        ((day,),) = connection.execute(
+            f"SELECT least((FROM {found} SELECT {FIRST_DAY}), (FROM {table} SELECT min(day) WHERE user_id = $1))",
+            [user],
+        ).fetchall()
+        days.append(day)
+    return days[0], days[1]
+
+
+# Who had seen the user -----------------------------------------------------------------------------------------------
+
+
+def _seen_by_examples(connection: duckdb.DuckDBPyConnection, user: str) -> dict[str, str]:
+    """Of the novelty model that was tuned on the examples as they stand: whether the user is among them."""
+    rows = connection.execute(
+        "SELECT model.details ->> 'folder', EXISTS (FROM training.novelty_examples WHERE user_id = $1) "
+        "FROM registry.fingerprints AS model, registry.fingerprints AS examples "
+        "WHERE model.asset = 'novelty_model' AND examples.asset = 'training.novelty_examples' "
+        "AND model.made_at >= examples.made_at",
+        [user],
+    ).fetchall()
+    return {folder: "its training examples held rows of the user" if held else "" for folder, held in rows if folder}
+
+
+def _write_tombstone(
+    home: Home,
+    user: str,
+    first_days: tuple[date | None, date | None],
+    by_examples: dict[str, str],
+    *,
+    found: bool,
+    quiet: bool,
+) -> Trace:
+    """Leave the tombstone, or bring an older one up to date."""
+    tombstones = read_tombstones(home.landing)
+    hashed = tombstones.hashed(user)
+    known = Trace(**tombstones.users.get(hashed, {}))
+    event, impression = (
+        min((day for day in (before, now.isoformat() if now else None) if day is not None), default=None)
+        for before, now in zip((known.first_event, known.first_impression), first_days, strict=True)
+    )
+    clean_since = known.clean_since
+    if found or clean_since is None:
+        clean_since = datetime.now(UTC).isoformat(timespec="seconds") if quiet else None
+    trace = Trace(event, impression, clean_since, known.seen_by)
+    seen_by = _decide(home, trace, by_examples)
+    trace = Trace(event, impression, clean_since, {**seen_by, **known.seen_by})
+    tombstones.users[hashed] = asdict(trace)
+    write_tombstones(home.landing, tombstones)
+    return trace
+
+
+def _decide(home: Home, trace: Trace, by_examples: dict[str, str]) -> dict[str, str]:
+    """By checkpoint and version, why it had seen the user; empty where it had not."""
+    seen: dict[str, str] = {}
+    by_content: dict[str, str] = {}
+    for model in TRAINED_MODELS:
+        for name, manifest in _manifests(home, home.checkpoints / model, trace.clean_since):
+            seen[name] = by_examples.get(name, _by_days(model, manifest, trace))
+            by_content[manifest["content_hash"]] = name
+    first = min(filter(None, (trace.first_event, trace.first_impression)), default=None)
+    for name, manifest in _manifests(home, home.published, trace.clean_since):
+        made_from = [manifest[model] for model in ("novelty_model", "alignment_model") if manifest[model] is not None]
+        planners = [by_content[content] for content in made_from if seen.get(by_content.get(content, ""))]
+        seen[name] = f"planned by {', '.join(planners)}" if planners else ""
+        if not planners and not set(made_from) <= set(by_content) and first and first <= manifest["log_until"]:
+            seen[name] = f"its log reaches to {manifest['log_until']}, the user's days begin on {first}"
+    return seen
+
+
+def _by_days(model: str, manifest: dict[str, Any], trace: Trace) -> str:
+    """By the days that it learned from: novelty from events, alignment from impressions, or from events replayed."""
+    from_events = model == "novelty_model" or manifest.get("feedback_source", "replay") == "replay"
+    from_impressions = model != "novelty_model"
+    days = [trace.first_event] * from_events + [trace.first_impression] * from_impressions
+    first, as_of = min(filter(None, days), default=None), manifest.get("as_of")
+    if first is None or (as_of is not None and as_of < first):
+        return ""
+    return f"it learned from days up to {as_of or 'some day that it does not tell'}, the user's begin on {first}"
+
+
+def _manifests(home: Home, folder: Path, until: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Path in the home and manifest of everything in the folder that was made up to a moment."""
+    for path in sorted(folder.glob(f"[!.]*/{MANIFEST}")):
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if until is None or manifest["made_at"] <= until:
+            yield path.parent.relative_to(home.path).as_posix(), manifest

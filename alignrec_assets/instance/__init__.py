@@ -1,0 +1,1 @@
+"""Dagster's own storage, and all that touches its private parts."""

@@ -1,0 +1,1 @@
+"""From files to raw rows: what lies in the landing zone, how it is read, and how it is loaded."""

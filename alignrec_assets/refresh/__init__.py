@@ -1,0 +1,1 @@
+"""How an asset decides what is new, makes it, and records it."""

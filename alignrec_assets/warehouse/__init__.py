@@ -1,0 +1,1 @@
+"""One database: connections, rows, records, and one description of each table."""

@@ -1,0 +1,145 @@
+"""What ``tables`` says of a table, held against its rows: no nulls where none may be, ranges, rules, and the key.
+
+Writers check what they wrote before they commit, so rows that break the contract never reach a reader; of a daily table
+the good days are kept.
+"""
+
+from collections.abc import Iterator
+from datetime import date
+
+import duckdb
+
+from alignrec_assets.warehouse.tables import TABLES, USER, Table
+
+HIDDEN = "***"
+"""Stands for users' ids, and rows with them, in examples: Dagster's log is not cleared by `alignrec forget`."""
+WITH_USERS = (USER.name, "payload")
+ROWS_AT_ONCE = 5_000_000  # bounds the memory of looking for repeated keys
+
+
+class ContractError(RuntimeError):
+    """Rows of a table break what its description says of them; the message names the rule and an example."""
+
+
+def conditions(table: Table) -> list[str]:
+    """The SQL conditions that every row obeys; a condition on a null holds."""
+    needed = [f"{column.name} IS NOT NULL" for column in table.columns if not column.null]
+    numbers = [f"NOT isnan({column.name})" for column in table.columns if column.type == "DOUBLE"]
+    ranges = [bound for column in table.columns for bound in column.range]
+    return [*needed, *numbers, *ranges, *table.rules]
+
+
+def row_rules(table: Table) -> list[str]:
+    """What holds for rows as a whole, in words or SQL: the key and the rules of the table."""
+    key = [f"one row for each {', '.join(table.key)}{' of a day' if table.daily else ''}"] if table.key else []
+    return [*key, *table.rules]
+
+
+def check_table(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Hold a whole table against its contract.
+
+    Raises:
+        ContractError: naming every condition that is broken, with an example.
+    """
+    faults = list(_faults(connection, TABLES[name], "true", {}))
+    if faults:
+        raise ContractError(f"{name}: {'; '.join(faults)}. Nothing was changed; the rows before stay.")
+
+
+def broken_days(connection: duckdb.DuckDBPyConnection, name: str, rows: dict[date, int]) -> dict[date, str]:
+    """Hold days of a daily table against its contract.
+
+    Args:
+        connection: where they were written.
+        name: the table.
+        rows: of each day, in order.
+
+    Returns:
+        Of each day that breaks it: what is broken, with an example.
+    """
+    table = TABLES[name]
+    suspects = [day for part in _parts(rows) if not _is_clean(connection, table, part) for day in part]
+    found = {day: "; ".join(_faults(connection, table, "day = $day", {"day": day})) for day in suspects}
+    return {day: faults for day, faults in found.items() if faults}
+
+
+def tables_page() -> str:
+    """``docs/tables.md``: every table, its columns and its contract."""
+    lines = [
+        "# The tables of the warehouse",
+        "",
+        "Made by `alignrec tables` from `alignrec_assets/warehouse/tables.py`.",
+        "",
+    ]
+    for table in TABLES.values():
+        lines += [
+            f"## {table.name}",
+            "",
+            table.description,
+            "",
+            "| column | type | null | meaning |",
+            "|---|---|---|---|",
+        ]
+        for column in table.columns:
+            meaning = ", ".join([column.description, *(f"`{bound}`" for bound in column.range)])
+            lines.append(f"| {column.name} | {column.type} | {'yes' if column.null else ''} | {meaning} |")
+        lines += ["", *(f"- {rule}" for rule in row_rules(table)), ""]
+    return "\n".join(lines)
+
+
+def _parts(rows: dict[date, int]) -> Iterator[list[date]]:
+    part: list[date] = []
+    for day, count in rows.items():
+        if part and sum(rows[other] for other in part) + count > ROWS_AT_ONCE:
+            yield part
+            part = []
+        part.append(day)
+    if part:
+        yield part
+
+
+def _is_clean(connection: duckdb.DuckDBPyConnection, table: Table, days: list[date]) -> bool:
+    """Whether days keep the contract: two passes over their rows, whatever the number of conditions.
+
+    Keys are compared by their hashes, which groups a long log faster; where two are equal, rows are looked at in full.
+    """
+    within = f"FROM {table.name} SELECT {{}} WHERE day BETWEEN $first AND $last AND list_contains($days::DATE[], day)"
+    parameters = {"first": min(days), "last": max(days), "days": days}
+    every = " AND ".join(f"coalesce({condition}, true)" for condition in conditions(table))
+    ((obeyed,),) = connection.execute(within.format(f"coalesce(bool_and({every}), true)"), parameters).fetchall()
+    if not obeyed or not table.key:
+        return bool(obeyed)
+    repeated = connection.execute(
+        f"{within.format('1')} GROUP BY hash(day, {', '.join(table.key)}) HAVING count(*) > 1 LIMIT 1", parameters
+    )
+    return not repeated.fetchall()
+
+
+def _faults(
+    connection: duckdb.DuckDBPyConnection, table: Table, where: str, parameters: dict[str, object]
+) -> Iterator[str]:
+    for condition in conditions(table):
+        broken = f"FROM {table.name} SELECT {{}} WHERE {where} AND NOT coalesce({condition}, true)"
+        ((count,),) = connection.execute(broken.format("count(*)"), parameters).fetchall()
+        if count:
+            one = f"{broken.format(_example(table))} LIMIT 1"
+            ((example,),) = connection.execute(one, parameters).fetchall()
+            yield f"{count:,} rows break `{condition}`, such as {example}"
+    if table.key:
+        key = ", ".join(table.key)
+        repeated = f"FROM {table.name} SELECT {key}, count(*) WHERE {where} GROUP BY {key} HAVING count(*) > 1"
+        found = connection.execute(f"{repeated} ORDER BY ALL LIMIT 1", parameters).fetchall()
+        if found:
+            ((count,),) = connection.execute(f"SELECT count(*) FROM ({repeated})", parameters).fetchall()
+            *values, times = found[0]
+            told = [HIDDEN if name in WITH_USERS else value for name, value in zip(table.key, values, strict=True)]
+            yield f"{count:,} values of the key ({key}) stand in several rows, such as {told} in {times}"
+
+
+def _example(table: Table) -> str:
+    """The row as JSON, without the user's id."""
+    shown = [
+        f'"{column.name}" := ' + (f"'{HIDDEN}'" if column.name in WITH_USERS else f'"{column.name}"')
+        for column in table.columns
+    ]
+    return f"to_json(struct_pack({', '.join(shown)}))"

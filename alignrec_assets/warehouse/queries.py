@@ -1,0 +1,26 @@
+"""Finds the files of ``sql/`` by the name of the table that they compute, in a checkout and in the wheel alike."""
+
+from functools import cache
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_ROOMS = (_PACKAGE / "sql", _PACKAGE.parent / "sql")
+"""In the wheel the files lie inside the package; beside it another distribution may own a folder of that name."""
+
+
+@cache
+def query(name: str) -> str:
+    """Text of the SELECT that computes a relation.
+
+    Args:
+        name: schema and table, such as ``raw.events`` for ``sql/raw/events.sql``.
+
+    Raises:
+        FileNotFoundError: no such file; the message names every place that was looked at.
+    """
+    schema, _, table = name.partition(".")
+    places = [room / schema / f"{table}.sql" for room in _ROOMS]
+    for place in places:
+        if place.is_file():
+            return place.read_text(encoding="utf-8")
+    raise FileNotFoundError(f"no query {name!r}: looked at {' and '.join(map(str, places))}; is alignrec whole?")

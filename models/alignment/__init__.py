@@ -1,0 +1,1 @@
+"""The alignment model: examples, training, losses, scoring, search, and its report."""

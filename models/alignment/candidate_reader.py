@@ -1,0 +1,148 @@
+"""From the words of a history and its candidates to one logit per candidate, with gradients where they are enabled.
+
+The alignment model reads here, in training and in scoring alike: the candidates of one history are a trie under its
+prompt, and several histories share a packed sequence with the tokens that their prompts begin with. How it learns
+stands in ``alignment``. Where the model is a stack (``joint_head``), the offsets of the additive affinity model are
+added to what the head makes of the words.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from models.feedback.affinity import AdditiveAffinity
+from models.files import replacing
+from models.language.label_trie import after_prompts, label_trie, rows_of
+from models.language.language_model import load_scoring_model, load_tokenizer, padding_token
+from models.language.packed_pass import end_states, micro_batches, pack
+from models.language.prompts import History, alignment_prompt, label_tokens, prompt_tokens
+from models.progress import Log, Progress, silent
+
+Array = NDArray[np.float64]
+Clusters = Sequence[int]
+
+READ_AFTER = "\n"
+OFFSETS_FILE = "offsets.npz"
+HISTORIES_PER_PASS = 32  # fixed: micro-batches and their padding move bfloat16 results
+NODES_OF_A_ROW = 256  # longer rows lose more in attention than they win in shared prompts
+
+
+def candidate_tokens(tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]) -> list[list[int]]:
+    """Token ids of every label as a candidate: with the line break that it is read at."""
+    line_break = tokenizer(READ_AFTER, add_special_tokens=False).input_ids
+    return [[*tokens, *line_break] for tokens in label_tokens(tokenizer, labels)]
+
+
+def load_offsets(folder: Path) -> AdditiveAffinity | None:
+    """The additive affinity model of a checkpoint that is a stack; None for one that is not."""
+    if not (folder / OFFSETS_FILE).is_file():
+        return None
+    with np.load(folder / OFFSETS_FILE) as arrays:
+        return AdditiveAffinity(arrays["bias"], arrays["affinity"])
+
+
+class CandidateReader:
+    """Reads candidate labels after the labels of a history, and gives one logit per candidate.
+
+    A candidate is read at the line break after its label: the last word's own state tells of that word first. On a
+    simulated log, heads on the states at the line break ranked clusters that were never served far better (NDCG@3 0.77
+    against 0.51 with 20 layers, 0.65 against 0.51 with 16).
+
+    Attributes:
+        tokens: of each label, with the line break.
+        offsets: in log-odds, added to the head's; None: the language model alone.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.labels = labels
+        self.tokens = candidate_tokens(tokenizer, labels)
+        self.head = model.get_parameter("score.weight")
+        self.offsets: AdditiveAffinity | None = None
+
+    @classmethod
+    def open(cls, folder: Path, labels: Sequence[str]) -> "CandidateReader":
+        """The reader of a trained alignment model, with its offsets where it is a stack."""
+        reader = cls(load_scoring_model(folder), load_tokenizer(folder), labels)
+        reader.offsets = load_offsets(folder)
+        return reader
+
+    def save_offsets(self, folder: Path) -> None:
+        """Write the offsets, where there are any, into the folder of the checkpoint."""
+        if self.offsets is not None:
+            with replacing(folder / OFFSETS_FILE) as partial, partial.open("wb") as file:
+                np.savez(file, allow_pickle=False, bias=self.offsets.bias, affinity=self.offsets.affinity)
+
+    def set_head(self, head: Array) -> None:
+        """Replace the head [hidden], in the digits that the model has."""
+        with torch.no_grad():
+            self.head.copy_(torch.from_numpy(head)[None, :])
+
+    def head_weights(self) -> Array:
+        """[hidden] the head as it is."""
+        weights: Array = self.head.detach().double().cpu().numpy()[0]
+        return weights
+
+    def states(self, histories: Sequence[History], candidates: Sequence[Clusters]) -> Tensor:
+        """Last hidden state at the line break after every candidate's label.
+
+        Args:
+            histories: cluster ids in the order to be shown.
+            candidates: cluster ids, at least one for each history.
+
+        Returns:
+            [candidates in all, hidden], float32, histories in order.
+        """
+        prompts = [
+            prompt_tokens(self.tokenizer, alignment_prompt([self.labels[cluster] for cluster in history]))
+            for history in histories
+        ]
+        trees = [label_trie([self.tokens[cluster] for cluster in clusters]) for clusters in candidates]
+        rows = [
+            after_prompts(prompts[row.start : row.stop], trees[row.start : row.stop])
+            for row in rows_of(trees, NODES_OF_A_ROW)
+        ]
+        packed = pack([prompt for prompt, _ in rows], [tree for _, tree in rows], padding_token(self.tokenizer))
+        return end_states(self.model, packed).float()
+
+    def logits(self, histories: Sequence[History], candidates: Sequence[Clusters]) -> Tensor:
+        """Logit of every candidate, [candidates in all]; float32, for bfloat16 would tie neighbours in a ranking."""
+        logits: Tensor = self.states(histories, candidates) @ self.head.float().squeeze(0)
+        if self.offsets is None:
+            return logits
+        return logits + torch.from_numpy(np.concatenate(self.offsets.scores(histories, candidates))).to(logits)
+
+    @torch.inference_mode()
+    def all_states(self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent) -> Array:
+        """[candidates in all, hidden] states of many histories, in micro-batches by index; every history has some."""
+        states: list[Array] = []
+        progress = Progress(len(histories), "histories read for the head", log)
+        for batch in micro_batches(len(histories), HISTORIES_PER_PASS):
+            read = self.states([histories[i] for i in batch], [candidates[i] for i in batch])
+            states.append(read.cpu().numpy().astype(np.float64))
+            progress.advance(len(batch))
+        return np.concatenate(states)
+
+    @torch.inference_mode()
+    def all_logits(
+        self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent
+    ) -> list[Array]:
+        """Logits of every history's candidates, in micro-batches by index. A history without candidates is skipped."""
+        result = [np.zeros(0) for _ in histories]
+        progress = Progress(len(histories), "histories", log)
+        for batch in micro_batches(len(histories), HISTORIES_PER_PASS):
+            filled = [index for index in batch if candidates[index]]
+            if filled:
+                logits = self.logits([histories[i] for i in filled], [candidates[i] for i in filled])
+                sizes = [len(candidates[index]) for index in filled]
+                parts = np.split(logits.cpu().numpy().astype(np.float64), np.cumsum(sizes)[:-1])
+                for index, part in zip(filled, parts, strict=True):
+                    result[index] = part
+            progress.advance(len(batch))
+        return result

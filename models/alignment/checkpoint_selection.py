@@ -1,0 +1,89 @@
+"""Looks at the validation histories while the alignment model trains, and which of them makes the best checkpoint."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from models.alignment.candidate_reader import CandidateReader, Clusters
+from models.alignment.examples import ServedHistory
+from models.alignment.losses import soft_label_loss
+from models.evaluation.metrics import evaluate_ranking
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One look at the validation histories; a figure is None where it could not be measured.
+
+    ``training_loss`` is the mean over the steps since the point before (None at step 0), ``seconds`` the time of all
+    steps so far, without the looks.
+    """
+
+    step: int
+    training_loss: float | None
+    validation_loss: float | None
+    f1_at_k: float | None
+    ndcg_at_k: float | None
+    seconds: float = field(default=0.0, compare=False)
+
+
+def merit(point: CurvePoint) -> tuple[float, float, float]:
+    """What makes a checkpoint better: F1@k, then NDCG@k; else the validation loss; else the later step."""
+    if point.f1_at_k is not None:
+        return point.f1_at_k, point.ndcg_at_k or 0.0, 0.0
+    if point.validation_loss is not None:
+        return 0.0, 0.0, -point.validation_loss
+    return 0.0, 0.0, float(point.step)
+
+
+def describe(point: CurvePoint) -> str:
+    """The figures of a point that exist, in words for the log."""
+    figures = {
+        "training loss": point.training_loss,
+        "validation loss": point.validation_loss,
+        "F1": point.f1_at_k,
+        "NDCG": point.ndcg_at_k,
+    }
+    return ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if value is not None) or "no figures"
+
+
+def validation_point(
+    reader: CandidateReader,
+    served: Sequence[ServedHistory],
+    k: int,
+    step: int,
+    training_loss: float | None,
+    multipliers: Array,
+) -> CurvePoint:
+    """Loss (pointwise, whatever is trained) and ranking of the validation histories as they stand."""
+    if not served:
+        return CurvePoint(step, training_loss, None, None, None)
+    clusters = [row.clusters for row in served]
+    logits = reader.all_logits([row.history for row in served], clusters)
+    loss = soft_label_loss(
+        torch.from_numpy(np.concatenate(logits)),
+        torch.from_numpy(np.concatenate([row.scores for row in served])),
+        torch.from_numpy(np.concatenate([row.weights for row in served])),
+    )
+    ranking = evaluate_ranking(rank_scores(logits, clusters, multipliers), [row.rates for row in served], k)
+    return CurvePoint(step, training_loss, float(loss), ranking.f1_at_k, ranking.ndcg_at_k)
+
+
+def rank_scores(logits: Sequence[Array], clusters: Sequence[Clusters], multipliers: Array) -> list[Array]:
+    """Predicted scores L, times the multiplier of each cluster: what rankings of the language model go by."""
+    return [expit(values) * multipliers[list(chosen)] for values, chosen in zip(logits, clusters, strict=True)]
+
+
+def selection_rule(selected: CurvePoint, validation_histories: int, k: int) -> tuple[str, list[str]]:
+    """Name the rule that chose the checkpoint, and why it was not F1@k."""
+    if selected.f1_at_k is not None:
+        return "f1_at_k", []
+    if selected.validation_loss is not None:
+        why = f"none of {validation_histories} validation histories has {2 * k} supported clusters"
+        return "validation_loss", [f"{why}: the checkpoint of lowest validation loss was selected"]
+    return "last_step", ["there are no validation histories: the last step was selected"]

@@ -1,0 +1,75 @@
+"""Where the alignment model's linear head starts: a ridge regression on what the pretrained body already knows."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logit
+
+from models.alignment.candidate_reader import CandidateReader
+from models.alignment.examples import ServedHistory
+from models.progress import Log, silent
+
+Array = NDArray[np.float64]
+
+LEAST_MEAN = 1e-3  # scores that are all 0, or all 1, have no finite logit
+HEAD_PENALTIES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+HEAD_FOLDS = 5
+
+
+def fit_head(reader: CandidateReader, served: Sequence[ServedHistory], log: Log = silent) -> float:
+    """Start the head from a weighted ridge regression on the pretrained body's states, in place.
+
+    A random head first pulls the body towards itself and spoils its features; a fitted one does not (Kumar et al.,
+    2022, "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution"). The targets are
+    :func:`working_logits`: scores of 0 and 1, which few impressions give, have no logit of their own.
+
+    Returns:
+        The penalty, chosen by cross-validation over histories: noisy scores need a stronger one.
+    """
+    states = reader.all_states([row.history for row in served], [row.clusters for row in served], log)
+    weights = np.concatenate([row.weights for row in served])
+    targets = working_logits(np.concatenate([row.scores for row in served]), weights)
+    folds = np.repeat(np.arange(len(served)) % HEAD_FOLDS, [len(row.clusters) for row in served])
+    penalty, head = ridge(states, targets, weights, folds)
+    reader.set_head(head)
+    return penalty
+
+
+def working_logits(scores: Array, weights: Array) -> Array:
+    """logit(m) + (L - m) / (m (1 - m)), m being the weighted mean score: linear in the scores.
+
+    A least-squares fit to them is the first Fisher-scoring step of a logistic regression, taken from the constant model
+    (McCullagh and Nelder, Generalized Linear Models, section 2.5).
+    """
+    mean = float(np.clip(np.average(scores, weights=weights), LEAST_MEAN, 1 - LEAST_MEAN))
+    return np.asarray(logit(mean) + (scores - mean) / (mean * (1 - mean)))
+
+
+def ridge(x: Array, targets: Array, weights: Array, folds: NDArray[np.int64]) -> tuple[float, Array]:
+    """Minimise mean(w (x.v - target)^2) + penalty |v|^2, with the penalty of least error on left-out folds.
+
+    Args:
+        x: [rows, hidden] states.
+        targets: [rows].
+        weights: [rows] above 0; they count relative to their mean.
+        folds: [rows] the fold that each row is left out with. With one fold only, the middle penalty is taken.
+
+    Returns:
+        The penalty, and v [hidden] fitted to all rows.
+    """
+    weighted = x * (weights / weights.sum())[:, None]
+    identity = np.eye(x.shape[1])
+    present = np.unique(folds)
+    errors = np.zeros(len(HEAD_PENALTIES))
+    if len(present) > 1:
+        for fold in present:
+            out, kept = folds == fold, folds != fold
+            gram, moment = weighted[kept].T @ x[kept], weighted[kept].T @ targets[kept]
+            for index, penalty in enumerate(HEAD_PENALTIES):
+                solution = np.linalg.solve(gram + penalty * identity, moment)
+                errors[index] += weights[out] @ (x[out] @ solution - targets[out]) ** 2
+        best = HEAD_PENALTIES[int(np.argmin(errors))]
+    else:
+        best = HEAD_PENALTIES[len(HEAD_PENALTIES) // 2]
+    return best, np.linalg.solve(weighted.T @ x + best * identity, weighted.T @ targets)

@@ -1,0 +1,260 @@
+"""How good the alignment model is on histories that it never saw: yardsticks, calibration, trust, new clusters.
+
+Everything here is measured on the raw rates of held-out cells, neither shrunk nor rounded. Yardsticks learn from the
+same training cells as the model: from their raw rates, each with its evidence, for shrunken ones serve them worse.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from models.alignment.candidate_reader import Clusters
+from models.alignment.examples import ServedHistory, group_by_history
+from models.alignment.predicted_rates import PredictedRates
+from models.evaluation.calibration import Reliability, reliability
+from models.evaluation.label_regression import LabelRegression, nearest_label_scores
+from models.evaluation.metrics import evaluate_ranking
+from models.evaluation.ranking_contest import (
+    LANGUAGE_MODEL,
+    MEASURES,
+    MODEL,
+    Contest,
+    headroom_share,
+    hold_contest,
+    split_half_ceiling,
+)
+from models.evaluation.rate_errors import errors_by, predictive_coverage, rewarded_words
+from models.evaluation.yardsticks import TrainingMeans, random_scores
+from models.feedback.affinity import AdditiveAffinity, Factorisation
+from models.language.prompts import History
+
+Array = NDArray[np.float64]
+Predict = Callable[[Sequence[History], Sequence[Clusters]], list[Array]]
+
+FURTHER_CUTS = (1, 3, 5, 10)
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What the held-out histories say.
+
+    Attributes:
+        figures: ``f1_at_k`` and ``ndcg_at_k`` of the model and, with a suffix, of each yardstick (``_random``,
+            ``_prior``, ``_training_means``, ``_additive``, ``_factorisation``, ``_label_regression``), of the language
+            model alone where the model is a stack (``_language_model``), and of the split halves of the held-out log
+            (``_split_half``, a low estimate of the noise ceiling); ``split_half_share_f1`` and ``_ndcg`` (of the way
+            from random to it); ``yardsticks_beaten_share`` (those whose lead intervals exclude 0 by both measures);
+            ``ece`` (expected calibration error of predicted rates);
+            ``predictive_coverage`` (share of held-out counts
+            inside the 90% that the intervals predict for them); ``interval_width`` (median, of the true rate);
+            ``unseen_f1_at_k`` and ``unseen_ndcg_at_k`` of clusters that were kept from training, with ``_random`` and
+            ``_nearest_label`` beside them. None where nothing could be measured.
+        model: what the figures without a suffix are of.
+        held_out_histories: test histories that qualify (at least 2k supported clusters).
+        leads: of the model over each contestant, by measure: [low, high] of the 95% interval.
+        by_cut: F1 and NDCG of model and random at other cuts.
+        calibration: of the test cells; None without any.
+        predicted: [cells] rates of the test cells.
+        observed: [cells] their raw rates.
+        errors: see ``trust.errors_by``, by ``impressions`` of the cell and ``popularity`` of the cluster.
+        words: see ``trust.rewarded_words``.
+        notes: every reason why a figure is missing.
+    """
+
+    figures: dict[str, float | None]
+    model: str
+    held_out_histories: int
+    leads: dict[str, dict[str, list[float]]]
+    by_cut: dict[int, dict[str, float | None]]
+    calibration: Reliability | None
+    predicted: Array
+    observed: Array
+    errors: dict[str, list[dict[str, float]]]
+    words: list[dict[str, Any]]
+    notes: tuple[str, ...]
+
+
+def judge(
+    predict: Predict,
+    predicted_rates: PredictedRates,
+    examples: pl.DataFrame,
+    labels: Sequence[str],
+    k: int,
+    label_embeddings: NDArray[np.floating] | None,
+    seed: int,
+    alone: Predict | None = None,
+) -> Judgement:
+    """Judge a trained model on the test histories.
+
+    Args:
+        predict: the model: predicted scores L of candidates.
+        predicted_rates: what makes ranking values and rates of them.
+        examples: as ``alignment.train_alignment_model`` takes them.
+        labels: the label of cluster i at index i.
+        k: the cut of the metrics.
+        label_embeddings: [N, dimensions] of the labels, rows of length 1; None leaves out what needs them.
+        seed: of bootstrap, split halves and factorisation.
+        alone: the language model of a stack, without its affinities; None: the model is no stack.
+    """
+    seen = examples.filter(~pl.col("unseen"))
+    test = group_by_history(seen, len(labels))["test"]
+    rows = seen.filter(pl.col("split") == "train")
+    yardsticks = yardstick_scores(rows, len(labels), label_embeddings, seed)
+    histories, candidates = [row.history for row in test], [row.clusters for row in test]
+    scores = predict(histories, candidates)
+    rates = [row.rates for row in test]
+    contestants = {
+        MODEL: predicted_rates.ranking_values(scores, candidates),
+        **{name: score(histories, candidates) for name, score in yardsticks.items()},
+    }
+    if alone is not None:
+        own = alone(histories, candidates)
+        contestants[LANGUAGE_MODEL] = predicted_rates.ranking_values(own, candidates)
+    contest = hold_contest(contestants, rates, k, seed)
+    halves = split_half_ceiling(rates, [row.impressions for row in test], k, seed)
+    notes = [f"no figures on test histories: {contest.reason}"] if contest.reason else []
+
+    def rank(histories: Sequence[History], candidates: Sequence[Clusters]) -> list[Array]:
+        return predicted_rates.ranking_values(predict(histories, candidates), candidates)
+
+    unseen, unseen_notes = _unseen_figures(rank, examples, len(labels), k, label_embeddings, yardsticks)
+    predicted = predicted_rates.rates(scores, candidates)
+    trust = _trust(predicted, predicted_rates, test, rows, labels)
+    return Judgement(
+        figures={**_contest_figures(contest, halves), **trust.pop("figures"), **unseen},
+        model="language model" if alone is None else "language model + additive affinity",
+        held_out_histories=contest.histories,
+        leads={name: {m: list(interval) for m, interval in found.items()} for name, found in contest.leads.items()},
+        by_cut=_by_cut(contestants, rates),
+        **trust,
+        notes=(*notes, *unseen_notes),
+    )
+
+
+def _trust(
+    predicted: Sequence[Array],
+    predicted_rates: PredictedRates,
+    test: Sequence[ServedHistory],
+    rows: pl.DataFrame,
+    labels: Sequence[str],
+) -> dict[str, Any]:
+    """Whether the predicted rates of the test cells can be believed: the fields of a judgement that say so."""
+    if not test:
+        figures = dict.fromkeys(("ece", "predictive_coverage", "interval_width"))
+        nothing = np.zeros(0)
+        return {"figures": figures, "calibration": None, "predicted": nothing, "observed": nothing} | {
+            "errors": {},
+            "words": [],
+        }
+    rates, observed = np.concatenate(predicted), np.concatenate([row.rates for row in test])
+    impressions = np.concatenate([row.impressions for row in test])
+    clusters = np.concatenate([row.clusters for row in test])
+    calibration = reliability(rates, observed, np.concatenate([row.weights for row in test]))
+    lower, upper = predicted_rates.interval(rates)
+    served = rows.group_by("cluster_id").agg(pl.col("impressions").sum())
+    popularity = np.zeros(len(labels))
+    popularity[served["cluster_id"].to_numpy()] = served["impressions"].to_numpy()
+    return {
+        "figures": {
+            "ece": calibration.expected_calibration_error,
+            "predictive_coverage": predictive_coverage(rates, predicted_rates.concentration, observed, impressions),
+            "interval_width": float(np.median(upper - lower)),
+        },
+        "calibration": calibration,
+        "predicted": rates,
+        "observed": observed,
+        "errors": {
+            "impressions": errors_by(impressions, rates, observed, impressions),
+            "popularity": errors_by(popularity[clusters], rates, observed, impressions),
+        },
+        "words": rewarded_words(labels, clusters, rates, observed, impressions),
+    }
+
+
+def yardstick_scores(
+    rows: pl.DataFrame, labels: int, label_embeddings: NDArray[np.floating] | None, seed: int
+) -> dict[str, Predict]:
+    """What scores candidates without the language model: rates, fitted to those of the training cells.
+
+    Args:
+        rows: training rows of clusters that were served.
+        labels: N.
+        label_embeddings: as of :func:`judge`.
+        seed: of the factorisation.
+    """
+    means = TrainingMeans(rows)
+    raw = rows.with_columns(score=pl.col("raw_rate"))
+    found: dict[str, Predict] = {
+        "random": lambda _, candidates: random_scores(candidates),
+        "prior": lambda _, candidates: means.prior_scores(candidates),
+        "training_means": means.scores,
+        "additive": AdditiveAffinity.fit(raw, labels).scores,
+        "factorisation": Factorisation(raw, labels, seed).scores,
+    }
+    if label_embeddings is not None:
+        found["label_regression"] = LabelRegression(raw, label_embeddings).scores
+    return found
+
+
+def _contest_figures(contest: Contest, halves: dict[str, float | None]) -> dict[str, float | None]:
+    figures: dict[str, float | None] = {}
+    for name, values in contest.values.items():
+        suffix = "" if name == MODEL else f"_{name}"
+        figures |= {f"{measure}{suffix}": value for measure, value in values.items()}
+    for measure, short in zip(MEASURES, ("f1", "ndcg"), strict=True):
+        figures[f"{measure}_split_half"] = halves[measure]
+        figures[f"split_half_share_{short}"] = headroom_share(
+            figures[measure], figures[f"{measure}_random"], halves[measure]
+        )
+    figures["yardsticks_beaten_share"] = contest.beaten_share
+    return figures
+
+
+def _by_cut(scores: dict[str, list[Array]], rates: Sequence[Array]) -> dict[int, dict[str, float | None]]:
+    found: dict[int, dict[str, float | None]] = {}
+    for cut in FURTHER_CUTS:
+        found[cut] = {}
+        for name in (MODEL, "random"):
+            ranking = evaluate_ranking(scores[name], rates, cut)
+            suffix = "" if name == MODEL else "_random"
+            found[cut] |= {f"f1{suffix}": ranking.f1_at_k, f"ndcg{suffix}": ranking.ndcg_at_k}
+    return found
+
+
+def _unseen_figures(
+    rank: Predict,
+    examples: pl.DataFrame,
+    labels: int,
+    k: int,
+    label_embeddings: NDArray[np.floating] | None,
+    yardsticks: dict[str, Predict],
+) -> tuple[dict[str, float | None], list[str]]:
+    """The clusters kept from training, ranked among themselves for the test histories."""
+    kept = examples.filter(pl.col("unseen"))
+    if kept.is_empty():
+        return {}, []
+    # Only the test rows are read; the others make the frame a complete set of examples.
+    test = group_by_history(kept.with_columns(split=pl.lit("train")), labels)["train"]
+    held = set(map(tuple, kept.filter(pl.col("split") == "test")["history"].to_list()))
+    test = [row for row in test if tuple(row.history) in held]
+    if not test:
+        return {}, ["no figures on clusters never served: there are no test histories"]
+    histories, candidates, rates = zip(*((row.history, row.clusters, row.rates) for row in test), strict=True)
+    scores: dict[str, list[Array]] = {"": rank(histories, candidates), "_random": random_scores(candidates)}
+    if label_embeddings is not None:
+        served = examples.filter(~pl.col("unseen") & (pl.col("split") == "train"))["cluster_id"].to_list()
+        scores["_nearest_label"] = nearest_label_scores(
+            histories, candidates, served, label_embeddings, yardsticks["additive"]
+        )
+    figures: dict[str, Any] = {}
+    notes: list[str] = []
+    for suffix, values in scores.items():
+        ranking = evaluate_ranking(values, rates, k)
+        figures |= {f"unseen_f1_at_k{suffix}": ranking.f1_at_k, f"unseen_ndcg_at_k{suffix}": ranking.ndcg_at_k}
+        if ranking.reason and not notes:
+            notes.append(f"no figures on clusters never served: {ranking.reason}")
+    return figures, notes

@@ -1,0 +1,110 @@
+"""Scoring candidates by a trained alignment model: what rankings go by, predicted rates, and their intervals."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from models.alignment.candidate_reader import CandidateReader, Clusters
+from models.alignment.predicted_rates import PredictedRates
+from models.language.prompts import History, check_histories
+from models.progress import Log, silent
+
+if TYPE_CHECKING:
+    from models.language.vllm_engine import VllmScorer
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class CandidatePredictions:
+    """What a trained model says of the candidates of each history; one array per history each.
+
+    Attributes:
+        ranking: what rankings go by: the score L in (0, 1), times the cluster's multiplier where scores are lifts.
+        rates: predicted rates of the signal.
+        lower, upper: the central 90% of the true rate, see ``predicted_rates.PredictedRates.interval``.
+    """
+
+    ranking: list[Array]
+    rates: list[Array]
+    lower: list[Array]
+    upper: list[Array]
+
+
+class CandidateScorer:
+    """A trained alignment model, ready to score candidates.
+
+    Results of the packed engine move in the last digits of bfloat16 with the micro-batch a history falls in: cut shards
+    at multiples of ``candidate_reader.HISTORIES_PER_PASS`` histories.
+
+    Args:
+        folder: what ``alignment.train_alignment_model`` wrote.
+        labels: the label of cluster i at index i.
+        engine: ``packed``, all candidates of a history in one pass, or ``vllm``, each pair alone.
+
+    Raises:
+        ValueError: the folder holds no alignment model.
+    """
+
+    def __init__(self, folder: Path, labels: Sequence[str], engine: Literal["packed", "vllm"] = "packed") -> None:
+        check_alignment_model(folder)
+        self.clusters = len(labels)
+        self.learned = PredictedRates.load(folder)
+        self._reader = _open_reader(folder, labels, engine)
+
+    def predict(
+        self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent
+    ) -> CandidatePredictions:
+        """Score the candidates of histories.
+
+        Args:
+            histories: cluster ids, read as a set.
+            candidates: cluster ids of each history; may be empty.
+            log: receives progress lines.
+
+        Raises:
+            ValueError: a history or candidate is no cluster.
+        """
+        check_histories(histories, self.clusters)
+        for history, clusters in zip(histories, candidates, strict=True):
+            unknown = [cluster for cluster in clusters if not 0 <= cluster < self.clusters]
+            if unknown:
+                raise ValueError(
+                    f"history {list(history)}: candidate {unknown[0]} is no cluster, of which there are {self.clusters}"
+                )
+        read = [sorted(history) for history in histories]
+        scores = [expit(logits) for logits in self._reader.all_logits(read, candidates, log)]
+        rates = self.learned.rates(scores, candidates)
+        intervals = [self.learned.interval(values) for values in rates]
+        return CandidatePredictions(
+            ranking=self.learned.ranking_values(scores, candidates),
+            rates=rates,
+            lower=[lower for lower, _ in intervals],
+            upper=[upper for _, upper in intervals],
+        )
+
+
+def _open_reader(folder: Path, labels: Sequence[str], engine: str) -> "CandidateReader | VllmScorer":
+    if engine == "vllm":
+        from models.language.vllm_engine import VllmScorer
+
+        return VllmScorer(folder, labels)
+    return CandidateReader.open(folder, labels)
+
+
+def check_alignment_model(folder: Path) -> None:
+    """Refuse a folder without a trained head: loading would give it a random one.
+
+    Raises:
+        ValueError: naming the folder.
+    """
+    config = folder / "config.json"
+    architectures = json.loads(config.read_text(encoding="utf-8")).get("architectures") if config.is_file() else None
+    if not any(name.endswith("ForSequenceClassification") for name in architectures or []):
+        raise ValueError(f"{folder} holds no alignment model: train one first")

@@ -1,0 +1,71 @@
+"""The picture of a search: what its trials reached, and at which learning rates."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")  # pictures go to files; a machine without a screen is the normal case
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from models.alignment.search import LOSSES, NORMALISATIONS, SearchReport, Trial, describe_parameters
+
+BLUE, ORANGE, GREY = "#1f5fa8", "#d1792b", "#888888"
+COLOURS = dict(zip(NORMALISATIONS, (BLUE, ORANGE, "#3b8f4f", "#c2452d"), strict=True))
+MARKERS = dict(zip(LOSSES, ("o", "^"), strict=True))
+
+
+def draw_search(report: SearchReport, k: int, path: Path) -> None:
+    """Draw F1@k of the trials by number, and by learning rate, normalisation and loss, as a PNG."""
+    measured = [trial for trial in report.trials if trial.figures["f1_at_k"] is not None]
+    figure, panels = plt.subplots(1, 2, figsize=(13, 4.6), width_ratios=(3, 2), layout="constrained", sharey=True)
+    _draw_course(panels[0], report, measured, k)
+    _draw_learning_rates(panels[1], report, measured)
+    for panel in panels:
+        panel.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
+
+
+def _draw_course(panel: Axes, report: SearchReport, measured: list[Trial], k: int) -> None:
+    numbers = [trial.number for trial in measured]
+    values = [trial.figures["f1_at_k"] for trial in measured]
+    panel.plot(numbers, values, "o", color=GREY, label="trial")
+    panel.step(numbers, np.maximum.accumulate(values), where="post", color=BLUE, label="the best so far")
+    panel.axhline(values[0], color=ORANGE, linestyle="--", linewidth=1, label="the settings that stood")
+    test = report.test["figures"]["f1_at_k"]
+    if test is not None:
+        panel.plot(
+            [report.winner.number], [test], color=BLUE, marker="*", markersize=16, linestyle="",
+            label="the winner on the test histories",
+        )  # fmt: skip
+    panel.set(xlabel="trial", ylabel=f"F1@{k}, validation histories")
+    panel.set_title(f"The winner: {describe_parameters(report.winner.parameters)}", fontsize=10)
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panel.legend(frameon=False, fontsize=9)
+
+
+def _draw_learning_rates(panel: Axes, report: SearchReport, measured: list[Trial]) -> None:
+    for normalisation in NORMALISATIONS:
+        for loss in LOSSES:
+            chosen = [
+                trial
+                for trial in measured
+                if (trial.parameters["normalisation"], trial.parameters["loss"]) == (normalisation, loss)
+            ]
+            if chosen:
+                panel.plot(
+                    [trial.parameters["learning_rate"] for trial in chosen],
+                    [trial.figures["f1_at_k"] for trial in chosen],
+                    color=COLOURS[normalisation], marker=MARKERS[loss], linestyle="", label=f"{normalisation}, {loss}",
+                )  # fmt: skip
+    winner = report.winner
+    panel.plot(
+        [winner.parameters["learning_rate"]], [winner.figures["f1_at_k"]], color=BLUE, marker="o", markersize=16,
+        markerfacecolor="none", linestyle="",
+    )  # fmt: skip
+    panel.set(xlabel="learning rate", xscale="log", title="By learning rate")
+    panel.legend(frameon=False, fontsize=9)

@@ -1,0 +1,131 @@
+"""The candidate pool of every history: n draws from the label distribution of the novelty model, duplicates merged.
+
+How they are drawn stands in ``pool_engines``; here are the tables they make, and the figures that tell what they are
+like.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from models.candidates.best_of_n import POOL_SCHEMA, append_pool
+from models.candidates.pool_engines import Drawn, PoolOptions, open_engine
+from models.language.packed_pass import micro_batches
+from models.language.prompts import History
+from models.progress import Log, Progress, silent
+
+IntArray = NDArray[np.int64]
+
+LAW_SCHEMA: dict[str, pl.DataType] = {
+    "history": pl.List(pl.Int64()),
+    "format_validity": pl.Float64(),
+    "format_validity_at_1": pl.Float64(),
+    "left_out": pl.Float64(),
+    "entropy": pl.Float64(),
+    "clusters": pl.List(pl.Int64()),
+    "probabilities": pl.List(pl.Float64()),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Pools:
+    """What was drawn, and from what.
+
+    Attributes:
+        candidates: see ``best_of_n.draw_pools``.
+        laws: one row for each history: the share of free samples at T that are a label outside the history, at most;
+            likewise at T = 1, by the exact engine alone; the share of the first that is unknown, at most; the entropy
+            in nats, the clusters and the probabilities of what is known. The free engine knows the labels that it came
+            across.
+    """
+
+    candidates: pl.DataFrame
+    laws: pl.DataFrame
+
+
+class PoolSampler:
+    """Draws pools with one novelty model for one set of labels.
+
+    Results do not depend on how the histories are divided, where every part but the last holds a multiple of
+    ``micro_batch`` histories.
+
+    Args:
+        folder: the novelty model.
+        labels: the label of cluster i at index i.
+        options: how to draw.
+
+    Raises:
+        ValueError: no model, unusable labels, or options without sense.
+    """
+
+    def __init__(self, folder: Path, labels: Sequence[str], options: PoolOptions) -> None:
+        self.engine = open_engine(folder, labels, options)
+        self.micro_batch = self.engine.micro_batch
+
+    def draw(self, histories: Sequence[History], log: Log = silent) -> Pools:
+        """Draw the pools of some histories.
+
+        Raises:
+            ValueError: a malformed history.
+        """
+        progress = Progress(len(histories), "histories", log)
+        candidates: dict[str, list[object]] = {name: [] for name in POOL_SCHEMA}
+        laws: dict[str, list[object]] = {name: [] for name in LAW_SCHEMA}
+        for batch in micro_batches(len(histories), self.micro_batch):
+            part = [histories[index] for index in batch]
+            for history, drawn in zip(part, self.engine.draw(part), strict=True):
+                _add_law(laws, history, drawn)
+                # Where some mass is unknown, the probability of a cluster is a lower bound.
+                shares = drawn.masses / (drawn.masses.sum() + drawn.unknown)
+                append_pool(candidates, history, *drawn.pool, shares)
+            progress.advance(len(batch))
+        return Pools(pl.DataFrame(candidates, schema=POOL_SCHEMA), pl.DataFrame(laws, schema=LAW_SCHEMA))
+
+
+def gini(counts: IntArray) -> float:
+    """Gini coefficient: 0 where every label is drawn alike, towards 1 where one label takes all.
+
+    G = sum over i of (2 i - N - 1) x_i / (N sum of x), x rising, i from 1 (Gini 1912, as in Damgaard and Weiner 2000).
+    """
+    ordered = np.sort(counts)
+    ranks = 2 * np.arange(1, len(ordered) + 1) - len(ordered) - 1
+    return float(ranks @ ordered / (len(ordered) * max(ordered.sum(), 1)))
+
+
+def pool_figures(candidates: pl.DataFrame, laws: pl.DataFrame, clusters: int) -> dict[str, float | None]:
+    """What the pools of a table are like: means over histories, and how the draws spread over N = ``clusters`` labels.
+
+    ``gini`` and ``top_label_share`` show a model that proposes the same few labels to everyone.
+    """
+    counts = np.zeros(clusters, dtype=np.int64)
+    drawn = candidates.group_by("cluster_id").agg(pl.col("draws").sum())
+    counts[drawn["cluster_id"].to_numpy()] = drawn["draws"].to_numpy()
+    means = laws.select(pl.col("format_validity", "format_validity_at_1", "entropy").mean()).row(0, named=True)
+    return {
+        "format_validity": means["format_validity_at_1"],
+        "format_validity_sampling": means["format_validity"],
+        "left_out_at_most": laws.select(pl.col("left_out").max()).item(),
+        "entropy": means["entropy"],
+        "distinct_per_history": candidates.height / laws.height,
+        "distinct_labels": float((counts > 0).sum()),
+        "gini": gini(counts),
+        "top_label_share": float(counts.max() / counts.sum()),
+        "histories": float(laws.height),
+    }
+
+
+def _add_law(columns: dict[str, list[object]], history: History, drawn: Drawn) -> None:
+    known = np.flatnonzero(drawn.masses)
+    total = float(drawn.masses.sum())
+    probabilities = drawn.masses[known] / (total or 1.0)
+    columns["history"].append(sorted(history))
+    columns["format_validity"].append(total + drawn.unknown)
+    columns["format_validity_at_1"].append(drawn.validity_at_1)
+    columns["left_out"].append(drawn.unknown / ((total + drawn.unknown) or 1.0))
+    columns["entropy"].append(float(-(probabilities * np.log(probabilities)).sum()))
+    columns["clusters"].append(known.tolist())
+    columns["probabilities"].append(probabilities.tolist())

@@ -1,0 +1,138 @@
+"""What drawing more buys: alignment, novelty, true preference and coverage over n and over the temperature, exactly.
+
+Everything follows from the label distributions and the scores by the law of best-of-n, so no pool is drawn. The
+question is the paper's (Wang et al. 2025, section 5.4: five times as many draws as clusters, at high temperature), and
+whether a low confidence of the novelty model hurts what is selected.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from numpy.typing import NDArray
+
+from models.candidates.best_of_n_law import coverage, expected_top_score, selection_probabilities
+
+mpl.use("Agg")
+
+from matplotlib import pyplot as plt
+
+Array = NDArray[np.float64]
+
+MULTIPLES = (1, 2, 5, 10, 20)  # draws per cluster to be served; the paper takes 5
+PAPER = 5
+TERCILES = ("low", "middle", "high")
+
+
+@dataclass(frozen=True, eq=False)
+class ScalingInputs:
+    """What is known of some histories.
+
+    Attributes:
+        laws: by temperature, [histories, N] label distributions.
+        scores: [histories, N] what the alignment model ranks by.
+        novelty: [histories, N] label distribution at T = 1: how much the novelty model believes in a cluster.
+        own: [histories, N] whether a cluster belongs to the history; those are never selected.
+        true_rates: [histories, N], where they are known.
+    """
+
+    laws: Mapping[float, Array]
+    scores: Array
+    novelty: Array
+    own: NDArray[np.bool_]
+    true_rates: Array | None = None
+
+
+def scaling_points(inputs: ScalingInputs, k: int) -> list[dict[str, Any]]:
+    """One row for each temperature and number of draws, and for each tercile of the novelty model's entropy.
+
+    Returns:
+        Rows with ``temperature``, ``draws_per_cluster`` (None: the k best of all labels by alignment alone),
+        ``entropy`` (``all`` or a tercile) and the means over histories of ``alignment`` (of the selected clusters),
+        ``top_score``, ``coverage`` (distinct clusters drawn), ``novelty`` (the novelty model's probability of the
+        selected at T = 1) and ``true_rate`` (None where unknown).
+    """
+    entropies = -(inputs.novelty * np.log(np.maximum(inputs.novelty, 1e-300))).sum(axis=1)
+    tercile = np.searchsorted(np.quantile(entropies, [1 / 3, 2 / 3]), entropies, side="right")
+    groups = {"all": np.full(len(tercile), True)} | {name: tercile == place for place, name in enumerate(TERCILES)}
+    rows: list[dict[str, Any]] = []
+    for temperature, law in inputs.laws.items():
+        for multiple in MULTIPLES:
+            found = [_selected(row, scores, multiple * k, k) for row, scores in zip(law, inputs.scores, strict=True)]
+            label = {"temperature": temperature, "draws_per_cluster": multiple}
+            rows += _group_rows(inputs, found, groups, label)
+    alone = [_best(scores, own, k) for scores, own in zip(inputs.scores, inputs.own, strict=True)]
+    return rows + _group_rows(inputs, alone, groups, {"temperature": None, "draws_per_cluster": None})
+
+
+def draw_scaling(points: Sequence[dict[str, Any]], k: int, path: Path) -> None:
+    """Draw the curves of all temperatures over n, the paper's 5k marked, and alignment alone as a line."""
+    panels = [("top_score", "expected best score of the pool"), ("coverage", "distinct clusters drawn")]
+    panels += [("novelty", "novelty model on what is selected")]
+    panels += [("alignment", "mean score of what is selected")]
+    known = all(point["true_rate"] is not None for point in points)
+    panels += [("true_rate", "true rate of what is selected")] if known else []
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 4.2), layout="constrained")
+    overall = [point for point in points if point["entropy"] == "all"]
+    for axis, (name, title) in zip(axes, panels, strict=True):
+        temperatures = sorted({point["temperature"] for point in overall if point["temperature"] is not None})
+        for place, temperature in enumerate(temperatures):
+            curve = [point for point in overall if point["temperature"] == temperature]
+            colour = plt.get_cmap("viridis")(0.85 * place / max(len(temperatures) - 1, 1))
+            draws = [point["draws_per_cluster"] * k for point in curve]
+            axis.plot(draws, [point[name] for point in curve], color=colour, marker="o", label=f"T = {temperature:g}")
+            paper = next(point for point in curve if point["draws_per_cluster"] == PAPER)
+            axis.plot(PAPER * k, paper[name], marker="o", markersize=11, fillstyle="none", color=colour)
+        everything = next(point for point in overall if point["temperature"] is None)
+        if everything[name] is not None:
+            axis.axhline(everything[name], color="#888888", linestyle=":", label="alignment alone, all labels")
+        axis.set(xscale="log", xlabel="draws n", title=title)
+        axis.set_xticks([multiple * k for multiple in MULTIPLES], [f"{multiple}k" for multiple in MULTIPLES])
+        axis.minorticks_off()
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].legend(frameon=False, fontsize=8)
+    figure.suptitle(f"Best of n, k = {k}: the circles are n = {PAPER}k, as in the paper", fontsize=11)
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
+
+
+def _selected(law: Array, scores: Array, draws: int, k: int) -> tuple[Array, float | None, float | None]:
+    """[N] shares of the selection, the expected top score, and the coverage."""
+    chances = selection_probabilities(law, scores, draws, k)
+    return chances / chances.sum(), expected_top_score(law, scores, draws), coverage(law, draws)
+
+
+def _best(scores: Array, own: NDArray[np.bool_], k: int) -> tuple[Array, float | None, float | None]:
+    allowed = np.where(own, -np.inf, scores)
+    shares = np.zeros(len(scores))
+    shares[np.argsort(-allowed, kind="stable")[:k]] = 1 / k
+    return shares, float(allowed.max()), None
+
+
+def _group_rows(
+    inputs: ScalingInputs,
+    found: Sequence[tuple[Array, float | None, float | None]],
+    groups: Mapping[str, NDArray[np.bool_]],
+    label: dict[str, Any],
+) -> list[dict[str, Any]]:
+    shares = np.stack([share for share, _, _ in found])
+    values: dict[str, Array | None] = {
+        "alignment": (shares * inputs.scores).sum(axis=1),
+        "top_score": np.array([top for _, top, _ in found], dtype=np.float64),
+        "coverage": None if found[0][2] is None else np.array([drawn for _, _, drawn in found], dtype=np.float64),
+        "novelty": (shares * inputs.novelty).sum(axis=1),
+        "true_rate": None if inputs.true_rates is None else (shares * inputs.true_rates).sum(axis=1),
+    }
+    return [
+        {
+            **label,
+            "entropy": name,
+            "histories": int(members.sum()),
+            **{key: None if column is None else float(column[members].mean()) for key, column in values.items()},
+        }
+        for name, members in groups.items()
+        if members.any()
+    ]

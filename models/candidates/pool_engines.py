@@ -1,0 +1,270 @@
+"""Four ways to n draws from the label distribution of the novelty model, all of one law.
+
+``exact`` computes the whole label distribution, ``pruned`` leaves out a bounded share of its mass, ``free`` draws
+without knowing it (``label_expansion``), and ``vllm`` samples text and keeps what is a label. ``vllm_choice`` is vLLM's
+structured output, whose law is another one: renormalised at every token. Exact suits some hundred labels; the cost of
+pruned and free grows with what the model believes in, not with the number of labels; vllm is for models that need an
+accelerator.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from models.candidates.best_of_n import draw_pool, history_stream
+from models.language.label_trie import label_trie
+from models.language.language_model import load_causal_model, load_tokenizer
+from models.language.prompts import History, check_histories, label_tokens
+from models.novelty.label_distribution import histories_per_pass, label_log_probabilities, renormalise
+from models.novelty.label_expansion import (
+    HISTORIES_PER_MICRO_BATCH,
+    Expansion,
+    LabelExpander,
+    at_least,
+    drawn_labels,
+    heaviest,
+    hit,
+)
+
+if TYPE_CHECKING:
+    from models.language.vllm_engine import VllmSampler
+
+Array = NDArray[np.float64]
+Pool = tuple[list[int], list[int]]  # distinct clusters in order of first appearance, times drawn
+IntArray = NDArray[np.int64]
+
+OVERDRAW = 1.25  # free draws of the first round, as a multiple of n: some are no label
+MOST_FREE_DRAWS = 40  # times n, before a history is given up that lacks valid draws
+SAMPLED_HISTORIES = 256  # at once: vLLM makes its own batches
+
+
+@dataclass(frozen=True)
+class PoolOptions:
+    """How pools are drawn.
+
+    Attributes:
+        engine: see the head of this module.
+        draws: n.
+        distinct: k, the least number of distinct clusters of a pool.
+        temperature: T.
+        most_left_out: of the pruned engine, the share of the labels' mass.
+        seed: of the streams, one per history.
+    """
+
+    engine: Literal["exact", "pruned", "free", "vllm", "vllm_choice"]
+    draws: int
+    distinct: int
+    temperature: float
+    most_left_out: float = 0.01
+    seed: int = 0
+
+
+class Drawn(NamedTuple):
+    """Of one history: masses of its labels at T, mass that may be labels or not, its pool, format validity at T = 1."""
+
+    masses: Array
+    unknown: float
+    pool: Pool
+    validity_at_1: float | None = None
+
+
+class Engine(Protocol):
+    """Draws the pools of micro-batches of histories.
+
+    Attributes:
+        micro_batch: histories that are drawn together; results do not depend on how larger parts are cut.
+    """
+
+    micro_batch: int
+
+    def draw(self, histories: Sequence[History]) -> Iterable[Drawn]:
+        """What is drawn for each history of a micro-batch, in order."""
+
+
+def open_engine(folder: Path, labels: Sequence[str], options: PoolOptions) -> Engine:
+    """The engine that the options name, with the novelty model of the folder.
+
+    Raises:
+        ValueError: no model, unusable labels, or options without sense.
+    """
+    if options.draws < 1 or options.distinct < 1:
+        raise ValueError(f"{options.draws} draws and {options.distinct} distinct clusters: at least 1 of both")
+    if options.engine in ("vllm", "vllm_choice"):
+        from models.language.vllm_engine import VllmSampler
+
+        structured = options.engine == "vllm_choice"
+        return Sampled(VllmSampler(folder, labels, options.temperature, structured=structured), options)
+    model, tokenizer = load_causal_model(folder), load_tokenizer(folder)
+    if options.engine == "exact":
+        return Exact(model, tokenizer, labels, options)
+    kind = Pruned if options.engine == "pruned" else Free
+    return kind(LabelExpander(model, tokenizer, labels, options.temperature), options)
+
+
+class Exact:
+    """Reads the whole label trie after every history."""
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, labels: Sequence[str], options: PoolOptions
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.labels = labels
+        self.options = options
+        self.micro_batch = histories_per_pass(label_trie(label_tokens(tokenizer, labels)))
+
+    def draw(self, histories: Sequence[History]) -> Iterable[Drawn]:
+        """See :class:`Engine`."""
+        temperatures = [self.options.temperature, 1.0]
+        values = label_log_probabilities(self.model, self.tokenizer, self.labels, histories, temperatures)
+        law = renormalise(values, histories)
+        for row, (history, probabilities) in enumerate(zip(histories, law.probabilities[0], strict=True)):
+            validity, at_1 = law.format_validity[:, row].tolist()
+            # The mass of an untuned model can be below the smallest number: then the law alone is told.
+            yield Drawn(probabilities * (validity or 1.0), 0.0, _draw_pool(probabilities, history, self.options), at_1)
+
+
+class _Expanding:
+    """Reads parts of the label trie, level by level."""
+
+    micro_batch = HISTORIES_PER_MICRO_BATCH
+
+    def __init__(self, expander: LabelExpander, options: PoolOptions) -> None:
+        self.expander = expander
+        self.options = options
+
+
+class Pruned(_Expanding):
+    """Reads the heaviest parts of the label trie."""
+
+    def draw(self, histories: Sequence[History]) -> Iterable[Drawn]:
+        """See :class:`Engine`."""
+        expansion = self.expander.open(histories)
+        expansion.grow(heaviest(self.options.most_left_out))
+        expansion.grow(at_least(self.options.distinct))
+        unknown = expansion.open_mass().sum(axis=1)
+        for masses, left, history in zip(expansion.label_mass, unknown, histories, strict=True):
+            yield Drawn(masses, float(left), _draw_pool(masses, history, self.options))
+
+
+class Free(_Expanding):
+    """Reads what free draws fall into."""
+
+    def draw(self, histories: Sequence[History]) -> Iterable[Drawn]:
+        """See :class:`Engine`."""
+        options = self.options
+        streams = [history_stream(options.seed, history) for history in histories]
+        draws = [stream.random(_first_round(options)) for stream in streams]
+        expansion = self.expander.open(histories)
+        whole: set[int] = set()
+        while True:
+            expansion.grow(hit(draws))
+            labels = [drawn_labels(expansion, row, own) for row, own in enumerate(draws)]
+            pools = [merge_draws(found, options.draws, options.distinct) for found in labels]
+            short = [row for row, pool in enumerate(pools) if pool is None and row not in whole]
+            if not short:
+                break
+            worn = [row for row in short if len(draws[row]) >= MOST_FREE_DRAWS * options.draws]
+            self._read_whole(expansion, worn)
+            whole.update(worn)
+            for row in short:
+                draws[row] = np.concatenate([draws[row], streams[row].random(_next_round(labels[row], options.draws))])
+        unknown = expansion.open_mass().sum(axis=1)
+        for row, history in enumerate(histories):
+            masses = expansion.label_mass[row]
+            yield Drawn(masses, float(unknown[row]), pools[row] or _draw_pool(masses, history, options))
+
+    def _read_whole(self, expansion: Expansion, rows: Sequence[int]) -> None:
+        everything = heaviest(0.0)
+        nothing = np.zeros(0, dtype=np.int64)
+        expansion.grow(lambda found: [nodes if row in rows else nothing for row, nodes in enumerate(everything(found))])
+
+
+class Sampled:
+    """Keeps those samples of vLLM that are labels; the masses are their shares of all samples.
+
+    Seeds belong to the histories, but vLLM's own batches may move the last digits of its probabilities.
+    """
+
+    micro_batch = SAMPLED_HISTORIES
+
+    def __init__(self, sampler: "VllmSampler", options: PoolOptions) -> None:
+        self.sampler = sampler
+        self.options = options
+
+    def draw(self, histories: Sequence[History]) -> Iterable[Drawn]:
+        """See :class:`Engine`.
+
+        Raises:
+            ValueError: a malformed history, or one whose samples are hardly ever new labels.
+        """
+        check_histories(histories, len(self.sampler.labels))
+        streams = [history_stream(self.options.seed, history) for history in histories]
+        labels = [np.zeros(0, dtype=np.int64) for _ in histories]
+        pools: list[Pool | None] = [None for _ in histories]
+        count = _first_round(self.options)
+        while short := [row for row, pool in enumerate(pools) if pool is None]:
+            self._check_worth(histories[short[0]], labels[short[0]])
+            seeds = [int(streams[row].integers(2**31)) for row in short]
+            found = self.sampler.sample([histories[row] for row in short], count, seeds)
+            for row, own in zip(short, found, strict=True):
+                labels[row] = np.concatenate([labels[row], own])
+                pools[row] = merge_draws(labels[row], self.options.draws, self.options.distinct)
+            count = self.options.draws
+        for own, pool in zip(labels, pools, strict=True):
+            counts = np.bincount(own[own >= 0], minlength=len(self.sampler.labels))
+            yield Drawn(counts / len(own), 0.0, pool or ([], []))
+
+    def _check_worth(self, history: History, labels: IntArray) -> None:
+        if len(labels) >= MOST_FREE_DRAWS * self.options.draws:
+            valid = labels[labels >= 0]
+            raise ValueError(
+                f"of {len(labels):,} samples after the history {list(history)}, {len(valid):,} are labels outside it, "
+                f"{len(np.unique(valid))} of them distinct: tune the novelty model on more examples, lower "
+                "candidates.temperature, or choose the engine free, which reads such a history whole"
+            )
+
+
+def merge_draws(labels: IntArray, draws: int, distinct: int) -> Pool | None:
+    """The pool of a stream of free draws: the first n valid ones, then whatever new ones come until k are distinct.
+
+    Args:
+        labels: of each draw in order; -1 for an invalid one.
+        draws: n.
+        distinct: k.
+
+    Returns:
+        Distinct clusters in order of first appearance, and how often each was drawn; one that the stream showed after
+        the first n counts as one draw. None where the stream is too short.
+    """
+    valid = labels[labels >= 0]
+    if len(valid) < draws:
+        return None
+    counts: dict[int, int] = {}
+    for label in valid[:draws].tolist():
+        counts[label] = counts.get(label, 0) + 1
+    for label in valid[draws:].tolist():
+        if len(counts) >= distinct:
+            break
+        counts.setdefault(label, 1)
+    return None if len(counts) < distinct else (list(counts), list(counts.values()))
+
+
+def _first_round(options: PoolOptions) -> int:
+    return int(np.ceil(OVERDRAW * options.draws))
+
+
+def _next_round(labels: IntArray, draws: int) -> int:
+    """Draws that should bring the missing valid ones, by the share of those before; n where clusters are missing."""
+    valid = int((labels >= 0).sum())
+    missing = draws - valid
+    return min(draws, int(np.ceil(OVERDRAW * missing * len(labels) / max(valid, 1)))) if missing > 0 else draws
+
+
+def _draw_pool(probabilities: Array, history: History, options: PoolOptions) -> Pool:
+    return draw_pool(probabilities, options.draws, options.distinct, history_stream(options.seed, history))

@@ -1,0 +1,120 @@
+"""The contest on held-out histories: the alignment model against every yardstick, each difference with its interval."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.evaluation.metrics import RankingEvaluation, evaluate_ranking
+
+Array = NDArray[np.float64]
+
+MODEL = "model"
+LANGUAGE_MODEL = "language_model"  # alone, where the model is a stack: no yardstick
+MEASURES = ("f1_at_k", "ndcg_at_k")
+BOOTSTRAP_DRAWS = 2_000
+BOOTSTRAP_MASS = 0.95
+SPLITS = 20
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Metrics of the model and of the yardsticks on the same histories.
+
+    Attributes:
+        histories: how many qualify (at least 2k supported clusters).
+        reason: why nothing could be measured; None if it could.
+        values: ``f1_at_k`` and ``ndcg_at_k`` of each contestant, None where nothing could be measured.
+        leads: for each yardstick and measure the 95% interval of the model's lead, by paired bootstrap over histories.
+    """
+
+    histories: int
+    reason: str | None
+    values: Mapping[str, Mapping[str, float | None]]
+    leads: Mapping[str, Mapping[str, tuple[float, float]]]
+
+    @property
+    def beaten_share(self) -> float | None:
+        """Share of the yardsticks whose intervals lie above 0 by both measures; None without any."""
+        beaten = [
+            all(low > 0 for low, _ in measures.values())
+            for name, measures in self.leads.items()
+            if name != LANGUAGE_MODEL
+        ]
+        return sum(beaten) / len(beaten) if beaten else None
+
+
+def hold_contest(predictions: Mapping[str, Sequence[Array]], rates: Sequence[Array], k: int, seed: int = 0) -> Contest:
+    """Judge all contestants on the raw rates of held-out histories.
+
+    Args:
+        predictions: of each contestant, one array per history; the model's under ``model``.
+        rates: the held-out truth, one array per history.
+        k: the cut.
+        seed: of the bootstrap.
+    """
+    judged = {name: evaluate_ranking(scores, rates, k) for name, scores in predictions.items()}
+    model = judged[MODEL]
+    leads = {
+        name: {measure: interval for measure in MEASURES if (interval := _lead(model, other, measure, seed))}
+        for name, other in judged.items()
+        if name != MODEL and model.reason is None
+    }
+    values = {name: {measure: getattr(found, measure) for measure in MEASURES} for name, found in judged.items()}
+    return Contest(model.histories, model.reason, values, leads)
+
+
+def bootstrap_interval(differences: Array, seed: int) -> tuple[float, float]:
+    """Central 95% of the mean of ``differences`` [histories] over resampled histories (Efron's percentile interval)."""
+    rng = np.random.default_rng(seed)
+    means = differences[rng.integers(len(differences), size=(BOOTSTRAP_DRAWS, len(differences)))].mean(axis=1)
+    low, high = np.quantile(means, [(1 - BOOTSTRAP_MASS) / 2, (1 + BOOTSTRAP_MASS) / 2])
+    return float(low), float(high)
+
+
+def split_half_ceiling(
+    rates: Sequence[Array], impressions: Sequence[NDArray[np.int64]], k: int, seed: int
+) -> dict[str, float | None]:
+    """How well one half of the held-out impressions ranks the other: a low estimate of the noise ceiling.
+
+    The positives of a cell are dealt to two halves without replacement; the rates of one half rank those of the other.
+    A model that knew the true rates would do better than a half log does, so the true ceiling lies above. Cells of one
+    impression cannot be split and are left out.
+
+    Args:
+        rates: raw rates of the held-out cells, one array per history.
+        impressions: of the same cells.
+        k: the cut.
+        seed: of the dealing; the mean of ``SPLITS`` deals is returned.
+    """
+    rng = np.random.default_rng(seed)
+    found: dict[str, list[float]] = {measure: [] for measure in MEASURES}
+    for _ in range(SPLITS):
+        halves: tuple[list[Array], list[Array]] = ([], [])
+        for raw, counts in zip(rates, impressions, strict=True):
+            kept = counts >= 2
+            n, positives = counts[kept], np.rint(raw[kept] * counts[kept]).astype(np.int64)
+            first = n // 2
+            dealt = rng.hypergeometric(positives, n - positives, first)
+            halves[0].append(dealt / first)
+            halves[1].append((positives - dealt) / (n - first))
+        judged = evaluate_ranking(*halves, k)
+        for measure in MEASURES:
+            if (value := getattr(judged, measure)) is not None:
+                found[measure].append(value)
+    return {measure: float(np.mean(values)) if values else None for measure, values in found.items()}
+
+
+def headroom_share(value: float | None, random: float | None, ceiling: float | None) -> float | None:
+    """How much of the way from random to the ceiling a value covers; None where one of them is unknown."""
+    if value is None or random is None or ceiling is None or ceiling <= random:
+        return None
+    return (value - random) / (ceiling - random)
+
+
+def _lead(model: RankingEvaluation, other: RankingEvaluation, measure: str, seed: int) -> tuple[float, float] | None:
+    name = {"f1_at_k": "history_f1", "ndcg_at_k": "history_ndcg"}[measure]
+    differences = getattr(model, name) - getattr(other, name)
+    differences = differences[np.isfinite(differences)]
+    return bootstrap_interval(differences, seed) if len(differences) else None

@@ -1,0 +1,1 @@
+"""From impressions to scores: transition scores, priors, normalisation, affinity, drift."""

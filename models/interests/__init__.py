@@ -1,0 +1,1 @@
+"""Interest clusters: item embeddings, clusters, their labels, the taxonomy and its map."""

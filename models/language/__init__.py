@@ -1,0 +1,1 @@
+"""Language models: prompts, the label trie, packed and cached passes, the base model, fine-tuning, vLLM."""

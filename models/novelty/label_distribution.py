@@ -1,0 +1,107 @@
+"""The exact distribution of a causal language model over all cluster labels, given a history.
+
+The probability of a label is that of its own token sequence, terminator included, with the logits at every token
+divided by the temperature T. All labels of a history are read in one packed pass over the label trie, so no sampling is
+involved.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from models.language.label_trie import TokenTree, after_prompts, label_trie, rows_of, trie_parts
+from models.language.language_model import padding_token
+from models.language.packed_pass import micro_batches, next_token_logits, pack, sequence_log_probabilities
+from models.language.prompts import History, check_histories, label_tokens, novelty_prompt, prompt_tokens, terminator
+from models.progress import Log, Progress, silent
+
+MAX_HISTORIES_PER_PASS = 16
+MAX_NODES_PER_PASS = 4096  # bounds the logits of a pass: 0.4 GB in bfloat16 for a vocabulary of 49,152
+NODES_OF_A_ROW = 256  # longer rows lose more in attention than they win in shared prompts
+
+
+@dataclass(frozen=True, eq=False)
+class LabelDistributions:
+    """What one free sample of the novelty model may be, at each temperature T, for each history H.
+
+    Attributes:
+        probabilities: [T, H, labels] float64; each row sums to 1, and the clusters of the history itself are exactly 0.
+        format_validity: [T, H] float64, the mass of all these labels before renormalising: the chance that a free
+            sample is the label of a cluster outside the history.
+    """
+
+    probabilities: NDArray[np.float64]
+    format_validity: NDArray[np.float64]
+
+
+def histories_per_pass(trie: TokenTree) -> int:
+    """The size of a micro-batch, fixed by the labels alone; shards that hold multiples of it give equal results."""
+    return max(1, min(MAX_HISTORIES_PER_PASS, MAX_NODES_PER_PASS // (trie.nodes + 1)))
+
+
+def label_log_probabilities(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    labels: Sequence[str],
+    histories: Sequence[History],
+    temperatures: Sequence[float],
+    *,
+    log: Log = silent,
+) -> NDArray[np.float64]:
+    """[T, histories, labels] log probability of each label's own token sequence, terminator included.
+
+    Histories are sets: their clusters are shown in ascending order.
+
+    Raises:
+        ValueError: unusable labels, a malformed history, or a temperature that is not positive.
+    """
+    check_histories(histories, len(labels))
+    if any(temperature <= 0 for temperature in temperatures):
+        raise ValueError(f"temperatures must be positive, not {list(temperatures)}")
+    tokens = label_tokens(tokenizer, labels)
+    parts = trie_parts(tokens, NODES_OF_A_ROW)
+    prompts = [
+        prompt_tokens(tokenizer, novelty_prompt([labels[cluster] for cluster in sorted(history)]))
+        for history in histories
+    ]
+    result = np.empty((len(temperatures), len(histories), len(labels)))
+    progress = Progress(len(histories), "histories", log)
+    with torch.inference_mode():
+        for batch in micro_batches(len(histories), histories_per_pass(label_trie(tokens))):
+            for tree, places in parts:
+                rows = [
+                    after_prompts([prompts[batch[at]] for at in row], [tree] * len(row))
+                    for row in rows_of([tree] * len(batch), NODES_OF_A_ROW)
+                ]
+                packed = pack([prompt for prompt, _ in rows], [row for _, row in rows], padding_token(tokenizer))
+                logits = next_token_logits(model, packed)
+                for at, temperature in enumerate(temperatures):
+                    values = sequence_log_probabilities(logits, packed, terminator(tokenizer), temperature)
+                    result[at][batch.start : batch.stop, places] = values.view(len(batch), -1).cpu()
+            progress.advance(len(batch))
+    return result
+
+
+def renormalise(log_probabilities: NDArray[np.float64], histories: Sequence[History]) -> LabelDistributions:
+    """Mask each history's own clusters, then scale what is left to sum to 1.
+
+    Args:
+        log_probabilities: [T, H, labels] as :func:`label_log_probabilities` returns them.
+        histories: [H] the clusters to mask.
+
+    Raises:
+        ValueError: a history names every cluster, so that nothing is left.
+    """
+    masked = log_probabilities.copy()
+    for index, history in enumerate(histories):
+        if len(history) >= masked.shape[-1]:
+            raise ValueError(f"history {index}, {list(history)}, names every cluster: no new one is left to propose")
+        masked[:, index, list(history)] = -np.inf
+    highest = masked.max(axis=-1, keepdims=True)
+    relative = np.exp(masked - highest)
+    mass = relative.sum(axis=-1, keepdims=True)
+    return LabelDistributions(relative / mass, (mass * np.exp(highest))[..., 0])

@@ -1,0 +1,1 @@
+"""What serving needs: the published transition table, its look-up, and the exploration policy."""

@@ -1,0 +1,890 @@
+"""Landing files become raw tables, and what breaks the contract is named: file, row, field and mend."""
+
+import csv
+import gzip
+import json
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from alignrec_assets.landing.loading import (
+    Calendar,
+    LoadReport,
+    PositiveRule,
+    day_inputs,
+    landing_files,
+    load_events,
+    load_feedback,
+    load_items,
+    survey,
+    unreadable_days,
+)
+from alignrec_assets.landing.readers import LandingError
+from alignrec_assets.warehouse.connection import create_tables
+
+D1, D2, D3, D4 = (date(2026, 1, day) for day in (1, 2, 3, 4))
+CALENDAR = Calendar(D1, D4)
+RULE = PositiveRule(watch_share=0.5, rating_at_least=4.0, liked=True, completed=True, when_unknown=False)
+ITEMS = [
+    {"item_id": "a", "title": "Owls", "tags": ["bird", "night"], "duration_s": 100.0},
+    {"item_id": "b", "title": "Bread", "tags": ["baking"], "duration_s": 0.0},
+    {"item_id": "c", "title": "Chess"},
+]
+
+
+@pytest.fixture
+def landing(tmp_path):
+    write(tmp_path / "items" / "items.jsonl", ITEMS)
+    return tmp_path
+
+
+@pytest.fixture
+def connection():
+    with connect() as opened:
+        yield opened
+
+
+def connect():
+    connection = duckdb.connect(config={"threads": 2})
+    connection.execute("SET TimeZone = 'UTC'")
+    create_tables(connection)
+    return connection
+
+
+def write(path: Path, rows: list[dict]) -> Path:
+    """Write rows in the format of the file's suffix."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".parquet":
+        pl.DataFrame(rows, infer_schema_length=None).write_parquet(path)
+    elif path.suffix == ".csv":
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        with path.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, names)
+            writer.writeheader()
+            for row in rows:
+                writer.writerow({key: json.dumps(v) if isinstance(v, list) else v for key, v in row.items()})
+    else:
+        text = "".join(json.dumps(row, default=str) + "\n" for row in rows)
+        path.write_text(text, encoding="utf-8")
+    return path
+
+
+def load(connection, landing, days=(D1, D2, D3, D4), rule=RULE, calendar=CALENDAR, hours=24.0):
+    """Run every load, as the assets do; returns the reports of events and of feedback."""
+    load_items(connection, landing, calendar)
+    for kind in ("events", "feedback", "outcomes"):
+        survey(connection, landing, kind, calendar)
+    events = load_events(connection, landing, list(days), calendar, rule)
+    return events, load_feedback(connection, landing, list(days), calendar, rule, hours)
+
+
+def rows(connection, table, columns="*"):
+    return sorted(connection.execute(f"FROM {table} SELECT {columns}").fetchall(), key=str)
+
+
+def reasons(connection):
+    return [reason for (reason,) in rows(connection, "raw.rejected_rows", "reason")]
+
+
+def tables(connection):
+    names = ("raw.items", "raw.events", "raw.feedback_logs", "raw.rejected_rows", "raw.landing_files")
+    return {name: rows(connection, name) for name in names}
+
+
+EVENT = {"user_id": "u", "item_id": "a", "ts": "2026-01-02T10:00:00Z"}
+IMPRESSION = {
+    "request_id": "r", "item_id": "a", "user_id": "u", "ts": "2026-01-02T10:00:00Z", "history": [7, 3],
+    "cluster_id": 5, "policy": "table", "table_version": "v1", "taxonomy_version": "t1",
+}  # fmt: skip
+
+
+# The contract, read well ---------------------------------------------------------------------------------------------
+
+
+def test_a_row_belongs_to_the_day_of_its_time_stamp_not_of_its_folder(landing, connection):
+    late = [
+        EVENT,
+        EVENT | {"user_id": "v", "ts": "2026-01-03T00:30:00+02:00"},
+        EVENT | {"user_id": "w", "ts": "2026-01-04"},
+    ]
+    write(landing / "events" / "day=2026-01-04" / "x.csv", late)
+    events, _ = load(connection, landing)
+    assert rows(connection, "raw.events", "day, user_id, ts") == [
+        (D2, "u", datetime(2026, 1, 2, 10)),
+        (D2, "v", datetime(2026, 1, 2, 22, 30)),
+        (D4, "w", datetime(2026, 1, 4)),
+    ]
+    assert events == {
+        D1: LoadReport(0, 0, 0),
+        D2: LoadReport(2, 0, 0),
+        D3: LoadReport(0, 0, 0),
+        D4: LoadReport(1, 0, 0),
+    }
+
+
+def test_csv_json_and_parquet_give_equal_tables(tmp_path):
+    utc = datetime(2026, 1, 2, 10, tzinfo=UTC)
+    items = [
+        ITEMS[0] | {"category": "nature", "description": 'a "quoted", text', "embedding": [0.25, -1.5, 1e-7],
+                    "updated_at": "2026-01-01T00:00:00Z", "published_at": "2025-05-01"},
+        {"item_id": "b", "title": "Brötchen | täglich", "tags": ["x|y", "z"], "embedding": [1.0, 2.0, 3.0]},
+    ]  # fmt: skip
+    events = [
+        EVENT | {"watch_s": 12.5, "rating": 3.5, "liked": True, "completed": False},
+        EVENT | {"user_id": "v", "ts": "2026-01-03 11:00:00", "watch_s": -1.0},
+        EVENT | {"user_id": "w", "item_id": "zzz", "skipped": True, "positive": False},
+    ]
+    feedback = [IMPRESSION | {"position": 0, "propensity": 0.1}, IMPRESSION | {"request_id": "q", "history": [1, 1]}]
+    outcomes = [{"request_id": "r", "item_id": "a", "ts": "2026-01-02T10:01:00Z", "watch_s": 70.0, "shared": True}]
+    results = []
+    for suffix in ("csv", "jsonl", "parquet"):
+        folder = tmp_path / suffix
+        contents = {"items": items, "events": events, "feedback": feedback, "outcomes": outcomes}
+        for kind, content in contents.items():
+            path = write(folder / kind / f"part.{suffix}", content)
+            if suffix == "parquet" and kind == "events":  # a true time stamp with a zone, and numbers of another width
+                frame = pl.read_parquet(path).with_columns(
+                    pl.Series("ts", [utc, datetime(2026, 1, 3, 11, tzinfo=UTC), utc]),
+                    pl.col("watch_s").cast(pl.Float32),
+                )
+                frame.write_parquet(path)
+        with connect() as connection:
+            load(connection, folder)
+            found = tables(connection)
+        del found["raw.landing_files"]
+        found["raw.rejected_rows"] = [
+            (kind, day, row, reason.replace("[1,1]", "[1, 1]"))  # the value as it was written
+            for kind, day, _, row, reason, _ in found["raw.rejected_rows"]
+        ]
+        results.append(found)
+    assert results[0] == results[1] == results[2]
+    assert len(results[0]["raw.events"]) == 1
+    assert len(results[0]["raw.rejected_rows"]) == 3
+    (first, second) = results[0]["raw.items"]
+    assert first[3] == ["bird", "night"] and second[3] == ["x|y", "z"]
+    assert first[8] == pytest.approx([0.25, -1.5, 1e-7])
+
+
+def test_tags_of_a_csv_may_be_joined_by_bars_and_gzip_is_read(landing, connection):
+    (landing / "items" / "items.jsonl").unlink()
+    with gzip.open(landing / "items" / "items.csv.gz", "wt") as stream:
+        stream.write("item_id,tags,colour\na,bird| night |,red\nb,\"['x', 'y']\",blue\n")
+    load_items(connection, landing, CALENDAR)
+    assert rows(connection, "raw.items", "item_id, tags") == [("a", ["bird", "night"]), ("b", ["x", "y"])]
+
+
+def test_the_latest_row_of_an_item_wins_then_the_last_file_then_the_last_row(landing, connection):
+    day = ["2026-01-01", "2026-01-02"]
+    write(landing / "items" / "1.jsonl", [{"item_id": "a", "title": "newer", "updated_at": day[1]}])
+    write(landing / "items" / "2.jsonl", [{"item_id": "a", "title": "older", "updated_at": day[0]}])
+    write(landing / "items" / "3.jsonl", [{"item_id": "b", "title": "first"}, {"item_id": "b", "title": "second"}])
+    write(landing / "items" / "4.jsonl", [{"item_id": "c", "title": "by file"}])
+    (landing / "items" / "items.jsonl").unlink()
+    write(landing / "items" / "0.jsonl", ITEMS)
+    report = load_items(connection, landing, CALENDAR)
+    assert rows(connection, "raw.items", "item_id, title") == [("a", "newer"), ("b", "second"), ("c", "by file")]
+    assert report == LoadReport(3, 0, 5)
+
+
+def test_hidden_and_unfinished_files_are_passed_over(landing):
+    for name in (".x.csv", "_SUCCESS", "x.parquet.partial"):
+        (landing / "items" / name).write_text("nonsense")
+    assert [file.path for file in landing_files(landing, "items")] == ["items/items.jsonl"]
+
+
+@pytest.mark.parametrize("type_", [pl.Int16, pl.Int32, pl.Int64, pl.Float64])
+def test_histories_of_parquet_are_judged_whatever_their_type(landing, connection, type_):
+    bad = {"n": [1, None], "e": [], "t": [3, 3], "m": [-1, 2]}
+    if type_ in (pl.Int64, pl.Float64):
+        bad["l"] = [2**31, 1]
+    if type_ == pl.Float64:
+        bad["f"] = [1.5, 2]
+    histories = {"r": [7, 3, 5]} | bad
+    frame = pl.DataFrame([IMPRESSION | {"request_id": request} for request in histories])
+    frame = frame.with_columns(pl.Series("history", list(histories.values()), dtype=pl.List(type_)))
+    path = landing / "feedback" / "x.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame.write_parquet(path)
+    load(connection, landing)
+    assert rows(connection, "raw.feedback_logs", "request_id, history") == [("r", [3, 5, 7])]
+    found = connection.sql("FROM raw.rejected_rows SELECT row_number, reason ORDER BY row_number").fetchall()
+    assert [row for row, _ in found] == list(range(2, len(histories) + 1))
+    ends = {"t": "names a cluster twice"}
+    for request, (_, reason) in zip(bad, found, strict=True):
+        assert reason.startswith("history: ") and reason.endswith(ends.get(request, "is not a list of cluster ids"))
+
+
+SIGNALS: list[tuple[dict, str, bool | None]] = [
+    ({"liked": True}, "a", True),
+    ({"completed": True}, "a", True),
+    ({"rating": 4.0}, "a", True),
+    ({"rating": 3.9}, "a", False),
+    ({"watch_s": 50.0}, "a", True),
+    ({"watch_s": 49.9}, "a", False),
+    ({"watch_s": 50.0}, "b", False),  # a duration of 0 is unknown
+    ({"watch_s": 50.0}, "c", False),  # no duration at all
+    ({"skipped": True}, "a", False),
+    ({"shared": True}, "a", False),
+    ({}, "a", None),  # no signal: what the rule says
+    ({"liked": True, "positive": False}, "a", False),  # given beats derived
+    ({"skipped": True, "positive": True}, "a", True),
+]
+
+
+@pytest.mark.parametrize("when_unknown", [True, False])
+def test_positive_is_derived_where_absent(landing, connection, when_unknown):
+    events = [
+        EVENT | {"user_id": f"{place:02}", "item_id": item} | signals
+        for place, (signals, item, _) in enumerate(SIGNALS)
+    ]
+    write(landing / "events" / "x.jsonl", events)
+    load(connection, landing, rule=PositiveRule(0.5, 4.0, liked=True, completed=True, when_unknown=when_unknown))
+    expected = [when_unknown if positive is None else positive for _, _, positive in SIGNALS]
+    assert [positive for _, positive in rows(connection, "raw.events", "user_id, positive")] == expected
+
+
+def test_a_rule_without_thresholds_leaves_signals_out(landing, connection):
+    signals = [{"liked": True}, {"completed": True}, {"rating": 5.0}, {"watch_s": 100.0}]
+    write(landing / "events" / "x.jsonl", [EVENT | {"user_id": f"u{i}"} | signal for i, signal in enumerate(signals)])
+    load(connection, landing, rule=PositiveRule(None, None, liked=False, completed=False, when_unknown=True))
+    assert rows(connection, "raw.events", "positive") == [(False,)] * 4
+
+
+# Reading again -------------------------------------------------------------------------------------------------------
+
+
+def test_reading_twice_and_overlapping_ranges_change_nothing(landing, connection):
+    write(landing / "events" / "day=2026-01-02" / "x.jsonl", [EVENT, EVENT | {"user_id": ""}, EVENT | {"user_id": "v"}])
+    write(landing / "events" / "day=2026-01-03" / "y.parquet", [EVENT, EVENT | {"ts": "2026-01-03 05:00:00"}])
+    write(landing / "feedback" / "x.jsonl", [IMPRESSION, IMPRESSION | {"request_id": "s", "propensity": 2}])
+    write(landing / "outcomes" / "x.jsonl", [{"request_id": "r", "item_id": "a", "ts": "bad"}])
+    events, _ = load(connection, landing)
+    before = tables(connection)
+    assert events[D2] == LoadReport(2, 1, 1)
+    load(connection, landing, days=[D2])
+    load(connection, landing, days=[D1, D2, D3])
+    load(connection, landing)
+    assert tables(connection) == before
+    assert len(before["raw.events"]) == 3
+    assert len(before["raw.rejected_rows"]) == 3
+
+
+def test_a_copy_of_a_file_merges_and_a_conflicting_row_is_rejected(landing, connection):
+    write(landing / "events" / "1.jsonl", [EVENT | {"rating": 5.0}])
+    write(landing / "events" / "2.parquet", [EVENT | {"rating": 5.0}])
+    write(landing / "events" / "3.csv", [EVENT | {"rating": 1.0}])
+    events, _ = load(connection, landing)
+    assert rows(connection, "raw.events", "rating") == [(5.0,)]
+    assert events[D2] == LoadReport(1, 1, 1)
+    assert reasons(connection) == ["user_id, item_id, ts: the same event has other values in events/1.jsonl, row 1"]
+
+
+def test_a_bad_row_does_not_stand_in_the_way_of_a_good_one(landing, connection):
+    write(landing / "events" / "x.jsonl", [EVENT | {"watch_s": -1}, EVENT | {"watch_s": 1}])
+    write(landing / "feedback" / "x.jsonl", [IMPRESSION | {"propensity": 7}, IMPRESSION | {"propensity": 0.5}])
+    load(connection, landing)
+    assert rows(connection, "raw.events", "watch_s") == [(1.0,)]
+    assert rows(connection, "raw.feedback_logs", "propensity") == [(0.5,)]
+    assert reasons(connection) == [
+        "propensity: '7' is not a probability above 0 and up to 1",
+        "watch_s: -1 is negative",
+    ]
+
+
+def test_a_removed_file_vanishes_and_a_changed_one_is_read_again(landing, connection):
+    path = write(landing / "events" / "x.jsonl", [EVENT])
+    write(landing / "events" / "y.jsonl", [EVENT | {"user_id": "v"}])
+    load(connection, landing)
+    path.unlink()
+    write(landing / "events" / "y.jsonl", [EVENT | {"user_id": "w", "ts": "2026-01-03"}])
+    load(connection, landing)
+    assert rows(connection, "raw.events", "day, user_id") == [(D3, "w")]
+    assert rows(connection, "raw.landing_files", "kind, file, first_day, last_day, rows") == [
+        ("events", "events/y.jsonl", D3, D3, 1),
+        ("items", "items/items.jsonl", None, None, 3),
+    ]
+
+
+def test_a_file_is_surveyed_once(landing, connection):
+    write(landing / "events" / "x.jsonl", [EVENT, EVENT | {"ts": "2026-01-04"}, EVENT | {"ts": "2031-01-04"}])
+    first = survey(connection, landing, "events", CALENDAR)
+    assert [(file.file, file.first_day, file.last_day, file.rows) for file in first] == [("events/x.jsonl", D2, D4, 3)]
+    connection.execute("UPDATE raw.landing_files SET rows = 99")
+    assert survey(connection, landing, "events", CALENDAR)[0].rows == 99
+
+
+def test_a_calendar_that_widens_needs_no_second_survey(landing, connection):
+    write(landing / "events" / "x.jsonl", [EVENT, EVENT | {"ts": "2026-01-04"}])
+    short = Calendar(D1, D2)
+    load(connection, landing, days=[D1, D2], calendar=short)
+    assert len(reasons(connection)) == 1
+    load(connection, landing, calendar=Calendar(D1, None))
+    assert rows(connection, "raw.events", "day") == [(D2,), (D4,)]
+    assert reasons(connection) == []
+
+
+def test_inputs_of_a_day_are_the_files_that_hold_its_rows(landing, connection):
+    write(landing / "events" / "x.jsonl", [EVENT])
+    write(landing / "events" / "y.jsonl", [EVENT, EVENT | {"ts": "2026-01-04"}])
+    survey(connection, landing, "events", CALENDAR)
+    inputs = day_inputs(connection, "events", [D1, D2, D3], CALENDAR)
+    assert {day: [entry.split()[0] for entry in entries] for day, entries in inputs.items()} == {
+        D1: [],
+        D2: ["events/x.jsonl", "events/y.jsonl"],
+        D3: ["events/y.jsonl"],
+    }
+
+
+def test_inputs_of_a_feedback_day_change_until_its_window_has_closed(landing, connection):
+    write(landing / "feedback" / "x.jsonl", [IMPRESSION | {"ts": "2026-01-01"}])
+    inputs = []
+    for day in (1, 2, 3, 4):
+        write(landing / "outcomes" / f"{day}.jsonl", [{"request_id": "o", "item_id": "a", "ts": f"2026-01-0{day}"}])
+        for kind in ("feedback", "outcomes"):
+            survey(connection, landing, kind, CALENDAR)
+        inputs.append(day_inputs(connection, "feedback", [D1], CALENDAR, attribution_hours=24)[D1])
+    assert len({tuple(entries) for entries in inputs[:3]}) == 3
+    assert inputs[2] == inputs[3]  # the window of the first closes where the third begins
+    assert [entry.split()[0] for entry in inputs[3]] == ["feedback/x.jsonl", "outcomes/1.jsonl", "outcomes/2.jsonl"]
+
+
+# Feedback ------------------------------------------------------------------------------------------------------------
+
+
+def test_random_exposures_may_lack_history_cluster_taxonomy_and_table(landing, connection):
+    bare = {
+        "item_id": "a",
+        "user_id": "u",
+        "ts": "2026-01-02",
+        "policy": "random",
+        "propensity": 0.01,
+        "positive": True,
+    }
+    write(landing / "feedback" / "x.jsonl", [bare | {"request_id": "r"}, bare | {"request_id": "s", "policy": "table"}])
+    load(connection, landing)
+    found = rows(connection, "raw.feedback_logs", "request_id, history, cluster_id, taxonomy_version, positive")
+    assert found == [("r", None, None, None, True)]
+    assert reasons(connection) == [
+        "history: missing; cluster_id: missing; taxonomy_version: missing; table_version: missing"
+    ]
+
+
+def test_an_outcome_of_the_next_day_counts_when_only_the_day_of_the_impression_is_loaded(landing, connection):
+    write(landing / "feedback" / "x.jsonl", [IMPRESSION])
+    outcome = {"request_id": "r", "item_id": "a", "ts": "2026-01-03T09:00:00Z", "liked": True}
+    write(landing / "outcomes" / "day=2026-01-04" / "x.jsonl", [outcome])
+    load(connection, landing, days=[D2])
+    assert rows(connection, "raw.feedback_logs", "liked, positive") == [(True, True)]
+    load(connection, landing, days=[D2], hours=22)
+    assert rows(connection, "raw.feedback_logs", "liked, positive") == [(None, False)]
+
+
+def test_history_is_stored_sorted(landing, connection):
+    write(landing / "feedback" / "x.jsonl", [IMPRESSION | {"history": [7, 3]}])
+    load(connection, landing)
+    assert rows(connection, "raw.feedback_logs", "history, cluster_id") == [([3, 7], 5)]
+
+
+def test_the_first_row_of_a_request_stays_whatever_range_is_loaded(landing, connection):
+    write(
+        landing / "feedback" / "1.jsonl", [IMPRESSION | {"ts": "2026-01-02T23:59:00Z"}, IMPRESSION | {"item_id": "b"}]
+    )
+    write(landing / "feedback" / "2.jsonl", [IMPRESSION | {"ts": "2026-01-03T00:01:00Z"}])
+    write(landing / "feedback" / "3.parquet", [IMPRESSION | {"ts": "2026-01-02T23:59:00Z"}])
+    _, feedback = load(connection, landing)
+    whole = tables(connection)
+    assert rows(connection, "raw.feedback_logs", "day, item_id") == [(D2, "a"), (D2, "b")]
+    assert feedback[D2] == LoadReport(2, 0, 1)
+    assert reasons(connection) == ["request_id: duplicate request id 'r' with other values in feedback/1.jsonl, row 1"]
+    for day in (D3, D2):
+        load(connection, landing, days=[day])
+    assert tables(connection) == whole
+
+
+@pytest.mark.parametrize(
+    ("last_event", "last_day", "final"),
+    [
+        ("2026-01-03", None, False),  # the third of January may go on
+        ("2026-01-04", None, True),
+        ("2026-01-03", D4, False),
+        ("2026-01-03", D3, True),  # a closed log is whole
+        ("2026-01-02", D2, False),  # but its last day's outcomes are cut off
+    ],
+)
+def test_an_impression_is_final_once_its_window_has_closed_within_the_data(
+    landing, connection, last_event, last_day, final
+):
+    write(landing / "feedback" / "x.jsonl", [IMPRESSION])
+    write(landing / "events" / "x.jsonl", [EVENT | {"ts": last_event}])
+    load(connection, landing, calendar=Calendar(D1, last_day))
+    assert rows(connection, "raw.feedback_logs", "final") == [(final,)]
+
+
+# Bad rows ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"user_id": " "}, "user_id: missing"),
+        ({"item_id": None}, "item_id: missing"),
+        ({"item_id": "nobody"}, "item_id: 'nobody' is not among the items"),
+        ({"ts": None}, "ts: missing"),
+        ({"ts": "yesterday"}, "ts: 'yesterday' is not an ISO 8601 time"),
+        ({"ts": 1767348000}, "ts: '1767348000' is not an ISO 8601 time"),
+        ({"ts": "infinity"}, "ts: 'infinity' is not an ISO 8601 time"),
+        (
+            {"ts": "2025-12-31T23:00:00Z"},
+            "ts: '2025-12-31T23:00:00Z' lies outside the calendar (first_day 2026-01-01, last_day 2026-01-04)",
+        ),
+        (
+            {"ts": "2026-01-05"},
+            "ts: '2026-01-05' lies outside the calendar (first_day 2026-01-01, last_day 2026-01-04)",
+        ),
+        ({"watch_s": "long"}, "watch_s: 'long' is not a number"),
+        ({"watch_s": "nan"}, "watch_s: 'nan' is not a number"),
+        ({"watch_s": -0.5}, "watch_s: -0.5 is negative"),
+        ({"rating": "good"}, "rating: 'good' is not a number"),
+        ({"liked": "maybe"}, "liked: 'maybe' is not true or false"),
+        ({"completed": 7}, "completed: '7' is not true or false"),
+        ({"positive": "so"}, "positive: 'so' is not true or false"),
+        ({"user_id": None, "watch_s": -1}, "user_id: missing; watch_s: -1 is negative"),
+    ],
+)
+def test_a_bad_event_is_rejected_with_its_reason(landing, connection, change, reason):
+    write(landing / "events" / "x.jsonl", [EVENT, EVENT | {"user_id": "v"} | change])
+    events, _ = load(connection, landing)
+    assert len(rows(connection, "raw.events")) == 1
+    ((kind, day, file, row, found, payload),) = rows(connection, "raw.rejected_rows")
+    assert (kind, file, row, found) == ("events", "events/x.jsonl", 2, reason)
+    assert events[day].rejected == 1
+    assert json.loads(payload)["ts"] == (None if change.get("ts", "") is None else str(change.get("ts", EVENT["ts"])))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"request_id": None}, "request_id: missing"),
+        ({"policy": ""}, "policy: missing"),
+        ({"history": [3, 3]}, "history: [3,3] names a cluster twice"),
+        ({"history": []}, "history: '[]' is not a list of cluster ids"),
+        ({"history": [1.5]}, "history: '[1.5]' is not a list of cluster ids"),
+        ({"history": ["x", 2]}, """history: '["x",2]' is not a list of cluster ids"""),
+        ({"history": None}, "history: missing"),
+        ({"cluster_id": "owls"}, "cluster_id: 'owls' is not a cluster id"),
+        ({"cluster_id": -1}, "cluster_id: '-1' is not a cluster id"),
+        ({"taxonomy_version": None}, "taxonomy_version: missing"),
+        ({"table_version": None}, "table_version: missing"),
+        ({"position": -1}, "position: '-1' is not a place counted from 0"),
+        ({"propensity": 0}, "propensity: '0' is not a probability above 0 and up to 1"),
+        ({"propensity": 1.01}, "propensity: '1.01' is not a probability above 0 and up to 1"),
+        ({"propensity": "high"}, "propensity: 'high' is not a probability above 0 and up to 1"),
+        ({"watch_s": -1}, "watch_s: -1 is negative"),
+        ({"item_id": "nobody"}, "item_id: 'nobody' is not among the items"),
+    ],
+)
+def test_a_bad_impression_is_rejected_with_its_reason(landing, connection, change, reason):
+    write(landing / "feedback" / "x.jsonl", [IMPRESSION, IMPRESSION | {"request_id": "s"} | change])
+    _, feedback = load(connection, landing)
+    assert reasons(connection) == [reason]
+    assert feedback[D2] == LoadReport(1, 1, 0)
+
+
+def test_a_bad_outcome_is_rejected_by_the_day_of_its_own_time_stamp(landing, connection):
+    write(landing / "feedback" / "x.jsonl", [IMPRESSION])
+    bad = {"request_id": "r", "item_id": "a", "ts": "2026-01-03", "watch_s": "x"}
+    write(landing / "outcomes" / "x.jsonl", [bad, bad | {"request_id": None, "watch_s": 1}])
+    _, feedback = load(connection, landing)
+    assert rows(connection, "raw.rejected_rows", "kind, day, row_number, reason") == [
+        ("outcomes", D3, 1, "watch_s: 'x' is not a number"),
+        ("outcomes", D3, 2, "request_id: missing"),
+    ]
+    assert feedback[D2] == LoadReport(1, 0, 0)
+    assert feedback[D3] == LoadReport(0, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"item_id": ""}, "item_id: missing"),
+        ({"title": None}, "title, tags, category, embedding: all missing, at least one is needed"),
+        ({"title": None, "tags": []}, "title, tags, category, embedding: all missing, at least one is needed"),
+        ({"duration_s": -1}, "duration_s: -1 is negative"),
+        ({"duration_s": "1 min"}, "duration_s: '1 min' is not a number"),
+        ({"updated_at": "new"}, "updated_at: 'new' is not an ISO 8601 time"),
+        ({"published_at": "1999"}, "published_at: '1999' is not an ISO 8601 time"),
+        ({"embedding": [1, "x"]}, "embedding: not a list of finite numbers"),
+        ({"embedding": "x"}, "embedding: not a list of finite numbers"),
+        ({"embedding": []}, "embedding: not a list of finite numbers"),
+    ],
+)
+def test_a_bad_item_is_rejected_with_its_reason(landing, connection, change, reason):
+    write(landing / "items" / "z.jsonl", [{"item_id": "z", "title": "Zebras"} | change])
+    report = load_items(connection, landing, CALENDAR)
+    assert report == LoadReport(3, 1, 0)
+    assert rows(connection, "raw.rejected_rows", "kind, day, row_number, reason") == [("items", D1, 1, reason)]
+
+
+def test_a_bad_time_stamp_is_filed_under_the_day_of_arrival(landing, connection):
+    write(landing / "events" / "day=2026-01-03" / "x.csv", [EVENT | {"ts": "?"}])
+    write(landing / "events" / "y.csv", [EVENT | {"ts": "?"}])
+    load(connection, landing)
+    assert rows(connection, "raw.rejected_rows", "day, file") == [
+        (D1, "events/y.csv"),
+        (D3, "events/day=2026-01-03/x.csv"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.parquet", "x.jsonl", "x.csv.gz"])
+@pytest.mark.parametrize("kind", ["events", "feedback"])
+def test_an_empty_file_is_one_rejected_row(landing, connection, kind, name):
+    for file in (name, f"other-{name}"):
+        path = landing / kind / "day=2026-01-02" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(b"") if name.endswith("gz") else b"")
+    reports = dict(zip(("events", "feedback"), load(connection, landing), strict=True))
+    assert sorted(rows(connection, "raw.rejected_rows")) == [
+        (kind, D2, f"{kind}/day=2026-01-02/{file}", None, "empty file: it holds no bytes", None)
+        for file in (f"other-{name}", name)
+    ]
+    assert reports[kind][D2] == LoadReport(0, 2, 0)
+    assert rows(connection, f"raw.{'feedback_logs' if kind == 'feedback' else kind}") == []
+
+
+def test_a_day_without_rows_and_a_single_user_are_fine(landing, connection):
+    write(landing / "events" / "x.csv", [EVENT])
+    (landing / "events" / "header.csv").write_text("user_id,item_id,ts\n")
+    events, feedback = load(connection, landing)
+    assert [events[day].rows for day in (D1, D2, D3, D4)] == [0, 1, 0, 0]
+    assert set(feedback.values()) == {LoadReport(0, 0, 0)}
+
+
+# Bad files -----------------------------------------------------------------------------------------------------------
+
+
+def fault(connection, landing, kind="events"):
+    """What is wrong with the one file that cannot be read."""
+    (found,) = [file.fault for file in survey(connection, landing, kind, CALENDAR) if file.fault]
+    return found
+
+
+def refusal(connection, landing, kind="events"):
+    """What is wrong with the landing zone as a whole."""
+    with pytest.raises(LandingError) as caught:
+        survey(connection, landing, kind, CALENDAR)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_missing_required_column_names_file_column_and_mend(landing, connection, suffix):
+    path = write(landing / "events" / f"x.{suffix}", [{"user_id": "u", "item_id": "a", "time": "2026-01-02"}])
+    message = fault(connection, landing)
+    assert str(path) in message
+    assert "lacks the required column ts of events" in message
+    assert "user_id, item_id, time" in message
+
+
+def test_items_need_a_column_that_says_what_they_are(landing, connection):
+    write(landing / "items" / "x.csv", [{"item_id": "z", "description": "only this"}])
+    with pytest.raises(LandingError, match=r"x\.csv has none of the columns title, tags, category, embedding"):
+        load_items(connection, landing, CALENDAR)
+
+
+def test_no_items_at_all_is_an_error(tmp_path, connection):
+    with pytest.raises(LandingError, match="items holds no files"):
+        load_items(connection, tmp_path, CALENDAR)
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.9, 0.999])
+def test_a_truncated_parquet_is_named(landing, connection, kept):
+    path = write(landing / "events" / "x.parquet", [EVENT | {"user_id": f"u{i}"} for i in range(500)])
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * kept)])
+    message = fault(connection, landing)
+    assert str(path) in message
+    assert "send it again" in message
+
+
+@pytest.mark.parametrize("place", [8, 2000])
+def test_a_damaged_page_of_a_parquet_is_named(landing, connection, place):
+    good = write(landing / "events" / "a.parquet", [EVENT])
+    path = landing / "events" / "x.parquet"
+    pl.DataFrame([EVENT | {"user_id": f"u{i * 7919}"} for i in range(5000)]).write_parquet(path, compression="snappy")
+    content = bytearray(path.read_bytes())
+    content[place : place + 200] = b"\xab" * 200
+    path.write_bytes(content)
+    faults = [file.fault for file in survey(connection, landing, "events", CALENDAR) if file.fault]
+    if not faults:  # the survey reads little more than time stamps
+        with pytest.raises(LandingError) as caught:
+            load(connection, landing)
+        assert caught.value.path == path
+        faults = [str(caught.value)]
+    assert str(path) in faults[0]
+    assert str(good) not in faults[0]
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.csv", "x.jsonl", "x.csv.gz"])
+@pytest.mark.parametrize("content", [bytes(range(256)) * 8, b"hello world\nthis is no data\n", b"\n"])
+def test_a_file_that_is_no_data_at_all_is_named(landing, connection, name, content):
+    path = landing / "events" / name
+    path.parent.mkdir()
+    path.write_bytes(content)
+    assert str(path) in fault(connection, landing)
+
+
+def test_a_file_of_another_kind_is_named_with_what_to_do(landing, connection):
+    path = landing / "events" / "notes.txt"
+    path.parent.mkdir()
+    path.write_text("hello")
+    message = fault(connection, landing)
+    assert str(path) in message
+    assert "move it away" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("x.csv", "user_id,item_id,ts\nu,a,2026-01-02\nu,a\n", 3),
+        ("x.csv", "user_id,item_id,ts\nu,a,2026-01-02,7\n", 2),
+        ("x.csv", 'user_id,item_id,ts\nu,a,2026-01-02\nu,"a,2026-01-02\n', 3),
+        ("x.jsonl", '{"user_id": "u", "item_id": "a", "ts": "2026-01-02"}\n{"user_id": \n', 2),
+        ("x.jsonl", '{"user_id": "u", "item_id": "a", "ts": "2026-01-02"}\n' * 150 + "{]\n", 151),
+        ("x.json", '[{"user_id": "u"},\n{"user_id": "v"}]\n', 1),
+    ],
+)
+def test_a_malformed_line_is_named(landing, connection, name, text, line):
+    path = landing / "events" / name
+    path.parent.mkdir()
+    path.write_text(text)
+    message = fault(connection, landing)
+    assert str(path) in message
+    assert f"line {line}:" in message
+
+
+def test_a_column_named_twice_is_refused(landing, connection):
+    (landing / "events").mkdir()
+    (landing / "events" / "x.csv").write_text("user_id,item_id,ts,ts\nu,a,2026-01-02,2026-01-02\n")
+    assert "names the column ts twice" in fault(connection, landing)
+
+
+def test_all_files_that_cannot_be_read_are_found_among_many(landing, connection):
+    bad = {3, 4, 11}
+    for number in range(13):
+        path = write(landing / "events" / f"{number:02}.csv", [EVENT | {"ts": "2026-01-03"}])
+        if number in bad:
+            path.write_text("user_id,item_id,ts\nu,a\n")
+    found = survey(connection, landing, "events", CALENDAR)
+    assert {file.file for file in found if file.fault} == {f"events/{number:02}.csv" for number in bad}
+    assert all(file.file in file.fault for file in found if file.fault)
+    load(connection, landing)
+    assert rows(connection, "raw.events", "day, user_id") == [(D3, "u")]
+    assert rows(connection, "raw.landing_files", "count(*)") == [(11,)]  # ten, and the catalogue
+
+
+@pytest.mark.parametrize("name", ["x.csv.gz", "x.jsonl.gz"])
+def test_damage_inside_a_compressed_file_holds_back_its_day_alone(landing, connection, name):
+    path = landing / "events" / f"day={D1}" / name
+    path.parent.mkdir(parents=True)
+    content = bytearray(gzip.compress(b"user_id,item_id,ts\n" + b"u,a,2026-01-02\n" * 500))
+    content[12:16] = b"\xff\xff\xff\xff"
+    path.write_bytes(content)
+    found = unreadable_days(survey(connection, landing, "events", CALENDAR), [D1, D2])
+    assert list(found) == [D1]
+    assert f"{path} cannot be read to its end" in found[D1]
+
+
+def test_a_file_that_cannot_be_opened_holds_back_its_day_alone(landing, connection):
+    path = write(landing / "events" / f"day={D1}" / "x.csv", [EVENT | {"ts": "2026-01-02"}])
+    assert unreadable_days(survey(connection, landing, "events", CALENDAR), [D1, D2]) == {}
+    content = path.read_bytes()
+    path.unlink()
+    path.symlink_to(landing / "elsewhere.csv")
+    found = unreadable_days(survey(connection, landing, "events", CALENDAR), [D1, D2, D3])
+    assert list(found) == [D1, D2]  # its folder's day, and that of the row that was read before
+    assert found[D1] == f"{path} cannot be opened: let this user read it, or take it away"
+    path.unlink()
+    path.write_bytes(content)
+    assert unreadable_days(survey(connection, landing, "events", CALENDAR), [D1, D2]) == {}
+
+
+def test_days_of_a_file_that_cannot_be_read_are_those_that_it_may_count_for(landing, connection):
+    damaged = "user_id,item_id,ts\nu,a\n"
+    loose = write(landing / "events" / "loose.csv", [EVENT | {"ts": "2026-01-03"}])
+    path = write(landing / "events" / f"day={D1}" / "x.csv", [EVENT | {"ts": "2026-01-02"}])
+    days = [D1, D2, D3, D4]
+
+    def broken():
+        return unreadable_days(survey(connection, landing, "events", CALENDAR), days)
+
+    assert broken() == {}
+    path.write_text(damaged)
+    assert list(broken()) == [D1, D2]  # its folder's day, and that of the row that was read before
+    assert rows(connection, "raw.landing_files", "file, first_day")[0] == (f"events/day={D1}/x.csv", D2)
+    loose.write_text(damaged)
+    assert list(broken()) == [D1, D2, D3]
+    (landing / "events" / "unknown.csv").write_text(damaged)
+    assert list(broken()) == days
+    for file in (loose, path, landing / "events" / "unknown.csv"):
+        file.unlink()
+    assert broken() == {}
+    assert rows(connection, "raw.landing_files") == []
+
+
+def test_impressions_that_cannot_be_read_count_for_the_days_around_them_outcomes_for_those_before(landing, connection):
+    days = [date(2026, 1, number) for number in range(1, 8)]
+    around = {}
+    for kind in ("feedback", "outcomes"):
+        path = write(landing / kind / "day=2026-01-04" / "x.csv", [{"request_id": "o"}])
+        surveyed = survey(connection, landing, kind, Calendar(D1, None))
+        around[kind] = [day.day for day in unreadable_days(surveyed, days, attribution_hours=24)]
+        path.unlink()
+    assert around == {"feedback": [3, 4, 5], "outcomes": [3, 4]}
+
+
+@pytest.mark.parametrize("folder", ["day=2026-13-01", "day=monday", "january"])
+def test_a_folder_that_is_no_day_is_named(landing, connection, folder):
+    write(landing / "events" / folder / "x.csv", [EVENT])
+    message = refusal(connection, landing)
+    assert folder in message
+    assert "day=YYYY-MM-DD" in message
+
+
+def test_a_landing_folder_of_a_newer_format_is_refused_by_name(landing, connection):
+    (landing / "FORMAT").write_text('{"format_version": 2}')
+    assert "says format_version 2" in refusal(connection, landing)
+    (landing / "FORMAT").write_text("two")
+    assert "is damaged" in refusal(connection, landing)
+    (landing / "FORMAT").write_text('{"format_version": 1}')
+    assert survey(connection, landing, "events", CALENDAR) == []
+
+
+def test_a_file_that_vanishes_after_the_survey_is_named(landing, connection):
+    path = write(landing / "events" / "x.csv", [EVENT])
+    load(connection, landing)
+    path.unlink()
+    with pytest.raises(LandingError, match="is gone"):
+        load_events(connection, landing, [D2], CALENDAR, RULE)
+
+
+def test_a_failed_load_leaves_the_tables_as_they_were(landing, connection):
+    write(landing / "events" / "x.csv", [EVENT])
+    load(connection, landing)
+    before = tables(connection)
+    connection.execute("BEGIN")
+    path = write(landing / "events" / "y.csv", [EVENT])
+    survey(connection, landing, "events", CALENDAR)
+    path.unlink()
+    with pytest.raises(LandingError):
+        load_events(connection, landing, [D2], CALENDAR, RULE)
+    connection.execute("ROLLBACK")
+    assert tables(connection) == before
+
+
+# Against a plain reading ---------------------------------------------------------------------------------------------
+
+STAMPS = [
+    "2026-01-01T00:00:00Z", "2026-01-01T23:59:59.5Z", "2026-01-02 00:00:00", "2026-01-03T01:00:00+02:00", "2026-01-04",
+    "2025-12-31T23:59:59Z", "2026-01-05T00:00:00Z", "soon", "",
+]  # fmt: skip
+OPTIONAL = {
+    "watch_s": st.sampled_from(["", "0", "49.5", "50", "-1", "x"]),
+    "rating": st.sampled_from(["", "3.5", "4"]),
+    "liked": st.sampled_from(["", "true", "0", "?"]),
+    "skipped": st.sampled_from(["", "1"]),
+    "positive": st.sampled_from(["", "", "true", "false"]),
+}
+EVENTS = st.fixed_dictionaries(
+    {
+        "user_id": st.sampled_from(["u", "v", ""]),
+        "item_id": st.sampled_from(["a", "b", "zzz"]),
+        "ts": st.sampled_from(STAMPS),
+    },
+    optional=OPTIONAL,
+)
+FILES = st.dictionaries(
+    st.sampled_from(["1", "2", "day=2026-01-03/3"]), st.lists(EVENTS, min_size=1, max_size=8), max_size=3
+)
+
+
+def read_number(text):
+    return float(text) if text else None
+
+
+def read_flag(text):
+    return {"true": True, "1": True, "false": False, "0": False}[text] if text else None
+
+
+def reference_events(files: dict[str, list[dict]]):
+    """The contract in plain Python: (kept events by key, rejected rows by day)."""
+    kept, contents, rejected = {}, {}, Counter()
+    for name, content in sorted(files.items()):
+        arrival = D3 if name.startswith("day=") else D1
+        for row in content:
+            try:
+                moment = datetime.fromisoformat(row["ts"]).replace(tzinfo=None) if row["ts"] else None
+                zone = datetime.fromisoformat(row["ts"]).utcoffset() if row["ts"] else None
+                moment = moment - zone if moment and zone else moment
+            except ValueError:
+                moment = None
+            day = min(max(moment.date() if moment else arrival, D1), D4)
+            try:
+                numbers = [read_number(row.get("watch_s", "")), read_number(row.get("rating", ""))]
+                flags = [read_flag(row.get(flag, "")) for flag in ("liked", "skipped", "positive")]
+            except (ValueError, KeyError):
+                rejected[day] += 1
+                continue
+            good = row["user_id"] and row["item_id"] in "abc" and moment and moment.date() == day
+            if not good or (numbers[0] or 0) < 0:
+                rejected[day] += 1
+                continue
+            key = (row["user_id"], row["item_id"], moment)
+            if contents.setdefault(key, (numbers, flags)) != (numbers, flags):
+                rejected[day] += 1
+                continue
+            (watch, rating), (liked, _, positive) = numbers, flags
+            derived = bool(liked or (rating or 0) >= 4 or (row["item_id"] == "a" and (watch or 0) >= 50))
+            kept[key] = (day, *key, watch, rating, positive if positive is not None else derived)
+    return sorted(kept.values(), key=str), rejected
+
+
+@settings(max_examples=25, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    files=FILES, suffix=st.sampled_from(["csv", "jsonl"]), ranges=st.sampled_from([[4], [1, 1, 1, 1], [2, 2], [3, 1]])
+)
+def test_events_equal_a_plain_reading_of_the_contract(tmp_path_factory, files, suffix, ranges):
+    landing = tmp_path_factory.mktemp("landing")
+    write(landing / "items" / "items.jsonl", ITEMS)
+    for name, content in files.items():
+        blank = {"watch_s": ""} if suffix == "csv" else {}
+        write(landing / "events" / f"{name}.{suffix}", [blank | row for row in content])
+    days = [D1, D2, D3, D4]
+    with connect() as connection:
+        load_items(connection, landing, CALENDAR)
+        survey(connection, landing, "events", CALENDAR)
+        reports = {}
+        for length in ranges:
+            taken, days = days[:length], days[length:]
+            reports |= load_events(connection, landing, taken, CALENDAR, RULE)
+        found = rows(connection, "raw.events", "day, user_id, item_id, ts, watch_s, rating, positive")
+        rejected = Counter(
+            dict(connection.execute("FROM raw.rejected_rows SELECT day, count(*) GROUP BY day").fetchall())
+        )
+    expected, expected_rejected = reference_events(files)
+    assert found == expected
+    assert rejected == expected_rejected
+    assert sum(report.rows + report.rejected + report.duplicates for report in reports.values()) == sum(
+        map(len, files.values())
+    )
+
+
+def test_zones_are_read_as_moments(landing, connection):
+    moment = datetime(2026, 1, 3, 3, tzinfo=timezone(timedelta(hours=5, minutes=30)))
+    write(landing / "events" / "x.csv", [EVENT | {"ts": moment.isoformat()}])
+    load(connection, landing)
+    assert rows(connection, "raw.events", "ts") == [(moment.astimezone(UTC).replace(tzinfo=None),)]

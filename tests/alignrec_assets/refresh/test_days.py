@@ -1,0 +1,60 @@
+import dagster as dg
+import pytest
+
+from alignrec_assets.home import Home
+from alignrec_assets.refresh.days import DailyTable, daily_asset, refresh_days
+from alignrec_assets.warehouse.connection import Warehouse
+
+DAY = "2026-01-05"
+ROW = "INSERT INTO raw.events BY NAME SELECT day, $1 AS user_id, 'a' AS item_id, day AS ts, false AS positive FROM days"
+
+
+@pytest.fixture
+def source(tmp_path):
+    """The file that the table is made from: it names the day's only user."""
+    source = tmp_path / "source"
+    source.write_text("first")
+    return source
+
+
+def events_of(warehouse, source, after_reading):
+    """The asset raw/events as read from the source; ``after_reading`` is called while its day is being written."""
+
+    def survey(connection, _days):
+        connection.execute("CREATE OR REPLACE TEMP TABLE seen AS SELECT $1 AS content", [source.read_text()])
+        return {}
+
+    def fingerprints(connection, days):
+        ((content,),) = connection.execute("FROM seen").fetchall()
+        return dict.fromkeys(days, content)
+
+    def build(connection, days):
+        connection.execute("CREATE OR REPLACE TEMP TABLE days AS SELECT unnest($1::DATE[]) AS day", [days])
+        connection.execute("DELETE FROM raw.events")
+        connection.execute(ROW, [source.read_text()])
+        after_reading()
+        return dict.fromkeys(days, (1, {}))
+
+    partitions = dg.DailyPartitionsDefinition(DAY)
+
+    @dg.asset(**daily_asset("raw.events", code="1", kinds=set(), deps=[], partitions=partitions))
+    def events(context: dg.AssetExecutionContext):
+        return refresh_days(context, warehouse, DailyTable("raw.events", fingerprints, build, survey=survey))
+
+    return events
+
+
+def test_a_file_that_changes_while_its_day_is_made_is_read_by_the_next_run(tmp_path, source):
+    warehouse = Warehouse(Home(tmp_path / "home"))
+    users, reads = [], []
+
+    def change():
+        reads.append(source.read_text())
+        source.write_text("second")
+
+    for _ in range(3):
+        assert dg.materialize([events_of(warehouse, source, change)], partition_key=DAY).success
+        with warehouse.reading() as connection:
+            users += [user for (user,) in connection.execute("FROM raw.events SELECT user_id").fetchall()]
+    assert users == ["first", "second", "second"]
+    assert reads == ["first", "second"]

@@ -1,0 +1,131 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import duckdb
+import pytest
+
+from alignrec_assets.home import Home, HomeError
+from alignrec_assets.warehouse.connection import (
+    Record,
+    Warehouse,
+    WarehouseError,
+    read_records,
+    write_records,
+)
+
+HOLDER = """
+import sys, time, pathlib
+from alignrec_assets.home import Home
+from alignrec_assets.warehouse.connection import Warehouse
+with Warehouse(Home(pathlib.Path(sys.argv[1]))).writing() as connection:
+    connection.execute("INSERT INTO interests.item_clusters VALUES ('t', 'unfinished', 0, 1.0)")
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def warehouse(tmp_path):
+    warehouse = Warehouse(Home(tmp_path), patience_seconds=20)
+    with warehouse.writing() as connection:
+        connection.execute("INSERT INTO interests.item_clusters VALUES ('t', 'good', 0, 1.0)")
+    return warehouse
+
+
+def items(warehouse):
+    with warehouse.reading() as connection:
+        return [row[0] for row in connection.execute("FROM interests.item_clusters SELECT item_id").fetchall()]
+
+
+def hold(warehouse):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(warehouse.home.path)], stdout=subprocess.PIPE, text=True, env=os.environ
+    )
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_an_error_rolls_everything_back(warehouse):
+    with pytest.raises(ZeroDivisionError), warehouse.writing() as connection:
+        connection.execute("DELETE FROM interests.item_clusters")
+        write_records(connection, "a", {"": Record("f")})
+        raise ZeroDivisionError
+    assert items(warehouse) == ["good"]
+    with warehouse.reading() as connection:
+        assert read_records(connection, "a") == {}
+
+
+def test_a_killed_writer_leaves_the_last_good_state_and_no_lock(warehouse):
+    holder = hold(warehouse)
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    started = time.monotonic()
+    assert items(warehouse) == ["good"]
+    assert time.monotonic() - started < 10
+
+
+def test_a_second_writer_waits_and_says_so_then_gives_up_by_name(warehouse):
+    lines = []
+    impatient = Warehouse(warehouse.home, lines.append, patience_seconds=1.5)
+    holder = hold(warehouse)
+    try:
+        with pytest.raises(WarehouseError, match=r"warehouse\.lock"), impatient.writing():
+            pass
+        assert "waiting for another process" in lines[0]
+    finally:
+        holder.kill()
+        holder.wait()
+    with impatient.writing() as connection:
+        connection.execute("INSERT INTO interests.item_clusters VALUES ('t', 'second', 0, 1.0)")
+    assert items(warehouse) == ["good", "second"]
+
+
+def test_readers_share(warehouse):
+    with warehouse.reading() as one, warehouse.reading() as other:
+        assert one.execute("SELECT 1").fetchall() == other.execute("SELECT 1").fetchall()
+
+
+def test_records_are_replaced_by_partition_and_keep_their_details(warehouse):
+    with warehouse.writing() as connection:
+        write_records(connection, "a", {"2026-01-01": Record("f1", 3, {"x": [1]}), "2026-01-02": Record("f2")})
+        write_records(connection, "a", {"2026-01-02": Record("f3", 5, {"data_version": "seen"})})
+        found = read_records(connection, "a")
+    assert found == {"2026-01-01": Record("f1", 3, {"x": [1]}), "2026-01-02": Record("f3", 5, {"data_version": "seen"})}
+    assert found["2026-01-02"].data_version == "seen"
+    assert found["2026-01-01"].data_version == "f1"
+
+
+def test_no_warehouse_a_damaged_one_and_a_newer_one_are_told_apart(tmp_path):
+    home = Home(tmp_path)
+    with pytest.raises(WarehouseError, match="no warehouse"), Warehouse(home).reading():
+        pass
+    home.warehouse.write_bytes(b"this is no database" * 1000)
+    with pytest.raises(WarehouseError, match="alignrec rebuild"), Warehouse(home).writing():
+        pass
+    home.warehouse.unlink()
+    with Warehouse(home).writing() as connection:
+        connection.execute("UPDATE registry.format SET format_version = 99")
+    with pytest.raises(WarehouseError, match="format 99"), Warehouse(home).reading():
+        pass
+
+
+def test_a_home_of_a_newer_format_is_refused(tmp_path):
+    home = Home(tmp_path)
+    home.create()
+    home.format_file.write_text(json.dumps({"format_version": 99}))
+    with pytest.raises(HomeError, match="format 99"):
+        home.create()
+    home.format_file.write_text("{")
+    with pytest.raises(HomeError, match="damaged"):
+        home.create()
+
+
+def test_the_lock_is_held_only_while_open(warehouse):
+    with warehouse.writing():
+        pass
+    connection = duckdb.connect(str(warehouse.home.warehouse))
+    connection.close()

@@ -1,0 +1,148 @@
+"""Head and affinities fitted together: against scipy on the same objective, and on cells drawn from known effects."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from scipy.special import expit, logit
+
+from models.alignment.examples import ServedHistory
+from models.alignment.joint_head import JointCells, Spreads, choose_spreads, fit_joint_head, spreads_of_head_alone
+
+CLUSTERS = 6
+SPREADS = Spreads(head=0.5, bias=0.6, embedding=0.0, affinity=0.3)
+
+
+def served_histories(states, seed=0, head=None, affinity=0.0, impressions=30):
+    """Every pair of clusters with every other one served; log-odds are what the words tell and what they do not."""
+    generator = np.random.default_rng(seed)
+    pairs = [(a, b) for a in range(CLUSTERS) for b in range(a)]
+    own = generator.normal(0, affinity, (CLUSTERS, CLUSTERS)) if affinity else np.zeros((CLUSTERS, CLUSTERS))
+    served, place = [], 0
+    for a, b in pairs:
+        clusters = [cluster for cluster in range(CLUSTERS - 1) if cluster not in (a, b)]  # the last one is never served
+        told = states[place : place + len(clusters)] @ head if head is not None else 0.0
+        rates = expit(-1 + told + own[a, clusters] + own[b, clusters])
+        place += len(clusters)
+        scores = generator.binomial(impressions, rates) / impressions
+        weights = generator.uniform(0.5, 1.5, len(clusters)) * impressions
+        counts = np.full(len(clusters), impressions)
+        none = np.zeros((0, 2), dtype=np.int64)
+        served.append(ServedHistory([b, a], clusters, scores, weights, scores, counts, none, np.zeros(0)))
+    return served
+
+
+def cells(seed=0, hidden=4, **arguments):
+    states = np.random.default_rng((seed, 1)).normal(2.0, 1.5, (200, hidden))
+    served = served_histories(states, seed, **arguments)
+    return JointCells.of(states[: sum(len(row.clusters) for row in served)], served, CLUSTERS)
+
+
+def log_odds(fitted, rows):
+    affinities = (rows.members * fitted.offsets.affinity[:, rows.clusters].T).sum(axis=1)
+    return rows.states @ fitted.head + fitted.offsets.bias[rows.clusters] + affinities
+
+
+def test_it_is_the_minimum_of_the_penalised_deviance():
+    rows = cells(head=np.array([0.3, -0.2, 0.0, 0.1]), affinity=0.4)
+    middle = np.average(rows.states, axis=0, weights=rows.weights)
+    spread = np.sqrt(np.average((rows.states - middle) ** 2, axis=0, weights=rows.weights))
+    x = (rows.states - middle) / (spread * np.sqrt(rows.states.shape[1]))
+    constant = logit(np.average(rows.rates, weights=rows.weights))
+
+    def parts(flat):
+        return flat[:4], flat[4 : 4 + CLUSTERS], flat[4 + CLUSTERS :].reshape(CLUSTERS, CLUSTERS)
+
+    def eta(flat):
+        head, bias, affinity = parts(flat)
+        return constant + x @ head + bias[rows.clusters] + (rows.members * affinity[:, rows.clusters].T).sum(axis=1)
+
+    def objective(flat):
+        head, bias, affinity = parts(flat)
+        value = eta(flat)
+        deviance = rows.weights @ (np.logaddexp(0, value) - rows.rates * value)
+        penalties = (head @ head) / 0.5**2 + (bias @ bias) / 0.6**2 + (affinity**2).sum() / 0.3**2
+        return deviance + penalties / 2
+
+    start = np.zeros(4 + CLUSTERS + CLUSTERS**2)
+    reference = minimize(objective, start, method="L-BFGS-B", options={"maxiter": 10_000, "maxfun": 10**6})
+    fitted = fit_joint_head(rows, SPREADS, iterations=12)
+    np.testing.assert_allclose(log_odds(fitted, rows), eta(reference.x), atol=2e-3)
+
+
+def test_a_cluster_that_was_never_served_has_the_head_alone():
+    fitted = fit_joint_head(cells(head=np.array([0.4, 0.0, 0.0, 0.0])), SPREADS)
+    last = CLUSTERS - 1
+    np.testing.assert_array_equal(fitted.offsets.affinity[:, last], 0)
+    served = list(range(last))
+    constant = fitted.offsets.bias[last]
+    assert np.ptp(fitted.offsets.bias[served] - constant) > 0.01
+
+
+def test_a_spread_of_zero_leaves_a_kind_out():
+    rows = cells(head=np.array([0.3, -0.2, 0.0, 0.1]), affinity=0.4)
+    words = fit_joint_head(rows, Spreads(0.5, 0.0, 0.0, 0.0))
+    assert np.abs(words.offsets.affinity).max() < 1e-6
+    assert np.ptp(words.offsets.bias) < 1e-6
+    assert np.abs(fit_joint_head(rows, Spreads(0.0, 0.6, 0.2, 0.3)).head).max() < 1e-6
+
+
+def test_states_may_be_moved_and_stretched():
+    rows = cells(head=np.array([0.3, -0.2, 0.0, 0.1]), affinity=0.4)
+    moved = JointCells(**vars(rows) | {"states": rows.states * np.array([10.0, 0.1, 3.0, 1.0]) + 5.0})
+    np.testing.assert_allclose(
+        log_odds(fit_joint_head(rows, SPREADS), rows), log_odds(fit_joint_head(moved, SPREADS), moved), atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_what_words_tell_decides_the_spreads(told):
+    head = np.array([0.5, -0.5, 0.4, 0.3]) if told else None
+    chosen = choose_spreads(cells(head=head, affinity=0.0 if told else 0.9, impressions=400))
+    assert (chosen.head > 0.1) == told
+    assert (chosen.embedding > 0.2) != told
+
+
+def test_too_few_histories_take_the_middle_spreads():
+    states = np.ones((4, 2))
+    served = served_histories(np.ones((100, 2)))[:1]
+    assert choose_spreads(JointCells.of(states, served, CLUSTERS)) == Spreads(0.18, 0.6, 0.15, 0.06)
+
+
+def test_embeddings_find_the_few_sides_of_taste():
+    """Affinities of rank 1, seen through few impressions: drawn to a low rank they are nearer to the truth."""
+    generator = np.random.default_rng(5)
+    clusters = 16
+    truth = 1.2 * np.outer(generator.choice([-1, 1], clusters), generator.choice([-1, 1], clusters)) / 2
+    served = []
+    none = np.zeros((0, 2), dtype=np.int64)
+    for a in range(clusters):
+        for b in range(a):
+            offered = [cluster for cluster in range(clusters) if cluster not in (a, b)]
+            rates = generator.binomial(4, expit(-1 + truth[a, offered] + truth[b, offered])) / 4
+            counts = np.full(len(offered), 4)
+            served.append(ServedHistory([b, a], offered, rates, counts.astype(float), rates, counts, none, np.zeros(0)))
+    rows = JointCells.of(generator.normal(size=(sum(len(row.clusters) for row in served), 2)), served, clusters)
+    off_diagonal = ~np.eye(clusters, dtype=bool)
+
+    def nearness(spreads):
+        return np.corrcoef(fit_joint_head(rows, spreads).offsets.affinity[off_diagonal], truth[off_diagonal])[0, 1]
+
+    assert nearness(Spreads(0.0, 0.6, 0.3, 0.03)) > nearness(Spreads(0.0, 0.6, 0.0, 0.3)) + 0.05
+
+
+def test_a_rounded_head_moves_no_mean():
+    rows = cells(head=np.array([0.3, -0.2, 0.0, 0.1]), affinity=0.4)
+    fitted = fit_joint_head(rows, SPREADS)
+    rounded = np.round(fitted.head, 1)
+    words = np.average(rows.states @ fitted.head, weights=rows.weights)
+    moved = np.average(rows.states @ rounded, weights=rows.weights)
+    offsets = fitted.offsets_beside(rounded)
+    np.testing.assert_allclose(offsets.bias - fitted.offsets.bias, words - moved)
+
+
+def test_the_head_alone_gets_a_spread_of_its_own():
+    """Where each cluster's level is told by its words, a head without biases needs more room than one beside them."""
+    strong = cells(head=np.array([1.5, -1.5, 0.0, 0.0]), impressions=400)
+    chosen = spreads_of_head_alone(strong)
+    assert (chosen.bias, chosen.embedding, chosen.affinity) == (0.0, 0.0, 0.0)
+    assert chosen.head > spreads_of_head_alone(cells(head=np.zeros(4), impressions=400)).head

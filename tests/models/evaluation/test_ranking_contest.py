@@ -1,0 +1,69 @@
+"""The contest on held-out histories: leads, their intervals, and the split halves."""
+
+import numpy as np
+import pytest
+
+from models.evaluation.ranking_contest import bootstrap_interval, headroom_share, hold_contest, split_half_ceiling
+
+
+def world(histories=60, clusters=12, seed=0):
+    rng = np.random.default_rng(seed)
+    return [rng.uniform(0.1, 0.9, clusters) for _ in range(histories)]
+
+
+def test_a_better_ranking_leads_a_worse_and_ties_with_itself():
+    rates = world()
+    rng = np.random.default_rng(1)
+    noisy = [row + rng.normal(0, 0.1, len(row)) for row in rates]
+    contest = hold_contest(
+        {"model": noisy, "same": noisy, "random": [np.zeros(len(row)) for row in rates], "oracle": rates}, rates, k=3
+    )
+    assert contest.histories == 60
+    assert contest.leads["same"] == {"f1_at_k": (0.0, 0.0), "ndcg_at_k": (0.0, 0.0)}
+    assert all(low > 0 for low, _ in contest.leads["random"].values())
+    assert all(high < 0 for _, high in contest.leads["oracle"].values())
+    assert contest.beaten_share == pytest.approx(1 / 3)
+    assert contest.values["oracle"] == {"f1_at_k": 1.0, "ndcg_at_k": 1.0}
+
+
+def test_nothing_to_measure_is_said():
+    contest = hold_contest({"model": [np.ones(2)], "random": [np.zeros(2)]}, [np.ones(2)], k=3)
+    assert contest.leads == {}
+    assert contest.beaten_share is None
+    assert "6 supported clusters" in contest.reason
+
+
+def test_the_bootstrap_is_about_the_normal_interval_of_the_mean():
+    differences = np.random.default_rng(0).normal(0.1, 1.0, 400)
+    low, high = bootstrap_interval(differences, seed=0)
+    error = differences.std() / 20
+    assert low == pytest.approx(differences.mean() - 1.96 * error, abs=0.01)
+    assert high == pytest.approx(differences.mean() + 1.96 * error, abs=0.01)
+
+
+def test_split_halves_lie_between_random_and_what_the_truth_would_score():
+    true = world(histories=80, clusters=15)
+    rng = np.random.default_rng(2)
+    counts = [np.full(15, 40) for _ in true]
+    noisy = [rng.binomial(40, row) / 40 for row in true]
+    halves = split_half_ceiling(noisy, counts, 3, seed=0)
+    known = hold_contest({"model": true, "random": [np.zeros(15) for _ in true]}, noisy, 3)
+    for measure, value in halves.items():
+        assert known.values["random"][measure] < value < known.values["model"][measure]
+
+
+def test_split_halves_of_a_huge_log_agree():
+    true = world()
+    halves = split_half_ceiling(true, [np.full(12, 10**7) for _ in true], 3, seed=0)
+    assert halves["f1_at_k"] > 0.98
+
+
+def test_cells_of_one_impression_cannot_be_split():
+    halves = split_half_ceiling([np.ones(8)], [np.ones(8, dtype=np.int64)], 3, seed=0)
+    assert halves == {"f1_at_k": None, "ndcg_at_k": None}
+
+
+def test_headroom():
+    assert headroom_share(0.5, 0.25, 0.75) == pytest.approx(0.5)
+    assert headroom_share(None, 0.2, 0.8) is None
+    assert headroom_share(0.5, 0.8, 0.8) is None

@@ -1,0 +1,92 @@
+"""Predictors on ids: against scikit-learn, against what they were made of, and on clusters never served."""
+
+from itertools import combinations
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.linear_model import Ridge
+
+from models.feedback.affinity import RANK, AdditiveAffinity, Factorisation, Rows, _fit_additive, _fit_factors
+
+CLUSTERS = 12
+
+
+def additive_world(seed=0, noise=0.02, rank=None):
+    """Scores that are a bias plus affinities of the members of the history; cluster 11 is never served."""
+    rng = np.random.default_rng(seed)
+    bias = rng.uniform(0.3, 0.6, CLUSTERS)
+    affinity = rng.normal(0, 0.08, (CLUSTERS, CLUSTERS))
+    if rank is not None:
+        affinity = rng.normal(0, 0.25, (CLUSTERS, rank)) @ rng.normal(0, 0.25, (rank, CLUSTERS))
+    rows = []
+    for a, b in combinations(range(CLUSTERS), 2):
+        for cluster in range(CLUSTERS - 1):
+            if cluster not in (a, b) and rng.random() < 0.8:
+                score = bias[cluster] + affinity[a, cluster] + affinity[b, cluster] + rng.normal(0, noise)
+                rows.append(([a, b], cluster, score, rng.uniform(1, 5)))
+    frame = pl.DataFrame(rows, schema=["history", "cluster_id", "score", "weight"], orient="row")
+    return frame, bias, affinity
+
+
+def test_each_cluster_is_a_weighted_ridge_regression():
+    frame, *_ = additive_world()
+    data = Rows(frame, CLUSTERS)
+    bias, affinity = _fit_additive(data, np.ones(frame.height, dtype=bool), 3.0)
+    rows = data.cluster == 4
+    x = data.members[data.history[rows]].toarray()
+    reference = Ridge(alpha=3.0, fit_intercept=False).fit(
+        x, data.score[rows] - bias[4], sample_weight=data.weight[rows]
+    )
+    np.testing.assert_allclose(affinity[:, 4], reference.coef_, atol=1e-10)
+
+
+@pytest.mark.parametrize("predictor", [AdditiveAffinity.fit, Factorisation])
+def test_what_was_left_out_is_predicted(predictor):
+    frame, bias, affinity = additive_world(rank=2 if predictor is Factorisation else None)
+    held_out = pl.Series([sum(history) % 4 == 0 for history in frame["history"].to_list()])
+    model = predictor(frame.filter(~held_out), CLUSTERS)
+    test = frame.filter(held_out & (pl.col("cluster_id") < CLUSTERS - 1))
+    found = np.concatenate(model.scores(test["history"].to_list(), [[c] for c in test["cluster_id"].to_list()]))
+    truth = [bias[c] + affinity[list(h), c].sum() for h, c in test.select("history", "cluster_id").iter_rows()]
+    assert np.corrcoef(found, truth)[0, 1] > 0.9
+
+
+def test_noise_asks_for_a_stronger_penalty():
+    quiet, loud = (AdditiveAffinity.fit(additive_world(noise=noise)[0], CLUSTERS).penalty for noise in (0.01, 2.0))
+    assert quiet < loud
+
+
+def test_a_cluster_never_served_gets_the_mean_whatever_the_history():
+    frame, *_ = additive_world()
+    mean = np.average(frame["score"], weights=frame["weight"])
+    for model in (AdditiveAffinity.fit(frame, CLUSTERS), Factorisation(frame, CLUSTERS)):
+        scores = np.concatenate(model.scores([[0, 1], [5, 6]], [[11], [11]]))
+        np.testing.assert_allclose(scores, mean, atol=2e-3)
+
+
+def test_factors_have_a_gradient_that_leads_down():
+    frame, *_ = additive_world(rank=2)
+    data = Rows(frame, CLUSTERS)
+    everything = np.ones(frame.height, dtype=bool)
+    bias, left, right = _fit_factors(data, everything, 1.0, seed=0)
+    assert left.shape == right.shape == (CLUSTERS, RANK)
+
+    def loss(left, right):
+        error = bias[data.cluster] + np.einsum("nr,nr->n", (data.members @ left)[data.history], right[data.cluster])
+        return data.weight @ (error - data.score) ** 2 + (left**2).sum() + (right**2).sum()
+
+    found = loss(left, right)
+    rng = np.random.default_rng(1)
+    for _ in range(20):  # a local minimum: no small step from it leads down
+        step = rng.normal(0, 0.01, (2, CLUSTERS, RANK))
+        assert loss(left + step[0], right + step[1]) > found - 1e-6
+    assert found < loss(np.zeros_like(left), np.zeros_like(right))
+
+
+def test_no_candidates_no_scores():
+    frame, *_ = additive_world()
+    assert [len(scores) for scores in AdditiveAffinity.fit(frame, CLUSTERS).scores([[0, 1], [2, 3]], [[], [4]])] == [
+        0,
+        1,
+    ]

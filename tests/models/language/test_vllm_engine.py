@@ -1,0 +1,150 @@
+"""vLLM against the exact laws and the packed scores, on a model of its own size in float32 (`make test-vllm`)."""
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from scipy.stats import chisquare
+from support.tuned import HISTORIES, LABELS, tune
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from models.alignment.candidate_reader import CandidateReader
+from models.candidates.candidate_pools import PoolSampler
+from models.candidates.pool_engines import PoolOptions
+from models.feedback.affinity import AdditiveAffinity
+from models.language.language_model import load_scoring_model, load_tokenizer, save_checkpoint
+from models.language.prompts import label_text, novelty_prompt, prompt_tokens
+from models.language.vllm_engine import VllmSampler, VllmScorer
+from models.novelty.training import label_distributions
+
+pytestmark = pytest.mark.vllm
+
+TEMPERATURE = 1.2
+DRAWS = 4000
+CHOSEN = [(0, 5), (1, 4), (2, 7)]
+MOST_VARIATION = 0.05  # of 4,000 samples over 6 labels; by chance about 0.015
+
+
+@pytest.fixture(scope="module")
+def folder(vllm_model_folder, tmp_path_factory):
+    return tune(vllm_model_folder, tmp_path_factory.mktemp("tuned") / "model")
+
+
+@pytest.fixture
+def opened():
+    """Closes what is put there: the test process ends without farewell."""
+    things = []
+    yield lambda thing: things.append(thing) or thing
+    for thing in things:
+        thing.close()
+
+
+def check_law(samples, law):
+    """Counts of the labels among the valid samples against their probabilities."""
+    counts = np.bincount(samples[samples >= 0], minlength=len(LABELS))
+    assert (counts[law == 0] == 0).all()
+    likely = law * counts.sum() >= 5
+    expected = law[likely] / law[likely].sum() * counts[likely].sum()
+    assert chisquare(counts[likely], expected).pvalue > 0.001
+    assert np.abs(counts / counts.sum() - law).sum() / 2 < MOST_VARIATION
+
+
+def test_free_samples_follow_the_exact_law(folder, opened):
+    sampler = opened(VllmSampler(folder, LABELS, TEMPERATURE, structured=False))
+    found = sampler.sample(CHOSEN, DRAWS, [5, 6, 7])
+    laws = label_distributions(folder, LABELS, CHOSEN, [TEMPERATURE])
+    for samples, law, validity in zip(found, laws.probabilities[0], laws.format_validity[0], strict=True):
+        assert len(samples) == DRAWS
+        check_law(samples, law)
+        deviation = np.sqrt(validity * (1 - validity) / DRAWS)
+        assert np.mean(samples >= 0) == pytest.approx(validity, abs=4 * deviation)
+
+
+def spelling_law(folder, history):
+    """Law of structured output, by brute force: at every token, all tokens that go on to spell a label share the mass.
+
+    A label may be spelled by other tokens than its own, so all texts that begin a label are followed.
+    """
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    texts = [label_text(label).encode() for label in LABELS]
+    pieces = [
+        bytes(tokenizer.backend_tokenizer.decoder.decode([token]), "utf-8")
+        for token in (tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))))
+    ]
+    ids = prompt_tokens(tokenizer, novelty_prompt([LABELS[cluster] for cluster in history]))
+    law = np.zeros(len(LABELS))
+
+    def follow(tokens, text, mass):
+        with torch.no_grad():
+            logits = model(torch.tensor([[*ids, *tokens]])).logits[0, -1].double() / TEMPERATURE
+        allowed = [
+            token
+            for token, piece in enumerate(pieces)
+            if piece and token > tokenizer.eos_token_id and any(label.startswith(text + piece) for label in texts)
+        ]
+        ending = [tokenizer.eos_token_id] if text in texts else []
+        shares = logits[allowed + ending].softmax(0).tolist()
+        for token, share in zip(allowed, shares, strict=False):
+            if mass * share > 1e-5:
+                follow([*tokens, token], text + pieces[token], mass * share)
+        if ending:
+            law[texts.index(text)] += mass * shares[-1]
+
+    follow([], b"", 1.0)
+    law[list(history)] = 0.0
+    return law / law.sum()
+
+
+def test_structured_samples_follow_the_law_renormalised_at_each_token(vllm_model_folder, monkeypatch, tmp_path, opened):
+    """Of labels in plain letters: here a piece of text is a whole number of letters."""
+    import support.tuned
+
+    plain = [label if label.isascii() else "anime" for label in LABELS]
+    monkeypatch.setattr(support.tuned, "LABELS", plain)
+    monkeypatch.setitem(globals(), "LABELS", plain)
+    folder = tune(vllm_model_folder, tmp_path / "model")
+    sampler = opened(VllmSampler(folder, plain, TEMPERATURE, structured=True))
+    found = sampler.sample(CHOSEN, DRAWS, [5, 6, 7])
+    exact = label_distributions(folder, plain, CHOSEN, [TEMPERATURE]).probabilities[0]
+    for history, samples, free_law in zip(CHOSEN, found, exact, strict=True):
+        law = spelling_law(folder, history)
+        check_law(samples, law)
+        assert np.abs(law - free_law).sum() / 2 > 0.001  # another law than that of free samples
+
+
+@pytest.mark.parametrize("engine", ["vllm", "vllm_choice"])
+def test_pools_hold_n_draws_of_at_least_k_clusters_outside_the_history(folder, engine, opened):
+    sampler = PoolSampler(folder, LABELS, PoolOptions(engine, 9, 3, TEMPERATURE, seed=4))
+    opened(sampler.engine.sampler)
+    drawn = sampler.draw(HISTORIES[:28])
+    grouped = drawn.candidates.group_by("history").agg(pl.col("cluster_id"), pl.col("draws").sum())
+    assert grouped.height == drawn.laws.height == 28
+    for history, clusters, draws in grouped.iter_rows():
+        assert not set(history) & set(clusters)
+        assert len(clusters) == len(set(clusters)) >= 3
+        assert draws >= 9
+    assert drawn.laws["format_validity"].max() <= 1
+
+
+def test_a_history_that_yields_no_labels_is_named(vllm_model_folder, opened):
+    sampler = PoolSampler(vllm_model_folder, LABELS, PoolOptions("vllm", 2, 3, TEMPERATURE))
+    opened(sampler.engine.sampler)
+    with pytest.raises(ValueError, match=r"samples after the history \[0, 1\].*tune the novelty model"):
+        sampler.draw([(0, 1)])
+
+
+def test_scores_equal_the_packed_ones(vllm_model_folder, tmp_path, opened):
+    folder = tmp_path / "alignment"
+    model = load_scoring_model(vllm_model_folder, seed=3, layers=3)
+    reader = CandidateReader(model, load_tokenizer(vllm_model_folder), LABELS)
+    reader.offsets = AdditiveAffinity(np.linspace(-1, 1, 8), np.arange(64.0).reshape(8, 8) / 64)
+    save_checkpoint(model, reader.tokenizer, folder)
+    reader.save_offsets(folder)
+    histories = [list(history) for history in HISTORIES[:28]]
+    candidates = [[cluster for cluster in range(8) if cluster not in history] for history in histories]
+    candidates[3] = []
+    expected = reader.all_logits(histories, candidates)
+    found = opened(VllmScorer(folder, LABELS)).all_logits(histories, candidates)
+    assert [len(row) for row in found] == [len(row) for row in expected]
+    np.testing.assert_allclose(np.concatenate(found), np.concatenate(expected), atol=1e-3)

@@ -1,0 +1,53 @@
+from collections import Counter
+
+import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.novelty.examples import choose_novelty_examples
+
+SCHEMA = {"user_id": pl.String, "history": pl.List(pl.Int32), "cluster_id": pl.Int32}
+
+
+def frame(rows):
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def skewed(popular=500, rare=20):
+    rows = [(f"u{n}", [0, 1], 2) for n in range(popular)]
+    return frame(rows + [(f"v{n}", [0, 1], 3 + n % 4) for n in range(rare)])
+
+
+def test_a_popular_label_does_not_drown_the_rest():
+    chosen = choose_novelty_examples(skewed(), maximum=100, label_limit=1.5, holdout_share=0.1, seed=1)
+    counts = Counter(chosen.filter(pl.col("split") == "train")["cluster_id"])
+    assert counts[2] == 30  # 1.5 times the even share of 100 over 5 labels
+    assert set(counts) == {2, 3, 4, 5, 6}
+
+
+def test_labels_fill_up_evenly_when_there_is_plenty():
+    rows = frame([(f"u{n}-{label}", [0, 1], label) for label in range(2, 7) for n in range(200)])
+    chosen = choose_novelty_examples(rows, maximum=100, label_limit=5, holdout_share=0.1, seed=1)
+    assert set(Counter(chosen.filter(pl.col("split") == "train")["cluster_id"]).values()) == {20}
+
+
+@given(st.lists(st.tuples(st.integers(0, 15), st.integers(2, 6)), min_size=1, max_size=80), st.integers(1, 40))
+def test_sizes_users_and_order(pairs, maximum):
+    rows = frame([(f"u{user}", [0, 1], cluster) for user, cluster in pairs])
+    chosen = choose_novelty_examples(rows, maximum, label_limit=2, holdout_share=0.3, seed=3)
+    training, holdout = (chosen.filter(pl.col("split") == split) for split in ("train", "holdout"))
+    assert training.height <= maximum
+    assert holdout.height <= max(1, maximum // 5)
+    assert not set(training["user_id"]) & set(holdout["user_id"])
+    shuffled = rows.sample(fraction=1, shuffle=True, seed=9)
+    again = choose_novelty_examples(shuffled, maximum, label_limit=2, holdout_share=0.3, seed=3)
+    assert sorted(again.rows()) == sorted(chosen.rows())
+
+
+def test_another_seed_holds_out_other_users():
+    rows = skewed()
+    held = [
+        set(choose_novelty_examples(rows, 100, 2, 0.2, seed).filter(pl.col("split") == "holdout")["user_id"])
+        for seed in (1, 2)
+    ]
+    assert held[0] != held[1]
