@@ -37,7 +37,7 @@ def environment(home, **variables):
     }
 
 
-def command(home, *arguments, check=True, **variables):
+def command(home, *arguments, check=True, seconds=500, **variables):
     """Run ``alignrec`` or ``dagster`` on a home; returns the finished process with its output as text."""
     done = subprocess.run(
         [str(BIN / arguments[0]), *map(str, arguments[1:])],
@@ -45,7 +45,7 @@ def command(home, *arguments, check=True, **variables):
         cwd=home if Path(home).is_dir() else None,
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=seconds,
         check=False,
     )
     if check and done.returncode != 0:
