@@ -304,8 +304,8 @@ def test_nothing_that_learns_mentions_the_world_or_its_truth():
         str(path.relative_to(PROJECT)): word for path in learning for word in words if word in path.read_text("utf-8")
     }
     assert mentions == {}
-    assert "models.arena" in (PROJECT / "alignrec_assets" / "simulation.py").read_text("utf-8")
-    assert "simulation_truth" in (PROJECT / "alignrec_assets" / "simulation.py").read_text("utf-8")
+    assert "models.arena" in (PROJECT / "alignrec_assets" / "commands" / "simulate.py").read_text("utf-8")
+    assert "simulation_truth" in (PROJECT / "alignrec_assets" / "commands" / "simulate.py").read_text("utf-8")
 
 
 def test_rates_at_the_level_of_a_log_have_its_mean_and_keep_their_odds_ratios():
