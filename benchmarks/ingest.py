@@ -100,8 +100,8 @@ def prepare(home_folder):
         encoding="utf-8",
     )
     write_catalogue(home.landing)
-    from alignrec_assets.assets.interests import required_taxonomy
     from alignrec_assets.commands.run import run_line
+    from alignrec_assets.refresh.taxonomies import required_taxonomy
     from alignrec_assets.settings import load_settings
 
     run_line(home, FIRST_DAY, FIRST_DAY, lambda _: None, selections=("days",))

@@ -17,7 +17,6 @@ from alignrec_assets.assets.checkpoints import (
     MODEL_FOLDER,
     alignment_options,
     base_model,
-    cluster_labels,
     model_asset,
     prior_rates,
 )
@@ -25,8 +24,10 @@ from alignrec_assets.assets.feedback import score_options
 from alignrec_assets.assets.interests import clusters
 from alignrec_assets.assets.pictures import picture
 from alignrec_assets.assets.training import pointwise_examples
-from alignrec_assets.refresh.days import Facts, Result, required_checkpoint
+from alignrec_assets.refresh.checkpoints import required_checkpoint
 from alignrec_assets.refresh.fingerprints import code_version, origin_of
+from alignrec_assets.refresh.tables import Facts, Result
+from alignrec_assets.refresh.taxonomies import cluster_labels
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import Settings
 from alignrec_assets.warehouse.connection import Warehouse, table_frame

@@ -8,26 +8,12 @@ import dagster as dg
 import numpy as np
 import polars as pl
 
-from alignrec_assets.assets.checkpoints import (
-    LANGUAGE_MODEL,
-    MODEL_FOLDER,
-    SCORING,
-    alignment_model,
-    cluster_labels,
-    novelty_model,
-)
+from alignrec_assets.assets.checkpoints import LANGUAGE_MODEL, MODEL_FOLDER, SCORING, alignment_model, novelty_model
 from alignrec_assets.assets.interests import clusters
-from alignrec_assets.refresh.days import (
-    Facts,
-    Result,
-    current_checkpoint,
-    origin_metadata,
-    refresh_checkpoint,
-    required_checkpoint,
-    table_asset,
-    table_result,
-)
+from alignrec_assets.refresh.checkpoints import current_checkpoint, refresh_checkpoint, required_checkpoint
 from alignrec_assets.refresh.fingerprints import code_version, origin_of
+from alignrec_assets.refresh.tables import Facts, Result, origin_metadata, table_asset, table_result
+from alignrec_assets.refresh.taxonomies import cluster_labels
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.warehouse.connection import Record, Warehouse, replace_table, table_frame, write_records
 from models.files import fingerprint

@@ -12,19 +12,16 @@ from alignrec_assets.assets.interests import clusters
 from alignrec_assets.assets.pictures import picture
 from alignrec_assets.assets.training import novelty_examples, pairwise_examples, pointwise_examples
 from alignrec_assets.refresh.asset_settings import settings_of
-from alignrec_assets.refresh.days import (
+from alignrec_assets.refresh.checkpoints import (
     MANIFEST,
     Checkpoint,
-    Facts,
-    Result,
-    origin_metadata,
     record_checkpoint,
     refresh_checkpoint,
     required_checkpoint,
-    table_asset,
-    table_result,
 )
 from alignrec_assets.refresh.fingerprints import code_version, origin_of
+from alignrec_assets.refresh.tables import Facts, Result, origin_metadata, table_asset, table_result
+from alignrec_assets.refresh.taxonomies import cluster_labels
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import Settings
 from alignrec_assets.warehouse.connection import (
@@ -343,13 +340,6 @@ def prior_rates(examples: pl.DataFrame, clusters: int) -> "NDArray[np.float64]":
     rates = np.full(clusters, served["prior_rate"].mean())
     rates[served["cluster_id"].to_numpy()] = served["prior_rate"].to_numpy()
     return rates
-
-
-def cluster_labels(warehouse: Warehouse) -> list[str]:
-    """Label of cluster i at index i."""
-    with warehouse.reading() as connection:
-        rows = table_frame(connection, "interests.clusters").sort("cluster_id")
-    return rows["label"].to_list()
 
 
 def checkpoint_result(checkpoint: Checkpoint, **metadata: Any) -> Result:

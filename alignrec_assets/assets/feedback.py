@@ -6,21 +6,15 @@ import dagster as dg
 import duckdb
 import polars as pl
 
-from alignrec_assets.assets.interests import first_interactions, item_clusters, required_taxonomy, user_cluster_days
+from alignrec_assets.assets.interests import first_interactions, item_clusters, user_cluster_days
 from alignrec_assets.assets.raw import bring_back_pruned_days, feedback_logs, rejected_rows
 from alignrec_assets.home import Home
 from alignrec_assets.partitions import DAYS
 from alignrec_assets.refresh.asset_settings import settings_of
-from alignrec_assets.refresh.days import (
-    DailyTable,
-    Facts,
-    Recipe,
-    Result,
-    daily_asset,
-    refresh_days,
-    refresh_query_days,
-)
+from alignrec_assets.refresh.days import DailyTable, Recipe, daily_asset, refresh_days, refresh_query_days
 from alignrec_assets.refresh.fingerprints import Input, code_version
+from alignrec_assets.refresh.tables import Facts, Result
+from alignrec_assets.refresh.taxonomies import required_taxonomy
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import FeedbackSettings, Settings, load_settings
 from alignrec_assets.warehouse.connection import append_rows, read_frame, replace_days

@@ -11,11 +11,13 @@ import dagster as dg
 import polars as pl
 
 from alignrec_assets.assets.candidates import POOLS_CODE, SCORED_CODE
-from alignrec_assets.assets.checkpoints import MODEL_FOLDER, alignment_model, cluster_labels, model_asset, novelty_model
+from alignrec_assets.assets.checkpoints import MODEL_FOLDER, alignment_model, model_asset, novelty_model
 from alignrec_assets.assets.interests import clusters
 from alignrec_assets.assets.pictures import picture
-from alignrec_assets.refresh.days import Result, required_checkpoint
+from alignrec_assets.refresh.checkpoints import required_checkpoint
 from alignrec_assets.refresh.fingerprints import code_version
+from alignrec_assets.refresh.tables import Result
+from alignrec_assets.refresh.taxonomies import cluster_labels
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import Settings
 from alignrec_assets.warehouse.connection import Warehouse

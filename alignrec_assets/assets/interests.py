@@ -8,20 +8,18 @@ import polars as pl
 
 from alignrec_assets.assets.pictures import picture
 from alignrec_assets.assets.raw import bring_back_pruned_days, events, feedback_logs, items, rejected_rows
-from alignrec_assets.home import Home
 from alignrec_assets.partitions import DAYS
-from alignrec_assets.refresh.days import (
-    Recipe,
-    Result,
-    daily_asset,
-    read_checkpoint,
-    record_checkpoint,
-    refresh_checkpoint,
-    refresh_query_days,
-    table_asset,
-    table_result,
-)
+from alignrec_assets.refresh.checkpoints import read_checkpoint, record_checkpoint, refresh_checkpoint
+from alignrec_assets.refresh.days import Recipe, daily_asset, refresh_query_days
 from alignrec_assets.refresh.fingerprints import Input, code_version, origin_of
+from alignrec_assets.refresh.tables import Result, table_asset, table_result
+from alignrec_assets.refresh.taxonomies import (
+    append_assignments,
+    read_assignments,
+    required_taxonomy,
+    standing_taxonomy,
+    taxonomy_folder,
+)
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.warehouse.connection import Record, Warehouse, replace_table, table_frame, write_records
 from models.files import fingerprint, replacing
@@ -154,49 +152,6 @@ def first_interactions_recipe(home: HomeResource) -> Recipe:
         "attribution_minutes": round(hours * 60),
     }
     return Recipe("interests.first_interactions", FIRST_CODE, inputs, parameters)
-
-
-def taxonomy_folder(home: Home, version: str) -> Path:
-    """Where a taxonomy lies."""
-    return home.checkpoints / "taxonomy" / version
-
-
-def standing_taxonomy(home: Home) -> str | None:
-    """Version of the taxonomy that stands, or none."""
-    pointer = home.checkpoints / "taxonomy" / "CURRENT"
-    return pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else None
-
-
-def required_taxonomy(home: Home) -> str:
-    """Version of the taxonomy that stands.
-
-    Raises:
-        ValueError: there is none yet.
-    """
-    version = standing_taxonomy(home)
-    if version is None:
-        raise ValueError("there is no taxonomy yet: materialize interests/clusters first")
-    return version
-
-
-def read_assignments(home: Home, version: str) -> pl.DataFrame:
-    """Every assignment made under a taxonomy: item_id, cluster_id, similarity, and the part that it was made in.
-
-    Part 0 holds the items that the taxonomy was made of.
-    """
-    parts = sorted((home.checkpoints / "item_clusters" / version).glob("part-*.parquet"))
-    empty = pl.DataFrame(
-        schema={"item_id": pl.String, "cluster_id": pl.Int32, "similarity": pl.Float32, "part": pl.Int32}
-    )
-    found = [pl.read_parquet(part).with_columns(pl.lit(number).alias("part")) for number, part in enumerate(parts)]
-    return pl.concat([empty, *found]).sort("item_id")
-
-
-def append_assignments(home: Home, version: str, rows: pl.DataFrame) -> None:
-    """Add a part to the assignments of a taxonomy; the parts before stay as they are."""
-    folder = home.checkpoints / "item_clusters" / version
-    with replacing(folder / f"part-{len(list(folder.glob('part-*.parquet'))):05}.parquet") as partial:
-        rows.write_parquet(partial)
 
 
 def _refresh_from_raw_logs(context: dg.AssetExecutionContext, home: HomeResource, recipe: Recipe) -> Result:

@@ -9,19 +9,13 @@ import polars as pl
 from alignrec_assets.assets.candidates import pools, scored
 from alignrec_assets.assets.checkpoints import novelty_model
 from alignrec_assets.assets.feedback import transition_scores
-from alignrec_assets.assets.interests import clusters, required_taxonomy
+from alignrec_assets.assets.interests import clusters
 from alignrec_assets.assets.quality_checks import failed_checks, missed_gates
 from alignrec_assets.assets.training import latest_day
-from alignrec_assets.refresh.days import (
-    Facts,
-    Result,
-    current_checkpoint,
-    origin_metadata,
-    required_checkpoint,
-    table_asset,
-    table_result,
-)
+from alignrec_assets.refresh.checkpoints import current_checkpoint, required_checkpoint
 from alignrec_assets.refresh.fingerprints import code_version, origin_of
+from alignrec_assets.refresh.tables import Facts, Result, origin_metadata, table_asset, table_result
+from alignrec_assets.refresh.taxonomies import required_taxonomy
 from alignrec_assets.remote import publish_current
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import Settings

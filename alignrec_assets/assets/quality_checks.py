@@ -17,11 +17,13 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 
 from alignrec_assets.assets.checkpoints import alignment_model, novelty_model
 from alignrec_assets.assets.feedback import transition_counts
-from alignrec_assets.assets.interests import item_clusters, read_assignments, required_taxonomy, user_cluster_days
+from alignrec_assets.assets.interests import item_clusters, user_cluster_days
 from alignrec_assets.assets.raw import events, feedback_logs
 from alignrec_assets.home import Home
 from alignrec_assets.partitions import FIRST_DAY_TAG, LAST_DAY_TAG
-from alignrec_assets.refresh.days import Facts, current_checkpoint
+from alignrec_assets.refresh.checkpoints import current_checkpoint
+from alignrec_assets.refresh.tables import Facts
+from alignrec_assets.refresh.taxonomies import read_assignments, required_taxonomy
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import load_settings
 from alignrec_assets.warehouse.connection import Record, read_frame, read_records, set_wanted_days

@@ -28,15 +28,12 @@ from alignrec_assets.refresh.days import (
     BeforeDays,
     BrokenDaysError,
     DailyTable,
-    Facts,
-    Result,
     daily_asset,
     make_days,
     refresh_days,
-    table_asset,
-    table_result,
 )
 from alignrec_assets.refresh.fingerprints import Input, code_version, table_layout
+from alignrec_assets.refresh.tables import Facts, Result, table_asset, table_result
 from alignrec_assets.remote import fetch_landing
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import Settings

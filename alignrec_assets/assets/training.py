@@ -6,19 +6,13 @@ import dagster as dg
 import polars as pl
 
 from alignrec_assets.assets.feedback import score_options, transition_scores, transition_users
-from alignrec_assets.assets.interests import first_interactions, required_taxonomy
+from alignrec_assets.assets.interests import first_interactions
 from alignrec_assets.partitions import DAYS
 from alignrec_assets.refresh.asset_settings import settings_of
-from alignrec_assets.refresh.days import (
-    Facts,
-    Recipe,
-    Result,
-    daily_asset,
-    refresh_query_days,
-    refresh_table,
-    table_asset,
-)
+from alignrec_assets.refresh.days import Recipe, daily_asset, refresh_query_days
 from alignrec_assets.refresh.fingerprints import Input, code_version
+from alignrec_assets.refresh.tables import Facts, Result, refresh_table, table_asset
+from alignrec_assets.refresh.taxonomies import required_taxonomy
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import Settings
 from alignrec_assets.warehouse.connection import Warehouse, read_frame, read_records, table_frame

@@ -14,14 +14,16 @@ import dagster as dg
 import polars as pl
 
 from alignrec_assets.assets.feedback import TRANSITION_COUNTS, transition_scores_recipe, transition_users_recipe
-from alignrec_assets.assets.interests import USER_CLUSTER_DAYS, first_interactions_recipe, required_taxonomy
+from alignrec_assets.assets.interests import USER_CLUSTER_DAYS, first_interactions_recipe
 from alignrec_assets.assets.quality_checks import SURE_OF_DRIFT, TAXONOMY_REVIEW, failed_checks, feedback_drift
 from alignrec_assets.assets.training import NOVEL_TRANSITIONS
 from alignrec_assets.home import Home
 from alignrec_assets.housekeeping.pruning import housekeeping
 from alignrec_assets.partitions import DAYS
-from alignrec_assets.refresh.days import CONTRACT_CHECK, Recipe
+from alignrec_assets.refresh.days import Recipe
 from alignrec_assets.refresh.fingerprints import Input
+from alignrec_assets.refresh.tables import CONTRACT_CHECK
+from alignrec_assets.refresh.taxonomies import required_taxonomy
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import Settings
 from alignrec_assets.warehouse.connection import Record, Warehouse, WarehouseError, read_frame, read_records

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from alignrec_assets.home import Home
-from alignrec_assets.refresh.days import current_checkpoint, required_checkpoint
+from alignrec_assets.refresh.checkpoints import current_checkpoint, required_checkpoint
 from alignrec_assets.settings import load_settings
 from alignrec_assets.warehouse.connection import Warehouse, count_rows, read_records, table_frame
 from models.files import write_json

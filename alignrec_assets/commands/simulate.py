@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from alignrec_assets.assets.candidates import LAWS_FILE, read_shards
-from alignrec_assets.assets.interests import read_assignments
 from alignrec_assets.home import Home
+from alignrec_assets.refresh.taxonomies import read_assignments
 from alignrec_assets.settings import load_settings, update_settings_file
 from alignrec_assets.warehouse.connection import Warehouse, read_records
 from models.files import replacing, write_json

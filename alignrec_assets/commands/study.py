@@ -19,7 +19,7 @@ import polars as pl
 
 from alignrec_assets.home import Home
 from alignrec_assets.instance.dagster_home import prepare_instance
-from alignrec_assets.refresh.days import Facts
+from alignrec_assets.refresh.tables import Facts
 from alignrec_assets.settings import Settings, load_settings, update_settings_file
 from alignrec_assets.warehouse.connection import Warehouse, read_frame, table_frame
 from alignrec_assets.warehouse.queries import query
@@ -84,8 +84,8 @@ class Study:
     """What is measured around the alignment model that the line has trained."""
 
     def __init__(self, home: Home, users: int, write: Log) -> None:
-        from alignrec_assets.assets.checkpoints import cluster_labels
-        from alignrec_assets.refresh.days import required_checkpoint
+        from alignrec_assets.refresh.checkpoints import required_checkpoint
+        from alignrec_assets.refresh.taxonomies import cluster_labels
 
         self.home = home
         self.users = users
@@ -215,7 +215,7 @@ class Study:
 
     def _true_rates(self, world: Any) -> pl.DataFrame:
         """By simulating the days again in memory."""
-        from alignrec_assets.assets.interests import read_assignments, required_taxonomy
+        from alignrec_assets.refresh.taxonomies import read_assignments, required_taxonomy
 
         self.write("simulating the days again, for the truth")
         for _ in range(DAYS):
@@ -240,7 +240,7 @@ class Study:
         """Train beside the model with some options changed, judge on the same histories, and keep the figures alone."""
         from alignrec_assets.assets.checkpoints import MODEL_FOLDER, alignment_options
         from alignrec_assets.assets.training import with_less_feedback
-        from alignrec_assets.refresh.days import required_checkpoint
+        from alignrec_assets.refresh.checkpoints import required_checkpoint
         from models.alignment.pairs import sample_pairs
         from models.alignment.training import train_alignment_model
 

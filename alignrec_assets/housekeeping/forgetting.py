@@ -26,7 +26,7 @@ from alignrec_assets.instance.dagster_home import prepare_instance, runs_under_w
 from alignrec_assets.landing.loading import landing_files
 from alignrec_assets.landing.readers import LandingError, file_format, landing_rows, reading
 from alignrec_assets.landing.tombstones import read_tombstones, write_tombstones
-from alignrec_assets.refresh.days import MANIFEST
+from alignrec_assets.refresh.checkpoints import MANIFEST
 from alignrec_assets.remote import keep_rewritten
 from alignrec_assets.settings import load_settings
 from alignrec_assets.warehouse.connection import Warehouse

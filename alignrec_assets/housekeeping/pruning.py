@@ -19,10 +19,10 @@ import dagster as dg
 import duckdb
 from dagster import AssetRecordsFilter, DagsterEventType, DagsterRunStatus, RunsFilter
 
-from alignrec_assets.assets.interests import standing_taxonomy
 from alignrec_assets.home import Home
 from alignrec_assets.instance.dagster_home import prepare_instance, runs_under_way
-from alignrec_assets.refresh.days import MANIFEST
+from alignrec_assets.refresh.checkpoints import MANIFEST
+from alignrec_assets.refresh.taxonomies import standing_taxonomy
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import HousekeepingSettings, load_settings
 from alignrec_assets.warehouse.connection import Warehouse, read_records

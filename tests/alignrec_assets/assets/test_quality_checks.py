@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from alignrec_assets.assets import quality_checks
-from alignrec_assets.assets.interests import append_assignments
 from alignrec_assets.home import Home
+from alignrec_assets.refresh.taxonomies import append_assignments
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.warehouse.connection import Record, Warehouse, append_rows, write_records
 from models.files import content_hash

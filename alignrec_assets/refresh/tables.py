@@ -1,0 +1,132 @@
+"""Whole tables: described to Dagster as ``warehouse.tables`` describes them, and made anew where their inputs are."""
+
+from collections.abc import Callable
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import polars as pl
+
+from alignrec_assets.refresh.fingerprints import Input, day_fingerprints, days_read, table_layout
+from alignrec_assets.warehouse.column_lineage import lineage_metadata
+from alignrec_assets.warehouse.connection import (
+    Record,
+    Warehouse,
+    read_records,
+    replace_table,
+    write_records,
+)
+from alignrec_assets.warehouse.contract import conditions, row_rules
+from alignrec_assets.warehouse.tables import TABLES, Table
+from models.files import fingerprint
+
+if TYPE_CHECKING:
+    Result = dg.MaterializeResult[None]
+else:
+    Result = dg.MaterializeResult  # of an asset with checks, Dagster takes the class, but not its generic form
+
+CONTRACT_CHECK = "contract"
+Facts = dict[str, Any]
+
+
+def table_asset(table: str, *, code: str, kinds: set[str], deps: list[Any], selection: str) -> Facts:
+    """Arguments of ``dg.asset`` for a warehouse table; description and schema come from ``tables``."""
+    described = TABLES[table]
+    schema_name, name = table.split(".")
+    return {
+        "key": [schema_name, name],
+        "group_name": "checkpoints" if schema_name == "registry" else schema_name,
+        "description": described.description,
+        "kinds": kinds | {"duckdb"},
+        "deps": deps,
+        "code_version": code,
+        "tags": {"selection": selection},
+        "check_specs": [_contract_spec(described)],
+        "metadata": {"dagster/column_schema": _column_schema(described), "dagster/table_name": f"warehouse.{table}"},
+        # Lets an unpartitioned asset run in the same range of days as the tables that read it.
+        "backfill_policy": dg.BackfillPolicy.single_run(),
+    }
+
+
+def refresh_table(
+    context: dg.AssetExecutionContext,
+    warehouse: Warehouse,
+    table: str,
+    inputs: list[Input],
+    as_of: date,
+    made_by: Facts,
+    build: Callable[[], tuple[pl.DataFrame, Facts]],
+) -> Result:
+    """Refresh a whole table that Python computes as of a day; ``build`` returns its rows and facts, unconnected."""
+    origin = {**made_by, "as_of": as_of.isoformat()}
+    with warehouse.writing() as connection:
+        wanted = day_fingerprints(connection, [as_of], inputs, origin | {"layout": table_layout(table)})[as_of]
+        record = read_records(connection, table).get("")
+        read = days_read(connection, inputs, as_of)
+    if record is not None and record.fingerprint == wanted:
+        context.log.info("skipped: inputs, settings and code are unchanged")
+        return table_result(record, **lineage_metadata(table))
+    rows, facts = build()
+    # Readers see the content: a late outcome may give a day another fingerprint and the same examples, and a model that
+    # takes minutes is not trained again for that.
+    facts["data_version"] = fingerprint(rows.write_json())
+    facts["made_from"] = origin | {"inputs": read, "run_id": context.run_id}
+    with warehouse.writing() as connection:
+        replace_table(connection, table, rows)
+        record = Record(wanted, rows.height, facts)
+        write_records(connection, table, {"": record})
+    context.log.info(f"{rows.height:,} rows")
+    return table_result(record, **lineage_metadata(table))
+
+
+def table_result(record: Record, **metadata: Any) -> Result:
+    """What Dagster is told about a whole table."""
+    shown = {key: value for key, value in record.details.items() if key not in ("data_version", "made_from")}
+    origin = origin_metadata(record.details) if "made_from" in record.details else {}
+    return dg.MaterializeResult(
+        metadata={"dagster/row_count": record.rows, **plain_facts(shown), **origin, **metadata},
+        data_version=dg.DataVersion(record.data_version),
+        check_results=[kept_contract()],
+    )
+
+
+def origin_metadata(manifest: Facts) -> Facts:
+    """What the UI shows of a manifest: links to the run and to the inputs, with versions, settings and code."""
+    made_from = manifest.get("made_from", {})  # none in what was made before 2026-11
+    links: Facts = {name: dg.MetadataValue.asset(dg.AssetKey(name.split("."))) for name in made_from.get("inputs", {})}
+    if "run_id" in made_from:
+        links["made_by_run"] = dg.MetadataValue.dagster_run(made_from["run_id"])
+    return links | {"made_from": dg.MetadataValue.json(made_from)}
+
+
+def _column_schema(table: Table) -> dg.TableSchema:
+    """The columns as the UI shows them, with what holds for each, and the rules of the whole row."""
+    columns = [
+        dg.TableColumn(
+            column.name,
+            column.type,
+            column.description,
+            dg.TableColumnConstraints(nullable=column.null, other=list(column.range)),
+        )
+        for column in table.columns
+    ]
+    return dg.TableSchema(columns, dg.TableConstraints(other=row_rules(table)))
+
+
+def _contract_spec(table: Table) -> dg.AssetCheckSpec:
+    described = "Held against the rows before they are committed: " + "; ".join([*row_rules(table), *conditions(table)])
+    return dg.AssetCheckSpec(CONTRACT_CHECK, asset=table.name.split("."), blocking=True, description=described)
+
+
+def kept_contract() -> dg.AssetCheckResult:
+    """The result of the contract check of rows that were committed."""
+    return dg.AssetCheckResult(check_name=CONTRACT_CHECK, passed=True)
+
+
+def plain_facts(facts: Facts) -> Facts:
+    """Facts as metadata values: nested ones as JSON, none left out."""
+    return {
+        key: dg.MetadataValue.json(value) if isinstance(value, dict | list) else value
+        for key, value in facts.items()
+        if value is not None
+    }
