@@ -5,11 +5,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from alignrec_assets.warehouse.tables import FORMAT_VERSION
 from models.files import write_json
 
 HOME_VARIABLE = "ALIGNREC_HOME"
 DEFAULT_HOME = Path(".alignrec") / "simulated"
+FORMAT_VERSION = 1
+"""Version of landing layout, warehouse schema and manifests; a home with a newer one is refused by name."""
 
 
 class HomeError(ValueError):

@@ -24,14 +24,15 @@ from alignrec_assets.assets.feedback import score_options
 from alignrec_assets.assets.interests import clusters
 from alignrec_assets.assets.pictures import picture
 from alignrec_assets.assets.training import pointwise_examples
+from alignrec_assets.home import FORMAT_VERSION
 from alignrec_assets.refresh.checkpoints import required_checkpoint
 from alignrec_assets.refresh.fingerprints import code_version, origin_of
 from alignrec_assets.refresh.tables import Facts, Result
 from alignrec_assets.refresh.taxonomies import cluster_labels
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import Settings
-from alignrec_assets.warehouse.connection import Warehouse, table_frame
-from alignrec_assets.warehouse.tables import FORMAT_VERSION
+from alignrec_assets.warehouse.connection import Warehouse
+from alignrec_assets.warehouse.rows import table_frame
 from models.files import fingerprint, write_json
 from models.progress import Log
 

@@ -24,14 +24,9 @@ from alignrec_assets.refresh.tables import Facts, Result, origin_metadata, table
 from alignrec_assets.refresh.taxonomies import cluster_labels
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import Settings
-from alignrec_assets.warehouse.connection import (
-    Record,
-    Warehouse,
-    read_records,
-    replace_table,
-    table_frame,
-    write_records,
-)
+from alignrec_assets.warehouse.connection import Warehouse
+from alignrec_assets.warehouse.records import Record, read_records, write_records
+from alignrec_assets.warehouse.rows import replace_table, table_frame
 from models.files import fingerprint, write_json
 from models.progress import Log
 

@@ -17,8 +17,8 @@ from alignrec_assets.refresh.tables import Facts, Result
 from alignrec_assets.refresh.taxonomies import required_taxonomy
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import FeedbackSettings, Settings, load_settings
-from alignrec_assets.warehouse.connection import append_rows, read_frame, replace_days
 from alignrec_assets.warehouse.queries import query
+from alignrec_assets.warehouse.rows import append_rows, read_frame, replace_days
 from models.progress import Progress
 
 USERS_CODE = code_version(queries=["feedback.transition_users"])

@@ -21,7 +21,9 @@ from alignrec_assets.refresh.taxonomies import (
     taxonomy_folder,
 )
 from alignrec_assets.resources import HomeResource
-from alignrec_assets.warehouse.connection import Record, Warehouse, replace_table, table_frame, write_records
+from alignrec_assets.warehouse.connection import Warehouse
+from alignrec_assets.warehouse.records import Record, write_records
+from alignrec_assets.warehouse.rows import replace_table, table_frame
 from models.files import fingerprint, replacing
 
 CLUSTERS_CODE = code_version(

@@ -11,7 +11,6 @@ from alignrec_assets.assets.checkpoints import novelty_model
 from alignrec_assets.assets.feedback import transition_scores
 from alignrec_assets.assets.interests import clusters
 from alignrec_assets.assets.quality_checks import failed_checks, missed_gates
-from alignrec_assets.assets.training import latest_day
 from alignrec_assets.refresh.checkpoints import current_checkpoint, required_checkpoint
 from alignrec_assets.refresh.fingerprints import code_version, origin_of
 from alignrec_assets.refresh.tables import Facts, Result, origin_metadata, table_asset, table_result
@@ -19,15 +18,10 @@ from alignrec_assets.refresh.taxonomies import required_taxonomy
 from alignrec_assets.remote import publish_current
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import Settings
-from alignrec_assets.warehouse.connection import (
-    Record,
-    Warehouse,
-    read_records,
-    replace_table,
-    table_frame,
-    write_records,
-)
+from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.contract import check_table
+from alignrec_assets.warehouse.records import Record, latest_day, read_records, write_records
+from alignrec_assets.warehouse.rows import replace_table, table_frame
 from alignrec_assets.warehouse.tables import TABLES
 from models.serving.transition_table import (
     CURRENT_FILE,

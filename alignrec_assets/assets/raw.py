@@ -37,9 +37,10 @@ from alignrec_assets.refresh.tables import Facts, Result, table_asset, table_res
 from alignrec_assets.remote import fetch_landing
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import Settings
-from alignrec_assets.warehouse.connection import Record, read_records, set_wanted_days, write_records
 from alignrec_assets.warehouse.contract import check_table
 from alignrec_assets.warehouse.queries import query
+from alignrec_assets.warehouse.records import Record, read_records, write_records
+from alignrec_assets.warehouse.rows import set_wanted_days
 from models.files import fingerprint
 from models.progress import Log
 

@@ -15,8 +15,10 @@ from alignrec_assets.refresh.tables import Facts, Result, refresh_table, table_a
 from alignrec_assets.refresh.taxonomies import required_taxonomy
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import Settings
-from alignrec_assets.warehouse.connection import Warehouse, read_frame, read_records, table_frame
+from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.queries import query
+from alignrec_assets.warehouse.records import latest_day
+from alignrec_assets.warehouse.rows import read_frame, table_frame
 
 TRANSITIONS_CODE = code_version(queries=["training.novel_transitions"])
 NOVEL_TRANSITIONS = Recipe(
@@ -186,19 +188,6 @@ def refresh_day(first: date, latest: date, every: int) -> date:
     if latest <= end_of_first_week:
         return latest
     return latest - timedelta(days=(latest - end_of_first_week).days % every)
-
-
-def latest_day(warehouse: Warehouse, table: str) -> date:
-    """The latest day of a daily table that was ever materialized: what unpartitioned assets read up to.
-
-    Raises:
-        ValueError: no day was.
-    """
-    with warehouse.reading() as connection:
-        days = read_records(connection, table)
-    if not days:
-        raise ValueError(f"no day of {table} is materialized yet: run the days first")
-    return date.fromisoformat(max(days))
 
 
 def pointwise_rows(cells: pl.DataFrame, settings: Settings) -> pl.DataFrame:

@@ -26,8 +26,10 @@ from alignrec_assets.refresh.tables import CONTRACT_CHECK
 from alignrec_assets.refresh.taxonomies import required_taxonomy
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import Settings
-from alignrec_assets.warehouse.connection import Record, Warehouse, WarehouseError, read_frame, read_records
+from alignrec_assets.warehouse.connection import Warehouse, WarehouseError
 from alignrec_assets.warehouse.queries import query
+from alignrec_assets.warehouse.records import Record, read_records
+from alignrec_assets.warehouse.rows import read_frame
 
 PUBLISHED = dg.AssetKey(["publication", "transition_table"])
 PATIENCE_SECONDS = 5.0  # where a step holds the warehouse, the next tick looks again

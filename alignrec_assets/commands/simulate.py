@@ -18,7 +18,8 @@ from alignrec_assets.assets.candidates import LAWS_FILE, read_shards
 from alignrec_assets.home import Home
 from alignrec_assets.refresh.taxonomies import read_assignments
 from alignrec_assets.settings import load_settings, update_settings_file
-from alignrec_assets.warehouse.connection import Warehouse, read_records
+from alignrec_assets.warehouse.connection import Warehouse
+from alignrec_assets.warehouse.records import read_records
 from models.files import replacing, write_json
 from models.progress import Log, Progress, peak_gigabytes
 from models.serving.exploration_policy import TablePolicy

@@ -25,7 +25,8 @@ from alignrec_assets.refresh.checkpoints import MANIFEST
 from alignrec_assets.refresh.taxonomies import standing_taxonomy
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings import HousekeepingSettings, load_settings
-from alignrec_assets.warehouse.connection import Warehouse, read_records
+from alignrec_assets.warehouse.connection import Warehouse
+from alignrec_assets.warehouse.records import read_records
 from models.files import remove_folder
 from models.progress import Log
 from models.serving.transition_table import CURRENT_FILE, current_version

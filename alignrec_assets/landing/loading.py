@@ -14,9 +14,9 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from alignrec_assets.home import FORMAT_VERSION
 from alignrec_assets.landing.readers import CANNOT_BE_OPENED, LandingError, LandingFile, registered_landing
 from alignrec_assets.warehouse.queries import query
-from alignrec_assets.warehouse.tables import FORMAT_VERSION
 from models.files import content_hash
 from models.progress import Log, Progress, silent
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alignrec_assets.warehouse.tables import FORMAT_VERSION
+from alignrec_assets.home import FORMAT_VERSION
 from models.files import write_json
 
 TOMBSTONES_FILE = "FORGOTTEN"

@@ -8,15 +8,10 @@ from pathlib import Path
 
 import dagster as dg
 
-from alignrec_assets.home import Home
+from alignrec_assets.home import FORMAT_VERSION, Home
 from alignrec_assets.refresh.tables import Facts
-from alignrec_assets.warehouse.connection import (
-    Record,
-    Warehouse,
-    read_records,
-    write_records,
-)
-from alignrec_assets.warehouse.tables import FORMAT_VERSION
+from alignrec_assets.warehouse.connection import Warehouse
+from alignrec_assets.warehouse.records import Record, read_records, write_records
 from models.files import content_hash, new_folder
 
 MANIFEST = "manifest.json"

@@ -22,14 +22,10 @@ from dagster._core.execution.plan.execute_step import (
 from alignrec_assets.refresh.fingerprints import Input, day_fingerprints, table_layout
 from alignrec_assets.refresh.tables import CONTRACT_CHECK, Facts, Result, kept_contract, plain_facts, table_asset
 from alignrec_assets.warehouse.column_lineage import lineage_metadata
-from alignrec_assets.warehouse.connection import (
-    Record,
-    Warehouse,
-    read_records,
-    replace_days,
-    write_records,
-)
+from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.contract import broken_days
+from alignrec_assets.warehouse.records import Record, read_records, write_records
+from alignrec_assets.warehouse.rows import replace_days
 from models.files import fingerprint
 
 # One line for every asset would drown what a command has to say; the version range in pyproject.toml holds them fixed.

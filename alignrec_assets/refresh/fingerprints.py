@@ -14,8 +14,8 @@ import duckdb
 
 from alignrec_assets.refresh.asset_settings import settings_of
 from alignrec_assets.settings import Settings
-from alignrec_assets.warehouse.connection import Record, read_records
 from alignrec_assets.warehouse.queries import query
+from alignrec_assets.warehouse.records import Record, read_records
 from alignrec_assets.warehouse.tables import TABLES
 from models.files import content_hash, fingerprint
 

@@ -5,10 +5,8 @@ from pathlib import Path
 import polars as pl
 
 from alignrec_assets.home import Home
-from alignrec_assets.warehouse.connection import (
-    Warehouse,
-    table_frame,
-)
+from alignrec_assets.warehouse.connection import Warehouse
+from alignrec_assets.warehouse.rows import table_frame
 from models.files import replacing
 
 

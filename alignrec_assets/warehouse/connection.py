@@ -6,23 +6,16 @@ it when a process dies. Model steps never hold a connection while they compute.
 """
 
 import fcntl
-import json
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
 
 import duckdb
-import polars as pl
 
-from alignrec_assets.home import Home
-from alignrec_assets.warehouse.contract import check_table
-from alignrec_assets.warehouse.queries import query
-from alignrec_assets.warehouse.tables import FORMAT_VERSION, TABLES
+from alignrec_assets.home import FORMAT_VERSION, Home
+from alignrec_assets.warehouse.tables import TABLES
 from models.files import replacing
 from models.progress import Log, silent
 
@@ -32,20 +25,6 @@ MEMORY_LIMIT = "2500MB"
 
 class WarehouseError(RuntimeError):
     """The warehouse cannot be opened or used; the message names the file and the mend."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """What an asset or one day of it was made from, as kept in ``registry.fingerprints``."""
-
-    fingerprint: str
-    rows: int = 0
-    details: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def data_version(self) -> str:
-        """What readers see: the fingerprint, unless the asset says that less than that matters to them."""
-        return str(self.details.get("data_version", self.fingerprint))
 
 
 class Warehouse:
@@ -168,95 +147,3 @@ def _check_format(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
             f"{path} has format {found}, this alignrec knows formats up to {FORMAT_VERSION}: "
             "upgrade alignrec, or use another home"
         )
-
-
-def read_frame(
-    connection: duckdb.DuckDBPyConnection, sql: str, parameters: dict[str, Any] | None = None
-) -> pl.DataFrame:
-    """Run a query and return its rows as a polars frame."""
-    frame: pl.DataFrame = connection.sql(sql, params=parameters).pl()
-    return frame
-
-
-def table_frame(connection: duckdb.DuckDBPyConnection, table: str) -> pl.DataFrame:
-    """All rows of a table."""
-    return read_frame(connection, f"FROM {table}")
-
-
-def replace_table(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame) -> int:
-    """Replace all rows of an unpartitioned table by name, not by position; returns the number of rows.
-
-    Raises:
-        ContractError: the rows are not what ``tables`` says of them.
-    """
-    connection.execute(f"DELETE FROM {table}")
-    count = append_rows(connection, table, rows)
-    check_table(connection, table)
-    return count
-
-
-def append_rows(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame) -> int:
-    """Insert rows by name; a column that is missing or unknown is an error."""
-    expected = {column.name for column in TABLES[table].columns}
-    if set(rows.columns) != expected:
-        raise ValueError(f"{table} has columns {sorted(expected)}, the rows have {sorted(rows.columns)}")
-    connection.register("incoming_rows", rows)
-    connection.execute(f"INSERT INTO {table} BY NAME FROM incoming_rows")
-    connection.unregister("incoming_rows")
-    return rows.height
-
-
-def set_wanted_days(connection: duckdb.DuckDBPyConnection, days: list[date]) -> None:
-    """Put the days into the temporary table ``wanted_days``, which the queries of daily tables read."""
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE wanted_days AS SELECT unnest($days::DATE[]) AS day", {"days": days}
-    )
-
-
-def replace_days(
-    connection: duckdb.DuckDBPyConnection, table: str, days: list[date], parameters: dict[str, Any] | None = None
-) -> dict[date, int]:
-    """Replace the given days of a daily table by the query that bears its name; returns rows per day.
-
-    The query sees the days in the temporary table ``wanted_days`` and must return no other day.
-    """
-    set_wanted_days(connection, days)
-    connection.execute(f"DELETE FROM {table} WHERE day IN (FROM wanted_days)")
-    connection.execute(f"INSERT INTO {table} BY NAME {query(table)}", parameters)
-    counted = connection.execute(f"FROM {table} SELECT day, count(*) WHERE day IN (FROM wanted_days) GROUP BY day")
-    found: dict[date, int] = dict(counted.fetchall())
-    return {day: found.get(day, 0) for day in days}
-
-
-def read_records(connection: duckdb.DuckDBPyConnection, asset: str) -> dict[str, Record]:
-    """Records of an asset by partition (empty key for an unpartitioned one)."""
-    rows = connection.execute(
-        "FROM registry.fingerprints SELECT partition, fingerprint, rows, details WHERE asset = $asset", {"asset": asset}
-    ).fetchall()
-    return {partition: Record(found, count, json.loads(details)) for partition, found, count, details in rows}
-
-
-def write_records(connection: duckdb.DuckDBPyConnection, asset: str, records: dict[str, Record]) -> None:
-    """Record what was made, in the transaction that wrote it."""
-    now = datetime.now(UTC).replace(tzinfo=None)
-    connection.execute(
-        "DELETE FROM registry.fingerprints WHERE asset = $asset AND list_contains($partitions::VARCHAR[], partition)",
-        {"asset": asset, "partitions": list(records)},
-    )
-    for partition, record in records.items():
-        connection.execute(
-            "INSERT INTO registry.fingerprints VALUES ($asset, $partition, $fingerprint, $now, $rows, $details)",
-            {
-                "asset": asset,
-                "partition": partition,
-                "fingerprint": record.fingerprint,
-                "now": now,
-                "rows": record.rows,
-                "details": json.dumps(record.details, default=str),
-            },
-        )
-
-
-def count_rows(connection: duckdb.DuckDBPyConnection, tables: Iterable[str]) -> dict[str, int]:
-    """Rows of each table."""
-    return {table: connection.execute(f"FROM {table} SELECT count(*)").fetchall()[0][0] for table in tables}

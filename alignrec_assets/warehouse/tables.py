@@ -7,9 +7,6 @@ stands elsewhere: in the file of ``sql/`` that bears its name, or in the asset t
 
 from dataclasses import dataclass, replace
 
-FORMAT_VERSION = 1
-"""Version of landing layout, warehouse schema and manifests; a home with a newer one is refused by name."""
-
 
 @dataclass(frozen=True)
 class Column:

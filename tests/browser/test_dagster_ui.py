@@ -19,7 +19,8 @@ from alignrec_assets.assets.pictures import DIALOG_WIDTH
 from alignrec_assets.home import Home
 from alignrec_assets.instance.dagster_home import open_instance
 from alignrec_assets.settings import load_settings, update_settings_file
-from alignrec_assets.warehouse.connection import Warehouse, table_frame
+from alignrec_assets.warehouse.connection import Warehouse
+from alignrec_assets.warehouse.rows import table_frame
 
 WEEK = 7
 SHOWN_HOME = os.environ.get("SCREENSHOTS_OF")

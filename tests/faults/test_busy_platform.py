@@ -22,7 +22,8 @@ from support.line import DAYS, FIRST_DAY, command, simulate, write_random_feedba
 from alignrec_assets.automation.conditions import RECIPES
 from alignrec_assets.home import Home
 from alignrec_assets.instance.dagster_home import open_instance
-from alignrec_assets.warehouse.connection import Warehouse, read_records
+from alignrec_assets.warehouse.connection import Warehouse
+from alignrec_assets.warehouse.records import read_records
 
 MINUTES = float(os.environ.get("DRILL_MINUTES", "30"))
 ALL_DAYS = [(FIRST_DAY + timedelta(days=number)).isoformat() for number in range(14)]

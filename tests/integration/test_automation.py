@@ -6,7 +6,8 @@ from datetime import timedelta
 import polars as pl
 from support.line import DAYS, FIRST_DAY, LAST_DAY, answer, command, materialize, materialize_each
 
-from alignrec_assets.warehouse.connection import Warehouse, table_frame
+from alignrec_assets.warehouse.connection import Warehouse
+from alignrec_assets.warehouse.rows import table_frame
 
 ALL_DAYS = [str(FIRST_DAY + timedelta(days=number)) for number in range(DAYS)]
 

@@ -9,7 +9,9 @@ from support.line import FIRST_DAY, LAST_DAY, command, simulate
 
 from alignrec_assets.home import Home
 from alignrec_assets.settings import update_settings_file
-from alignrec_assets.warehouse.connection import Warehouse, count_rows, read_records, table_frame
+from alignrec_assets.warehouse.connection import Warehouse
+from alignrec_assets.warehouse.records import read_records
+from alignrec_assets.warehouse.rows import count_rows, table_frame
 from models.serving.transition_table import TransitionTable
 
 ONE_DAY = ("--first", FIRST_DAY, "--last", FIRST_DAY)

@@ -14,7 +14,8 @@ from polars.testing import assert_frame_equal
 from support.line import FIRST_DAY, LAST_DAY, command
 
 from alignrec_assets.home import Home
-from alignrec_assets.warehouse.connection import Warehouse, table_frame
+from alignrec_assets.warehouse.connection import Warehouse
+from alignrec_assets.warehouse.rows import table_frame
 from alignrec_assets.warehouse.tables import TABLES
 from models.serving.transition_table import TransitionTable
 

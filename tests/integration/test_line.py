@@ -20,7 +20,9 @@ from support.line import DAYS, FIRST_DAY, LAST_DAY, command
 from alignrec_assets.home import Home
 from alignrec_assets.instance.dagster_home import open_instance
 from alignrec_assets.warehouse.column_lineage import column_sources
-from alignrec_assets.warehouse.connection import Warehouse, count_rows, read_records, table_frame
+from alignrec_assets.warehouse.connection import Warehouse
+from alignrec_assets.warehouse.records import read_records
+from alignrec_assets.warehouse.rows import count_rows, table_frame
 from alignrec_assets.warehouse.tables import TABLES
 from models.alignment.predicted_rates import PredictedRates
 from models.serving.transition_table import TransitionTable

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alignrec_assets.warehouse.connection import append_rows, create_tables, replace_days
+from alignrec_assets.warehouse.connection import create_tables
 from alignrec_assets.warehouse.queries import query
+from alignrec_assets.warehouse.rows import append_rows, replace_days
 from alignrec_assets.warehouse.tables import TABLES
 
 START = datetime(2026, 1, 5)

@@ -115,7 +115,8 @@ def write_random_feedback(home, impressions=6000, seed=5):
     import numpy as np
     import polars as pl
 
-    from alignrec_assets.warehouse.connection import Warehouse, table_frame
+    from alignrec_assets.warehouse.connection import Warehouse
+    from alignrec_assets.warehouse.rows import table_frame
 
     with Warehouse(home).reading() as connection:
         items = table_frame(connection, "interests.item_clusters")

@@ -6,7 +6,8 @@ import shutil
 import polars as pl
 
 from alignrec_assets.refresh.checkpoints import MANIFEST, read_checkpoint
-from alignrec_assets.warehouse.connection import Warehouse, table_frame
+from alignrec_assets.warehouse.connection import Warehouse
+from alignrec_assets.warehouse.rows import table_frame
 from alignrec_assets.warehouse.tables import TABLES
 from models.serving.transition_table import CURRENT_FILE, MANIFEST_FILE, TransitionTable
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
+from alignrec_assets.home import FORMAT_VERSION
 from alignrec_assets.landing.loading import PositiveRule
 from alignrec_assets.landing.readers import LandingError
-from alignrec_assets.warehouse.tables import FORMAT_VERSION
 from models.files import write_json
 from models.progress import Log
 

@@ -11,7 +11,9 @@ from alignrec_assets.assets import quality_checks
 from alignrec_assets.home import Home
 from alignrec_assets.refresh.taxonomies import append_assignments
 from alignrec_assets.resources import HomeResource
-from alignrec_assets.warehouse.connection import Record, Warehouse, append_rows, write_records
+from alignrec_assets.warehouse.connection import Warehouse
+from alignrec_assets.warehouse.records import Record, write_records
+from alignrec_assets.warehouse.rows import append_rows
 from models.files import content_hash
 
 FIRST = date(2026, 1, 5)

@@ -12,7 +12,9 @@ from alignrec_assets.housekeeping.forgetting import forget_user
 from alignrec_assets.landing.loading import Calendar, PositiveRule, load_events, load_feedback, load_items, survey
 from alignrec_assets.landing.readers import LandingError
 from alignrec_assets.landing.tombstones import TombstonesError, read_tombstones
-from alignrec_assets.warehouse.connection import Record, Warehouse, append_rows, table_frame, write_records
+from alignrec_assets.warehouse.connection import Warehouse
+from alignrec_assets.warehouse.records import Record, write_records
+from alignrec_assets.warehouse.rows import append_rows, table_frame
 
 D1, D2 = date(2026, 1, 1), date(2026, 1, 2)
 CALENDAR = Calendar(D1, D2)

@@ -1,4 +1,3 @@
-import json
 import os
 import signal
 import subprocess
@@ -8,14 +7,9 @@ import time
 import duckdb
 import pytest
 
-from alignrec_assets.home import Home, HomeError
-from alignrec_assets.warehouse.connection import (
-    Record,
-    Warehouse,
-    WarehouseError,
-    read_records,
-    write_records,
-)
+from alignrec_assets.home import Home
+from alignrec_assets.warehouse.connection import Warehouse, WarehouseError
+from alignrec_assets.warehouse.records import Record, read_records, write_records
 
 HOLDER = """
 import sys, time, pathlib
@@ -89,16 +83,6 @@ def test_readers_share(warehouse):
         assert one.execute("SELECT 1").fetchall() == other.execute("SELECT 1").fetchall()
 
 
-def test_records_are_replaced_by_partition_and_keep_their_details(warehouse):
-    with warehouse.writing() as connection:
-        write_records(connection, "a", {"2026-01-01": Record("f1", 3, {"x": [1]}), "2026-01-02": Record("f2")})
-        write_records(connection, "a", {"2026-01-02": Record("f3", 5, {"data_version": "seen"})})
-        found = read_records(connection, "a")
-    assert found == {"2026-01-01": Record("f1", 3, {"x": [1]}), "2026-01-02": Record("f3", 5, {"data_version": "seen"})}
-    assert found["2026-01-02"].data_version == "seen"
-    assert found["2026-01-01"].data_version == "f1"
-
-
 def test_no_warehouse_a_damaged_one_and_a_newer_one_are_told_apart(tmp_path):
     home = Home(tmp_path)
     with pytest.raises(WarehouseError, match="no warehouse"), Warehouse(home).reading():
@@ -111,17 +95,6 @@ def test_no_warehouse_a_damaged_one_and_a_newer_one_are_told_apart(tmp_path):
         connection.execute("UPDATE registry.format SET format_version = 99")
     with pytest.raises(WarehouseError, match="format 99"), Warehouse(home).reading():
         pass
-
-
-def test_a_home_of_a_newer_format_is_refused(tmp_path):
-    home = Home(tmp_path)
-    home.create()
-    home.format_file.write_text(json.dumps({"format_version": 99}))
-    with pytest.raises(HomeError, match="format 99"):
-        home.create()
-    home.format_file.write_text("{")
-    with pytest.raises(HomeError, match="damaged"):
-        home.create()
 
 
 def test_the_lock_is_held_only_while_open(warehouse):

@@ -10,8 +10,9 @@ from support.line import command
 
 from alignrec_assets.home import Home
 from alignrec_assets.warehouse import contract
-from alignrec_assets.warehouse.connection import Warehouse, append_rows, create_tables, replace_table, table_frame
+from alignrec_assets.warehouse.connection import Warehouse, create_tables
 from alignrec_assets.warehouse.contract import ContractError, broken_days, check_table, conditions, tables_page
+from alignrec_assets.warehouse.rows import append_rows, replace_table, table_frame
 from alignrec_assets.warehouse.tables import TABLES
 
 DAY = date(2026, 1, 5)

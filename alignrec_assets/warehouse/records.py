@@ -1,0 +1,66 @@
+"""What each asset, or each day of one, was made from: the records of ``registry.fingerprints``."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
+
+import duckdb
+
+from alignrec_assets.warehouse.connection import Warehouse
+
+
+@dataclass(frozen=True)
+class Record:
+    """What an asset or one day of it was made from, as kept in ``registry.fingerprints``."""
+
+    fingerprint: str
+    rows: int = 0
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def data_version(self) -> str:
+        """What readers see: the fingerprint, unless the asset says that less than that matters to them."""
+        return str(self.details.get("data_version", self.fingerprint))
+
+
+def read_records(connection: duckdb.DuckDBPyConnection, asset: str) -> dict[str, Record]:
+    """Records of an asset by partition (empty key for an unpartitioned one)."""
+    rows = connection.execute(
+        "FROM registry.fingerprints SELECT partition, fingerprint, rows, details WHERE asset = $asset", {"asset": asset}
+    ).fetchall()
+    return {partition: Record(found, count, json.loads(details)) for partition, found, count, details in rows}
+
+
+def write_records(connection: duckdb.DuckDBPyConnection, asset: str, records: dict[str, Record]) -> None:
+    """Record what was made, in the transaction that wrote it."""
+    now = datetime.now(UTC).replace(tzinfo=None)
+    connection.execute(
+        "DELETE FROM registry.fingerprints WHERE asset = $asset AND list_contains($partitions::VARCHAR[], partition)",
+        {"asset": asset, "partitions": list(records)},
+    )
+    for partition, record in records.items():
+        connection.execute(
+            "INSERT INTO registry.fingerprints VALUES ($asset, $partition, $fingerprint, $now, $rows, $details)",
+            {
+                "asset": asset,
+                "partition": partition,
+                "fingerprint": record.fingerprint,
+                "now": now,
+                "rows": record.rows,
+                "details": json.dumps(record.details, default=str),
+            },
+        )
+
+
+def latest_day(warehouse: Warehouse, table: str) -> date:
+    """The latest day of a daily table that was ever materialized: what unpartitioned assets read up to.
+
+    Raises:
+        ValueError: no day was.
+    """
+    with warehouse.reading() as connection:
+        days = read_records(connection, table)
+    if not days:
+        raise ValueError(f"no day of {table} is materialized yet: run the days first")
+    return date.fromisoformat(max(days))
