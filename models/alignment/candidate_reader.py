@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from models.arrays import Float64Array
 from models.feedback.affinity import AdditiveAffinity
 from models.files import replacing
 from models.language.label_trie import after_prompts, label_trie, rows_of
@@ -23,7 +23,6 @@ from models.language.packed_pass import end_states, micro_batches, pack
 from models.language.prompts import History, alignment_prompt, label_tokens, prompt_tokens
 from models.progress import Log, Progress, silent
 
-Array = NDArray[np.float64]
 Clusters = Sequence[int]
 
 READ_AFTER = "\n"
@@ -79,14 +78,14 @@ class CandidateReader:
             with replacing(folder / OFFSETS_FILE) as partial, partial.open("wb") as file:
                 np.savez(file, allow_pickle=False, bias=self.offsets.bias, affinity=self.offsets.affinity)
 
-    def set_head(self, head: Array) -> None:
+    def set_head(self, head: Float64Array) -> None:
         """Replace the head [hidden], in the digits that the model has."""
         with torch.no_grad():
             self.head.copy_(torch.from_numpy(head)[None, :])
 
-    def head_weights(self) -> Array:
+    def head_weights(self) -> Float64Array:
         """[hidden] the head as it is."""
-        weights: Array = self.head.detach().double().cpu().numpy()[0]
+        weights: Float64Array = self.head.detach().double().cpu().numpy()[0]
         return weights
 
     def states(self, histories: Sequence[History], candidates: Sequence[Clusters]) -> Tensor:
@@ -119,9 +118,11 @@ class CandidateReader:
         return logits + torch.from_numpy(np.concatenate(self.offsets.scores(histories, candidates))).to(logits)
 
     @torch.inference_mode()
-    def all_states(self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent) -> Array:
+    def all_states(
+        self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent
+    ) -> Float64Array:
         """[candidates in all, hidden] states of many histories, in micro-batches by index; every history has some."""
-        states: list[Array] = []
+        states: list[Float64Array] = []
         progress = Progress(len(histories), "histories read for the head", log)
         for batch in micro_batches(len(histories), HISTORIES_PER_PASS):
             read = self.states([histories[i] for i in batch], [candidates[i] for i in batch])
@@ -132,7 +133,7 @@ class CandidateReader:
     @torch.inference_mode()
     def all_logits(
         self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent
-    ) -> list[Array]:
+    ) -> list[Float64Array]:
         """Logits of every history's candidates, in micro-batches by index. A history without candidates is skipped."""
         result = [np.zeros(0) for _ in histories]
         progress = Progress(len(histories), "histories", log)

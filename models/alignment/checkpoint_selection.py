@@ -5,15 +5,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.special import expit
 
 from models.alignment.candidate_reader import CandidateReader, Clusters
 from models.alignment.examples import ServedHistory
 from models.alignment.losses import soft_label_loss
+from models.arrays import Float64Array
 from models.evaluation.metrics import evaluate_ranking
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ def validation_point(
     k: int,
     step: int,
     training_loss: float | None,
-    multipliers: Array,
+    multipliers: Float64Array,
 ) -> CurvePoint:
     """Loss (pointwise, whatever is trained) and ranking of the validation histories as they stand."""
     if not served:
@@ -74,7 +72,9 @@ def validation_point(
     return CurvePoint(step, training_loss, float(loss), ranking.f1_at_k, ranking.ndcg_at_k)
 
 
-def rank_scores(logits: Sequence[Array], clusters: Sequence[Clusters], multipliers: Array) -> list[Array]:
+def rank_scores(
+    logits: Sequence[Float64Array], clusters: Sequence[Clusters], multipliers: Float64Array
+) -> list[Float64Array]:
     """Predicted scores L, times the multiplier of each cluster: what rankings of the language model go by."""
     return [expit(values) * multipliers[list(chosen)] for values, chosen in zip(logits, clusters, strict=True)]
 

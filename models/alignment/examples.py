@@ -4,12 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from models.arrays import Float64Array, IntArray
 from models.language.prompts import check_histories
-
-Array = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 SPLITS = ("train", "validation", "test")
 
@@ -31,12 +28,12 @@ class ServedHistory:
 
     history: list[int]
     clusters: list[int]
-    scores: Array
-    weights: Array
-    rates: Array
+    scores: Float64Array
+    weights: Float64Array
+    rates: Float64Array
     impressions: IntArray
     pairs: IntArray
-    pair_weights: Array
+    pair_weights: Float64Array
 
 
 def group_by_history(
@@ -84,7 +81,7 @@ def group_by_history(
 
 def _pair_places(
     history: list[int], candidates: list[int], pairs: list[tuple[int, int, float]]
-) -> tuple[IntArray, Array]:
+) -> tuple[IntArray, Float64Array]:
     place = {cluster: index for index, cluster in enumerate(candidates)}
     for better, worse, _ in pairs:
         if better not in place or worse not in place:

@@ -20,15 +20,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from models.alignment.examples import ServedHistory
 from models.alignment.linear_head import LEAST_MEAN
+from models.arrays import BoolArray, Float64Array, IntArray
 from models.feedback.affinity import AdditiveAffinity
-
-Array = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 BIAS_SPREAD = 0.6
 HEAD_SPREADS = (0.06, 0.1, 0.18, 0.32, 0.6)
@@ -66,12 +63,12 @@ class JointHead:
         middle: [hidden] weighted mean state of the training cells.
     """
 
-    head: Array
+    head: Float64Array
     offsets: AdditiveAffinity
     spreads: Spreads
-    middle: Array
+    middle: Float64Array
 
-    def offsets_beside(self, rounded: Array) -> AdditiveAffinity:
+    def offsets_beside(self, rounded: Float64Array) -> AdditiveAffinity:
         """The offsets beside a head in fewer digits, so that the mean log-odds stay.
 
         Some states are far from 0 and hardly vary: the half a percent that bfloat16 takes from such a coefficient moves
@@ -87,15 +84,15 @@ class JointCells:
     ``folds`` [rows] is the part that a row is left out with; all rows of a history share one.
     """
 
-    states: Array
-    members: Array
+    states: Float64Array
+    members: Float64Array
     clusters: IntArray
-    rates: Array
-    weights: Array
+    rates: Float64Array
+    weights: Float64Array
     folds: IntArray
 
     @classmethod
-    def of(cls, states: Array, served: Sequence[ServedHistory], clusters: int) -> "JointCells":
+    def of(cls, states: Float64Array, served: Sequence[ServedHistory], clusters: int) -> "JointCells":
         """Cells of the served histories, whose states are given in order; N is ``clusters``."""
         members = np.zeros((len(served), clusters))
         for place, row in enumerate(served):
@@ -110,7 +107,7 @@ class JointCells:
             folds=repeated % FOLDS,
         )
 
-    def part(self, chosen: NDArray[np.bool_]) -> "JointCells":
+    def part(self, chosen: BoolArray) -> "JointCells":
         """Some of the rows."""
         return JointCells(**{name: values[chosen] for name, values in vars(self).items()})
 
@@ -179,7 +176,7 @@ def fit_joint_head(cells: JointCells, spreads: Spreads, iterations: int = ITERAT
     return JointHead(unscaled, AdditiveAffinity(bias, np.ascontiguousarray(affinity)), spreads, middle)
 
 
-def _reweighted(cells: JointCells, constant: float, eta: Array) -> tuple[Array, Array]:
+def _reweighted(cells: JointCells, constant: float, eta: Float64Array) -> tuple[Float64Array, Float64Array]:
     """[rows] weights and targets of the least-squares problem that the deviance has around eta."""
     means = expit(constant + eta)
     variances = means * (1 - means)
@@ -187,14 +184,19 @@ def _reweighted(cells: JointCells, constant: float, eta: Array) -> tuple[Array, 
 
 
 def _solve_head(
-    x: Array, design: Array, rows: list[IntArray], weights: Array, working: Array, spreads: Spreads
-) -> tuple[Array, Array]:
+    x: Float64Array,
+    design: Float64Array,
+    rows: list[IntArray],
+    weights: Float64Array,
+    working: Float64Array,
+    spreads: Spreads,
+) -> tuple[Float64Array, Float64Array]:
     """Head [hidden] and effects [N, 1 + RANK + N] of least squares, u being as it is."""
     clusters = len(rows)
     sizes = [spreads.bias, *[spreads.embedding] * RANK, *[spreads.affinity] * clusters]
     precision = np.diag(1 / np.maximum(sizes, TINY) ** 2)
     gram, moment = np.eye(x.shape[1]) / max(spreads.head, TINY) ** 2, np.zeros(x.shape[1])
-    solved: list[Array] = []
+    solved: list[Float64Array] = []
     for own in rows:
         z, weighted = design[own], x[own] * weights[own, None]
         cross, right = z.T @ weighted, z.T @ (weights[own] * working[own])
@@ -209,8 +211,13 @@ def _solve_head(
 
 
 def _solve_embeddings(
-    members: Array, rows: list[IntArray], v: Array, weights: Array, targets: Array, spread: float
-) -> Array:
+    members: Float64Array,
+    rows: list[IntArray],
+    v: Float64Array,
+    weights: Float64Array,
+    targets: Float64Array,
+    spread: float,
+) -> Float64Array:
     """u [N, RANK] of least squares, everything else being as it is."""
     size = v.size
     gram, moment = np.eye(size) / max(spread, TINY) ** 2, np.zeros(v.shape)
@@ -221,7 +228,7 @@ def _solve_embeddings(
     return np.asarray(np.linalg.solve(gram, moment.ravel())).reshape(v.shape)
 
 
-def _leading_sides(own: Array) -> Array:
+def _leading_sides(own: Float64Array) -> Float64Array:
     """[N, RANK] where u starts: the leading singular vectors of affinities [offered, member], of like length."""
     sides = np.linalg.svd(own.T, full_matrices=True)[0][:, :RANK]
     found = np.zeros((len(own), RANK))
@@ -229,7 +236,7 @@ def _leading_sides(own: Array) -> Array:
     return found
 
 
-def _standards(cells: JointCells) -> tuple[Array, Array]:
+def _standards(cells: JointCells) -> tuple[Float64Array, Float64Array]:
     """[hidden] means and scales that give every state coordinate an equal share of the head's spread."""
     middle = np.average(cells.states, axis=0, weights=cells.weights)
     variance = np.average((cells.states - middle) ** 2, axis=0, weights=cells.weights)

@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import logit
 
 from models.alignment.candidate_reader import CandidateReader
 from models.alignment.examples import ServedHistory
+from models.arrays import Float64Array, IntArray
 from models.progress import Log, silent
-
-Array = NDArray[np.float64]
 
 LEAST_MEAN = 1e-3  # scores that are all 0, or all 1, have no finite logit
 HEAD_PENALTIES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -36,7 +34,7 @@ def fit_head(reader: CandidateReader, served: Sequence[ServedHistory], log: Log 
     return penalty
 
 
-def working_logits(scores: Array, weights: Array) -> Array:
+def working_logits(scores: Float64Array, weights: Float64Array) -> Float64Array:
     """logit(m) + (L - m) / (m (1 - m)), m being the weighted mean score: linear in the scores.
 
     A least-squares fit to them is the first Fisher-scoring step of a logistic regression, taken from the constant model
@@ -46,7 +44,7 @@ def working_logits(scores: Array, weights: Array) -> Array:
     return np.asarray(logit(mean) + (scores - mean) / (mean * (1 - mean)))
 
 
-def ridge(x: Array, targets: Array, weights: Array, folds: NDArray[np.int64]) -> tuple[float, Array]:
+def ridge(x: Float64Array, targets: Float64Array, weights: Float64Array, folds: IntArray) -> tuple[float, Float64Array]:
     """Minimise mean(w (x.v - target)^2) + penalty |v|^2, with the penalty of least error on left-out folds.
 
     Args:

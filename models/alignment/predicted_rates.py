@@ -10,13 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from scipy.stats import beta as beta_distribution
 
+from models.arrays import Float64Array, IntArray
 from models.feedback.transition_scores import CREDIBLE_MASS, fit_concentration
 from models.files import replacing
 
-Array = NDArray[np.float64]
 Lists = Sequence[Sequence[int]]
 
 FILE = "predicted_rates.npz"
@@ -33,12 +32,12 @@ class RateMap:
         multipliers: [N]; all 1 where scores are not relative to their cluster.
     """
 
-    levels: Array
-    rates: Array
-    multipliers: Array
+    levels: Float64Array
+    rates: Float64Array
+    multipliers: Float64Array
 
     @classmethod
-    def fit(cls, rows: pl.DataFrame, multipliers: Array) -> "RateMap":
+    def fit(cls, rows: pl.DataFrame, multipliers: Float64Array) -> "RateMap":
         """Read the map off training rows (``cluster_id``, ``score``, ``shrunk_rate``, ``weight``)."""
         relative = rows["shrunk_rate"].to_numpy() / multipliers[rows["cluster_id"].to_numpy()]
         levels, place = np.unique(rows["score"].to_numpy(), return_inverse=True)
@@ -46,7 +45,7 @@ class RateMap:
         means = np.bincount(place, weights=weight * relative) / np.bincount(place, weights=weight)
         return cls(levels, np.maximum.accumulate(means), multipliers)
 
-    def of(self, scores: Sequence[Array], candidates: Lists) -> list[Array]:
+    def of(self, scores: Sequence[Float64Array], candidates: Lists) -> list[Float64Array]:
         """Rates of predicted scores, straight between the levels."""
         return [
             np.clip(
@@ -62,9 +61,9 @@ class Cells:
 
     histories: Lists
     candidates: Lists
-    rates: Sequence[Array]
-    impressions: Sequence[NDArray[np.int64]]
-    weights: Sequence[Array]
+    rates: Sequence[Float64Array]
+    impressions: Sequence[IntArray]
+    weights: Sequence[Float64Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,9 +82,9 @@ class PredictedRates:
     def fit(
         cls,
         rows: pl.DataFrame,
-        multipliers: Array,
+        multipliers: Float64Array,
         cells: Cells,
-        scores: Sequence[Array],
+        scores: Sequence[Float64Array],
     ) -> "PredictedRates":
         """Fit to training rows and to the validation cells that the model did not learn from.
 
@@ -102,16 +101,16 @@ class PredictedRates:
         means = np.concatenate([np.zeros(0), *fitted])
         return cls(rate_map, fit_concentration(positives, impressions, means))
 
-    def rates(self, scores: Sequence[Array], candidates: Lists) -> list[Array]:
+    def rates(self, scores: Sequence[Float64Array], candidates: Lists) -> list[Float64Array]:
         """Predicted rate of the signal for each candidate."""
         return self.rate_map.of(scores, candidates)
 
-    def ranking_values(self, scores: Sequence[Array], candidates: Lists) -> list[Array]:
+    def ranking_values(self, scores: Sequence[Float64Array], candidates: Lists) -> list[Float64Array]:
         """What rankings go by: L times the multiplier (never flat at the ends, as rates are)."""
         multipliers = self.rate_map.multipliers
         return [values * multipliers[list(clusters)] for values, clusters in zip(scores, candidates, strict=True)]
 
-    def interval(self, rates: Array) -> tuple[Array, Array]:
+    def interval(self, rates: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Central 90% of the true rate where ``rates`` [n] is predicted: Beta(kappa r, kappa (1 - r)).
 
         kappa is fitted by maximum likelihood of the beta-binomial to cells of the validation histories, whose counts

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from models.alignment.candidate_reader import Clusters
 from models.alignment.examples import ServedHistory, group_by_history
 from models.alignment.predicted_rates import PredictedRates
+from models.arrays import AnyFloatArray, Float64Array
 from models.evaluation.calibration import Reliability, reliability
 from models.evaluation.label_regression import LabelRegression, nearest_label_scores
 from models.evaluation.metrics import evaluate_ranking
@@ -32,8 +32,7 @@ from models.evaluation.yardsticks import TrainingMeans, random_scores
 from models.feedback.affinity import AdditiveAffinity, Factorisation
 from models.language.prompts import History
 
-Array = NDArray[np.float64]
-Predict = Callable[[Sequence[History], Sequence[Clusters]], list[Array]]
+Predict = Callable[[Sequence[History], Sequence[Clusters]], list[Float64Array]]
 
 FURTHER_CUTS = (1, 3, 5, 10)
 
@@ -71,8 +70,8 @@ class Judgement:
     leads: dict[str, dict[str, list[float]]]
     by_cut: dict[int, dict[str, float | None]]
     calibration: Reliability | None
-    predicted: Array
-    observed: Array
+    predicted: Float64Array
+    observed: Float64Array
     errors: dict[str, list[dict[str, float]]]
     words: list[dict[str, Any]]
     notes: tuple[str, ...]
@@ -84,7 +83,7 @@ def judge(
     examples: pl.DataFrame,
     labels: Sequence[str],
     k: int,
-    label_embeddings: NDArray[np.floating] | None,
+    label_embeddings: AnyFloatArray | None,
     seed: int,
     alone: Predict | None = None,
 ) -> Judgement:
@@ -118,7 +117,7 @@ def judge(
     halves = split_half_ceiling(rates, [row.impressions for row in test], k, seed)
     notes = [f"no figures on test histories: {contest.reason}"] if contest.reason else []
 
-    def rank(histories: Sequence[History], candidates: Sequence[Clusters]) -> list[Array]:
+    def rank(histories: Sequence[History], candidates: Sequence[Clusters]) -> list[Float64Array]:
         return predicted_rates.ranking_values(predict(histories, candidates), candidates)
 
     unseen, unseen_notes = _unseen_figures(rank, examples, len(labels), k, label_embeddings, yardsticks)
@@ -136,7 +135,7 @@ def judge(
 
 
 def _trust(
-    predicted: Sequence[Array],
+    predicted: Sequence[Float64Array],
     predicted_rates: PredictedRates,
     test: Sequence[ServedHistory],
     rows: pl.DataFrame,
@@ -176,7 +175,7 @@ def _trust(
 
 
 def yardstick_scores(
-    rows: pl.DataFrame, labels: int, label_embeddings: NDArray[np.floating] | None, seed: int
+    rows: pl.DataFrame, labels: int, label_embeddings: AnyFloatArray | None, seed: int
 ) -> dict[str, Predict]:
     """What scores candidates without the language model: rates, fitted to those of the training cells.
 
@@ -214,7 +213,7 @@ def _contest_figures(contest: Contest, halves: dict[str, float | None]) -> dict[
     return figures
 
 
-def _by_cut(scores: dict[str, list[Array]], rates: Sequence[Array]) -> dict[int, dict[str, float | None]]:
+def _by_cut(scores: dict[str, list[Float64Array]], rates: Sequence[Float64Array]) -> dict[int, dict[str, float | None]]:
     found: dict[int, dict[str, float | None]] = {}
     for cut in FURTHER_CUTS:
         found[cut] = {}
@@ -230,7 +229,7 @@ def _unseen_figures(
     examples: pl.DataFrame,
     labels: int,
     k: int,
-    label_embeddings: NDArray[np.floating] | None,
+    label_embeddings: AnyFloatArray | None,
     yardsticks: dict[str, Predict],
 ) -> tuple[dict[str, float | None], list[str]]:
     """The clusters kept from training, ranked among themselves for the test histories."""
@@ -244,7 +243,7 @@ def _unseen_figures(
     if not test:
         return {}, ["no figures on clusters never served: there are no test histories"]
     histories, candidates, rates = zip(*((row.history, row.clusters, row.rates) for row in test), strict=True)
-    scores: dict[str, list[Array]] = {"": rank(histories, candidates), "_random": random_scores(candidates)}
+    scores: dict[str, list[Float64Array]] = {"": rank(histories, candidates), "_random": random_scores(candidates)}
     if label_embeddings is not None:
         served = examples.filter(~pl.col("unseen") & (pl.col("split") == "train"))["cluster_id"].to_list()
         scores["_nearest_label"] = nearest_label_scores(

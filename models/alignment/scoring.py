@@ -6,19 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit
 
 from models.alignment.candidate_reader import CandidateReader, Clusters
 from models.alignment.predicted_rates import PredictedRates
+from models.arrays import Float64Array
 from models.language.prompts import History, check_histories
 from models.progress import Log, silent
 
 if TYPE_CHECKING:
     from models.language.vllm_engine import VllmScorer
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,10 +28,10 @@ class CandidatePredictions:
         lower, upper: the central 90% of the true rate, see ``predicted_rates.PredictedRates.interval``.
     """
 
-    ranking: list[Array]
-    rates: list[Array]
-    lower: list[Array]
-    upper: list[Array]
+    ranking: list[Float64Array]
+    rates: list[Float64Array]
+    lower: list[Float64Array]
+    upper: list[Float64Array]
 
 
 class CandidateScorer:

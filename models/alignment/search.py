@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import optuna
 import polars as pl
-from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -34,12 +33,12 @@ from models.alignment.examples import ServedHistory, group_by_history
 from models.alignment.predicted_rates import PredictedRates
 from models.alignment.report import judge
 from models.alignment.training import AlignmentOptions, AlignmentTraining
+from models.arrays import AnyFloatArray, Float64Array
 from models.feedback.transition_scores import Method
 from models.files import content_hash, new_folder, write_json
 from models.language.prompts import History
 from models.progress import Log, silent
 
-Array = NDArray[np.float64]
 Parameters = dict[str, Any]
 
 NORMALISATIONS: tuple[Method, ...] = ("quantile", "rate", "z_score", "lift")
@@ -69,7 +68,7 @@ class TrialData:
 
     examples: pl.DataFrame
     pairs: pl.DataFrame | None
-    multipliers: Array | None
+    multipliers: Float64Array | None
 
 
 Prepare = Callable[[Method, str], TrialData]
@@ -222,7 +221,7 @@ class AlignmentSearch:
         layers = AutoConfig.from_pretrained(base).get_text_config().num_hidden_layers
         self.space = search_space(options, layers)
 
-    def run(self, label_embeddings: NDArray[np.floating] | None = None) -> SearchReport:
+    def run(self, label_embeddings: AnyFloatArray | None = None) -> SearchReport:
         """Take trials until the budget is spent, then judge the winner on the test histories.
 
         Args:
@@ -384,7 +383,7 @@ class AlignmentSearch:
             left.append(_with_weights(trial, kept=False))
         return left
 
-    def _judge(self, winner: Trial, label_embeddings: NDArray[np.floating] | None) -> dict[str, Any]:
+    def _judge(self, winner: Trial, label_embeddings: AnyFloatArray | None) -> dict[str, Any]:
         """Judge the winner on the test histories, unless this very winner was."""
         file = self.folder / f"{self.name}.test.json"
         known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"judged": []}
@@ -394,7 +393,7 @@ class AlignmentSearch:
         model = self.folder / winner.version / MODEL_FOLDER
         reader = CandidateReader.open(model, self.labels)
 
-        def predict(histories: Sequence[History], candidates: Sequence[Clusters]) -> list[Array]:
+        def predict(histories: Sequence[History], candidates: Sequence[Clusters]) -> list[Float64Array]:
             return [expit(logits) for logits in reader.all_logits(histories, candidates)]
 
         data = self.prepare(winner.parameters["normalisation"], "pointwise")

@@ -15,7 +15,6 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 import torch
-from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
 
@@ -34,6 +33,7 @@ from models.alignment.linear_head import fit_head
 from models.alignment.losses import pairwise_loss, soft_label_loss
 from models.alignment.predicted_rates import Cells, PredictedRates
 from models.alignment.report import Judgement, judge
+from models.arrays import AnyFloatArray, Float64Array
 from models.evaluation.metrics import evaluate_ranking
 from models.feedback.affinity import AdditiveAffinity
 from models.files import new_folder, replacing
@@ -41,8 +41,6 @@ from models.language.fine_tuning import Optimiser, Schedule
 from models.language.language_model import load_scoring_model, load_tokenizer, save_checkpoint, select_trainable
 from models.language.prompts import History
 from models.progress import Log, Progress, silent
-
-Array = NDArray[np.float64]
 
 OVERTRAINING = (2, 3)  # times the selected step
 SAVE_EVERY_SECONDS = 120.0  # of an unfinished training: half a gigabyte each time with the embedded model
@@ -138,7 +136,12 @@ class AlignmentTraining:
     """
 
     def __init__(
-        self, base: Path, labels: Sequence[str], options: AlignmentOptions, k: int, multipliers: Array | None = None
+        self,
+        base: Path,
+        labels: Sequence[str],
+        options: AlignmentOptions,
+        k: int,
+        multipliers: Float64Array | None = None,
     ) -> None:
         self.tokenizer = load_tokenizer(base)
         self.model = load_scoring_model(base, options.seed, options.layers)
@@ -147,7 +150,7 @@ class AlignmentTraining:
         self.multipliers = np.ones(len(labels)) if multipliers is None else multipliers
         self.predicted_rates: PredictedRates | None = None
         self.alone: JointHead | None = None
-        self._last_read: tuple[Sequence[History], Sequence[Clusters], Array] | None = None
+        self._last_read: tuple[Sequence[History], Sequence[Clusters], Float64Array] | None = None
         select_trainable(self.model, options.tune, options.seed)
         self.reader = CandidateReader(self.model, self.tokenizer, labels)
         self.curve: list[CurvePoint] = []
@@ -248,7 +251,7 @@ class AlignmentTraining:
             if best:
                 self.selected, self.best_weights = point, weights
 
-    def predict(self, histories: Sequence[History], candidates: Sequence[Clusters]) -> list[Array]:
+    def predict(self, histories: Sequence[History], candidates: Sequence[Clusters]) -> list[Float64Array]:
         """Predicted scores L of the candidates of each history, by the weights as they stand."""
         if self.alone is None:
             return [expit(logits) for logits in self.reader.all_logits(histories, candidates)]
@@ -256,7 +259,7 @@ class AlignmentTraining:
         self._last_read = histories, candidates, self.reader.all_states(histories, candidates)
         return self._scores(self.reader.head_weights(), self.reader.offsets)
 
-    def predict_alone(self, histories: Sequence[History], candidates: Sequence[Clusters]) -> list[Array]:
+    def predict_alone(self, histories: Sequence[History], candidates: Sequence[Clusters]) -> list[Float64Array]:
         """Likewise by the language model of a stack alone, under a head that was fitted without affinities.
 
         Raises:
@@ -268,7 +271,7 @@ class AlignmentTraining:
             self.predict(histories, candidates)
         return self._scores(self.alone.head, self.alone.offsets)
 
-    def _scores(self, head: Array, offsets: AdditiveAffinity | None) -> list[Array]:
+    def _scores(self, head: Float64Array, offsets: AdditiveAffinity | None) -> list[Float64Array]:
         """Scores of what was read last, under a head."""
         if self._last_read is None or offsets is None:
             raise ValueError("nothing was read yet")
@@ -369,7 +372,7 @@ class AlignmentTraining:
                 self._save_state(resume, optimiser)
                 saved = time.monotonic()
 
-    def _evidence(self, served: Sequence[ServedHistory]) -> Array:
+    def _evidence(self, served: Sequence[ServedHistory]) -> Float64Array:
         """[clusters or pairs in all] the weights of the loss."""
         pairwise = self.options.loss == "pairwise"
         return np.concatenate([row.pair_weights if pairwise else row.weights for row in served])
@@ -389,7 +392,7 @@ class AlignmentTraining:
         with replacing(path) as partial:
             torch.save(state, partial)
 
-    def _offset_arrays(self) -> list[Array]:
+    def _offset_arrays(self) -> list[Float64Array]:
         offsets = self.reader.offsets
         return [] if offsets is None else [offsets.bias, offsets.affinity]
 
@@ -417,8 +420,8 @@ def train_alignment_model(
     log: Log = silent,
     *,
     pairs: pl.DataFrame | None = None,
-    multipliers: Array | None = None,
-    label_embeddings: NDArray[np.floating] | None = None,
+    multipliers: Float64Array | None = None,
+    label_embeddings: AnyFloatArray | None = None,
     resume: Path | None = None,
 ) -> AlignmentReport:
     """Train the alignment model, and save the checkpoint that ranks the validation histories best.

@@ -7,13 +7,10 @@ quality has a heavy tail, and so has the chance that it is picked.
 import datetime as dt
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from models.arena.topics import Topic
-
-Float32Array = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
+from models.arrays import AnyFloatArray, Float32Array, IntArray
 
 MIXED_SHARE = 0.15  # items about two topics
 SECOND_TOPIC_WEIGHT = 0.4
@@ -123,7 +120,7 @@ class Catalogue:
 class GroupSampler:
     """Draws items of given groups (topics, clusters), by weight within the group."""
 
-    def __init__(self, groups: IntArray, count: int, weights: npt.NDArray[np.floating]) -> None:
+    def __init__(self, groups: IntArray, count: int, weights: AnyFloatArray) -> None:
         """Items of group -1 are never drawn; ``groups`` and ``weights`` are [items], ``count`` the number of groups."""
         order = np.argsort(groups, kind="stable")
         self.items = order[groups[order] >= 0]

@@ -1,11 +1,8 @@
 """The organic feed: it shows what a user played before, more often than the user played it."""
 
 import numpy as np
-import numpy.typing as npt
 
-Float32Array = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
+from models.arrays import BoolArray, Float32Array, IntArray
 
 PUSH_SPREAD = 0.3  # log-normal: what the platform promotes to newcomers, whatever anybody likes
 ONBOARDING_PLAYS = 8.0  # the feed knows a new user as if from this many plays

@@ -3,12 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-Float32Array = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
+from models.arrays import BoolArray, Float32Array, Float64Array, IntArray
 
 MOST_SESSIONS = 8  # per day
 GROWTH, GROWTH_PLAYS = 0.6, 4.0  # taste for a topic grows by up to GROWTH, two thirds of it within GROWTH_PLAYS
@@ -43,24 +39,24 @@ class Mood:
         satisfaction: [users] moving share of positive plays.
     """
 
-    def __init__(self, sessions_per_day: FloatArray, topics: int, temper: Temper) -> None:
+    def __init__(self, sessions_per_day: Float64Array, topics: int, temper: Temper) -> None:
         users = len(sessions_per_day)
         self.temper = temper
         self.pleased: Float32Array = np.zeros((users, topics), dtype=np.float32)
         self.tired: Float32Array = np.zeros((users, topics), dtype=np.float32)
-        self.satisfaction: FloatArray = np.full(users, NEUTRAL_SATISFACTION)
+        self.satisfaction: Float64Array = np.full(users, NEUTRAL_SATISFACTION)
         self._plays: IntArray = np.zeros(users, dtype=np.int64)  # of today
         self._positives: IntArray = np.zeros(users, dtype=np.int64)
         self._usual_log_odds = np.log(np.expm1(sessions_per_day))  # of coming at all: 1 - exp(-rate)
         self._sessions = _truncated_poisson(sessions_per_day)
 
-    def grown(self, users: IntArray, topics: IntArray) -> FloatArray:
+    def grown(self, users: IntArray, topics: IntArray) -> Float64Array:
         """[n] what has grown on users for topics: GROWTH (1 - exp(-pleased / GROWTH_PLAYS))."""
         if not self.temper.growing:
             return np.zeros(len(users))
         return np.asarray(GROWTH * -np.expm1(-self.pleased[users, topics].astype(np.float64) / GROWTH_PLAYS))
 
-    def tiredness(self, users: IntArray, topics: IntArray) -> FloatArray:
+    def tiredness(self, users: IntArray, topics: IntArray) -> Float64Array:
         """[n] how tired users are of topics: TIRING (1 - exp(-tired / TIRING_PLAYS))."""
         if not self.temper.tiring:
             return np.zeros(len(users))
@@ -96,7 +92,7 @@ class Mood:
         self._positives[:] = 0
 
 
-def _truncated_poisson(rate: FloatArray) -> FloatArray:
+def _truncated_poisson(rate: Float64Array) -> Float64Array:
     """[users, MOST_SESSIONS - 1] P(sessions <= s | sessions >= 1) for s = 1 .. MOST_SESSIONS - 1."""
     mass = np.empty((len(rate), MOST_SESSIONS - 1))
     term = np.exp(-rate)

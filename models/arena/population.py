@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-Float32Array = npt.NDArray[np.float32]
+from models.arrays import Float32Array, Float64Array
 
 HIDDEN_DIMENSIONS = 4
 SHARED_SHARE = 0.25  # of each half of taste: what the whole population likes; the rest is each user's own liking
@@ -25,10 +23,10 @@ class Population:
     """
 
     tastes: Float32Array
-    sessions_per_day: FloatArray
+    sessions_per_day: Float64Array
 
 
-def make_population(attributes: FloatArray, users: int, mix: float, correlation: float, seed: int) -> Population:
+def make_population(attributes: Float64Array, users: int, mix: float, correlation: float, seed: int) -> Population:
     """Draw ``users`` users.
 
     Taste is a sum of three parts. One follows the words: weights on attributes, times the topics' attributes. One
@@ -63,11 +61,11 @@ def make_population(attributes: FloatArray, users: int, mix: float, correlation:
     return Population(tastes.astype(np.float32), visits)
 
 
-def _combined(shared: FloatArray, own: FloatArray) -> FloatArray:
+def _combined(shared: Float64Array, own: Float64Array) -> Float64Array:
     """Unit variance from what all like [topics] and what each likes [users, topics]."""
     return np.asarray(np.sqrt(SHARED_SHARE) * _standardised(shared) + np.sqrt(1 - SHARED_SHARE) * _standardised(own))
 
 
-def _standardised(values: FloatArray, axis: int | None = None) -> FloatArray:
+def _standardised(values: Float64Array, axis: int | None = None) -> Float64Array:
     spread = values.std(axis=axis)
     return np.asarray((values - values.mean(axis=axis)) / np.where(spread > 0, spread, 1))

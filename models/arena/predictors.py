@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 from sklearn.decomposition import TruncatedSVD
 
@@ -17,11 +16,9 @@ from models.arena.topics import attribute_matrix, load_topics
 from models.arena.traffic import Traffic
 from models.arena.truth import Truth
 from models.arena.world import World, WorldOptions
+from models.arrays import BoolArray, Float64Array, IntArray
 from models.evaluation.metrics import evaluate_ranking, top_k_credit
 from models.progress import Log, Progress, silent
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 PREDICTORS = ("random", "popularity", "prior", "factorisation", "item_to_item", "words", "oracle")
 RANKED = ("random", "popularity", "prior", "factorisation", "item_to_item", "oracle")  # worst first, in every world
@@ -60,7 +57,7 @@ class TopicLog:
         self.exposures += np.bincount(shown, minlength=len(self.exposures))
         self.positive_exposures += np.bincount(topics[positive], minlength=len(self.exposures))
 
-    def _read(self, plays: pl.DataFrame) -> tuple[IntArray, IntArray, npt.NDArray[np.bool_]]:
+    def _read(self, plays: pl.DataFrame) -> tuple[IntArray, IntArray, BoolArray]:
         """Users, topics, and whether each play was positive by the pipeline's rule."""
         items = self._items(plays)
         watched = plays["watch_s"].to_numpy() / self._world.catalogue.duration_s[items]
@@ -77,7 +74,7 @@ class TopicLog:
         return plays["item_id"].str.slice(1).cast(pl.Int64).to_numpy()
 
 
-def predictions(log: TopicLog, attributes: FloatArray) -> dict[str, FloatArray]:
+def predictions(log: TopicLog, attributes: Float64Array) -> dict[str, Float64Array]:
     """[users, topics] a score of each predictor that learns from logs, and of one that knows the words alone.
 
     ``popularity``: plays of the topic. ``prior``: its positive rate on the shelf. ``item_to_item``: the prior times the
@@ -149,12 +146,12 @@ def hold_contest(world: World, log: TopicLog, truth: Truth, k: int, seed: int = 
     return Contest(len(users), found_rates, found_f1)
 
 
-def _mean_of_first(predicted: FloatArray, true: FloatArray, k: int) -> float:
+def _mean_of_first(predicted: Float64Array, true: Float64Array, k: int) -> float:
     """Mean true rate of the k best predicted, ties broken by chance: the expectation."""
     return float(top_k_credit(predicted, k) @ true) / k
 
 
-def _cosine(left: FloatArray, right: FloatArray) -> FloatArray:
+def _cosine(left: Float64Array, right: Float64Array) -> Float64Array:
     """[n, m] cosine of the rows of [n, d] and [m, d]; 0 where a row is zero."""
     lengths = [np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) for rows in (left, right)]
     return np.asarray((left / lengths[0]) @ (right / lengths[1]).T)

@@ -8,10 +8,8 @@ logs show: of 493 million exposures in Tenrec's QK-video 28.8% were clicked, 2.1
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
+from models.arrays import BoolArray, Float64Array
 
 LIKE_BASE, LIKE_SLOPE = -3.4, 0.6  # log-odds of a like given a positive play; what pleases more is liked more often
 SHARE_BASE, SHARE_SLOPE = -5.4, 0.6
@@ -29,14 +27,16 @@ class Responses:
 
     started: BoolArray
     positive: BoolArray
-    watch_s: FloatArray
+    watch_s: Float64Array
     completed: BoolArray
     liked: BoolArray
     shared: BoolArray
     skipped: BoolArray
 
 
-def response_probabilities(log_odds: FloatArray, duration_s: FloatArray, start_rate: float) -> dict[str, FloatArray]:
+def response_probabilities(
+    log_odds: Float64Array, duration_s: Float64Array, start_rate: float
+) -> dict[str, Float64Array]:
     """The probability of each of ``SIGNALS``, in the shape of the arguments.
 
     Args:
@@ -56,7 +56,7 @@ def response_probabilities(log_odds: FloatArray, duration_s: FloatArray, start_r
 
 
 def respond(
-    log_odds: FloatArray, duration_s: FloatArray, start_rate: float, positive_share: float, rng: np.random.Generator
+    log_odds: Float64Array, duration_s: Float64Array, start_rate: float, positive_share: float, rng: np.random.Generator
 ) -> Responses:
     """Draw responses with the probabilities of :func:`response_probabilities`.
 
@@ -96,9 +96,9 @@ def respond(
     return Responses(started, positive, watch_s, completed, liked, shared, skipped)
 
 
-def _finish_probability(log_odds: FloatArray, duration_s: FloatArray) -> FloatArray:
+def _finish_probability(log_odds: Float64Array, duration_s: Float64Array) -> Float64Array:
     return _sigmoid(FINISH_BASE + FINISH_SLOPE * log_odds + FINISH_DURATION * np.log(duration_s / 60))
 
 
-def _sigmoid(log_odds: FloatArray) -> FloatArray:
+def _sigmoid(log_odds: Float64Array) -> Float64Array:
     return np.asarray(1 / (1 + np.exp(-log_odds)))

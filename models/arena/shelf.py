@@ -5,13 +5,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from models.arena.catalogue import Catalogue, GroupSampler
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
+from models.arrays import BoolArray, Float64Array, IntArray
 
 
 class ExplorationPolicy(Protocol):
@@ -33,7 +29,7 @@ class ExplorationPolicy(Protocol):
     def K(self) -> int:  # noqa: N802 - the name of the definition
         """Length of a history."""
 
-    def serve(self, histories: IntArray, rng: np.random.Generator) -> tuple[IntArray, FloatArray, Sequence[str]]:
+    def serve(self, histories: IntArray, rng: np.random.Generator) -> tuple[IntArray, Float64Array, Sequence[str]]:
         """Cluster, propensity and policy name for each request: [n], [n], [n].
 
         Args:

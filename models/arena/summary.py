@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 from sklearn.metrics import adjusted_rand_score
 
@@ -12,10 +11,9 @@ from models.arena.predictors import PREDICTORS, Contest, TopicLog, hold_contest
 from models.arena.responses import SIGNALS
 from models.arena.topics import load_topics
 from models.arena.world import World
+from models.arrays import Float64Array
 from models.interests.taxonomy import fit_taxonomy
 from models.progress import Log, silent
-
-FloatArray = npt.NDArray[np.float64]
 
 CLUSTERED_ITEMS = 2_000
 
@@ -40,8 +38,8 @@ class WorldSummary:
 
     days: dict[str, list[float]]
     figures: dict[str, float]
-    plays_per_user: FloatArray
-    affinity: FloatArray
+    plays_per_user: Float64Array
+    affinity: Float64Array
     topics: tuple[str, ...]
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+
+from models.arrays import Float64Array
 
 TOPICS_FILE = Path(__file__).with_name("topics.toml")
 WORLD_SIZES = (24, 48, 64, 96)  # numbers of topics; a larger world holds the smaller ones
@@ -44,6 +45,6 @@ def load_topics(size: int = WORLD_SIZES[-1], path: Path = TOPICS_FILE) -> tuple[
     return topics, attributes
 
 
-def attribute_matrix(topics: tuple[Topic, ...], attributes: tuple[str, ...]) -> npt.NDArray[np.float64]:
+def attribute_matrix(topics: tuple[Topic, ...], attributes: tuple[str, ...]) -> Float64Array:
     """Weights [topics, attributes]."""
     return np.array([[topic.attributes.get(name, 0.0) for name in attributes] for topic in topics])

@@ -8,8 +8,8 @@ import polars as pl
 
 from models.arena.responses import Responses
 from models.arena.shelf import Offer
+from models.arrays import IntArray
 
-IntArray = npt.NDArray[np.int64]
 UTC = pl.Datetime("us", "UTC")
 _RESPONSE_SCHEMA = {
     "watch_s": pl.Float64(),

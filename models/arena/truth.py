@@ -7,7 +7,6 @@ cluster, as they are picked there, and over the places of the shelf.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 from scipy.optimize import brentq
 from scipy.sparse import csr_matrix
@@ -16,11 +15,8 @@ from scipy.special import expit, logit
 from models.arena.catalogue import Catalogue
 from models.arena.responses import SIGNALS, response_probabilities
 from models.arena.shelf import cluster_of_items, recent_clusters
+from models.arrays import Float32Array, Float64Array, IntArray
 from models.evaluation.metrics import evaluate_ranking
-
-FloatArray = npt.NDArray[np.float64]
-Float32Array = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
 
 BASE = -2.0  # log-odds of a positive play at average taste and quality, in the first place
 TASTE = 1.4  # log-odds per unit of taste
@@ -62,7 +58,7 @@ class Truth:
 
     def user_rates(
         self, users: IntArray, item_clusters: Mapping[str, int], signals: Sequence[str] = ("positive",)
-    ) -> dict[str, FloatArray]:
+    ) -> dict[str, Float64Array]:
         """[users, clusters] the probability of each signal when the shelf shows an item of the cluster to the user.
 
         Costs users x items x places.
@@ -140,7 +136,7 @@ class Truth:
             }
         )
 
-    def _log_odds(self, users: IntArray, items: IntArray) -> FloatArray:
+    def _log_odds(self, users: IntArray, items: IntArray) -> Float64Array:
         """[users, items] of a positive play by a rested user, before the place on the shelf."""
         weights = np.zeros((len(items), self.tastes.shape[1]), dtype=np.float32)
         for column in range(2):
@@ -176,7 +172,7 @@ def oracle_ranking(rates: pl.DataFrame, k: int, signal: str = "positive") -> pl.
     return outside.with_columns(rank).filter(pl.col("rank") <= k).sort("history", "rank")
 
 
-def at_the_level_of(rates: FloatArray, observed: FloatArray, impressions: IntArray) -> FloatArray:
+def at_the_level_of(rates: Float64Array, observed: Float64Array, impressions: IntArray) -> Float64Array:
     """True rates of rested users, moved by one constant on log-odds so that their mean is the mean of a log.
 
     Users of a log are tired of what they have just seen. Rankings do not feel it, but a check of predicted rates does.

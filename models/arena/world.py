@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from models.arena.catalogue import Catalogue, GroupSampler
@@ -27,10 +26,7 @@ from models.arena.shelf import ExplorationPolicy, PlannedShelf, RandomShelf
 from models.arena.topics import WORLD_SIZES, attribute_matrix, load_topics
 from models.arena.traffic import Recorder, Traffic
 from models.arena.truth import BASE, PLACE, TASTE, Truth
-
-FloatArray = npt.NDArray[np.float64]
-Float32Array = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
+from models.arrays import Int32Array, IntArray
 
 SLOT_MS = 24 * 3_600_000 // MOST_SESSIONS  # a user has at most one session in each slot of the day
 LATEST_START_MS = 3_600_000  # into the slot; plays of one session end long before the next slot begins
@@ -135,7 +131,7 @@ class World:
         self._mood = Mood(population.sessions_per_day, len(topics), options.temper)
         self._feed = Feed(population.tastes, np.random.default_rng([options.seed, 4]))
         self._shelf: PlannedShelf | RandomShelf | None = None
-        self._positives: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], IntArray]] = []  # users, items, ts
+        self._positives: list[tuple[Int32Array, Int32Array, IntArray]] = []  # users, items, ts
         self._user_ids = pl.Series([f"u{number:07d}" for number in range(options.users)])
 
     def simulate_day(self, day: dt.date, policy: ExplorationPolicy | None = None) -> Traffic:

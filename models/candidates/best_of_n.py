@@ -9,11 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from models.arrays import Float64Array, IntArray
 from models.progress import Log, Progress, silent
-
-Array = NDArray[np.float64]
 
 POOL_SCHEMA: dict[str, pl.DataType] = {
     "history": pl.List(pl.Int64()),
@@ -31,12 +29,12 @@ def history_stream(seed: int, history: Sequence[int]) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(key))
 
 
-def draw(probabilities: Array, count: int, stream: np.random.Generator) -> NDArray[np.int64]:
+def draw(probabilities: Float64Array, count: int, stream: np.random.Generator) -> IntArray:
     """Draw ``count`` independent indices by inverting the cumulative distribution; zero mass is never drawn."""
     cumulative = np.cumsum(probabilities)
-    indices: NDArray[np.int64] = np.searchsorted(
-        cumulative, stream.random(count) * cumulative[-1], side="right"
-    ).astype(np.int64)
+    indices: IntArray = np.searchsorted(cumulative, stream.random(count) * cumulative[-1], side="right").astype(
+        np.int64
+    )
     # u < 1, but u * total may round up to the total itself.
     last = int(np.flatnonzero(probabilities)[-1])
     indices[indices > last] = last
@@ -44,7 +42,7 @@ def draw(probabilities: Array, count: int, stream: np.random.Generator) -> NDArr
 
 
 def draw_pool(
-    probabilities: Array, draws: int, distinct: int, stream: np.random.Generator
+    probabilities: Float64Array, draws: int, distinct: int, stream: np.random.Generator
 ) -> tuple[list[int], list[int]]:
     """Draw one pool: distinct cluster ids in order of first appearance, and how often each was drawn.
 
@@ -66,7 +64,13 @@ def draw_pool(
 
 
 def draw_pools(
-    probabilities: Array, histories: Sequence[Sequence[int]], draws: int, distinct: int, *, seed: int, log: Log = silent
+    probabilities: Float64Array,
+    histories: Sequence[Sequence[int]],
+    draws: int,
+    distinct: int,
+    *,
+    seed: int,
+    log: Log = silent,
 ) -> pl.DataFrame:
     """Draw the candidate pool of every history.
 
@@ -107,7 +111,7 @@ def append_pool(
     history: Sequence[int],
     clusters: list[int],
     counts: list[int],
-    probabilities: Array,
+    probabilities: Float64Array,
 ) -> None:
     """Add one pool to columns of :data:`POOL_SCHEMA`: clusters in order of appearance, and [N] probabilities of all."""
     columns["history"].extend([sorted(history)] * len(clusters))

@@ -6,13 +6,12 @@ happens is :func:`shortfall`.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import binom
 
-Array = NDArray[np.float64]
+from models.arrays import Float64Array
 
 
-def selection_probabilities(probabilities: Array, scores: Array, draws: int, k: int) -> Array:
+def selection_probabilities(probabilities: Float64Array, scores: Float64Array, draws: int, k: int) -> Float64Array:
     """The chance that each cluster is among the k best of those that n draws show.
 
     Cluster j is selected if it is drawn and fewer than k better ones are. From the best cluster to the worst, the state
@@ -52,7 +51,7 @@ def selection_probabilities(probabilities: Array, scores: Array, draws: int, k: 
     return result
 
 
-def expected_top_score(probabilities: Array, scores: Array, draws: int) -> float:
+def expected_top_score(probabilities: Float64Array, scores: Float64Array, draws: int) -> float:
     """Expected highest score of n draws: sum of s_j (F_j^n - F_(j-1)^n), F_j being the mass of scores up to s_j."""
     _check(probabilities, draws, 1)
     order = np.argsort(scores, kind="stable")
@@ -61,18 +60,18 @@ def expected_top_score(probabilities: Array, scores: Array, draws: int) -> float
     return float(scores[order] @ np.diff(powers))
 
 
-def coverage(probabilities: Array, draws: int) -> float:
+def coverage(probabilities: Float64Array, draws: int) -> float:
     """Expected number of distinct clusters that n draws show: sum of 1 - (1 - p)^n."""
     _check(probabilities, draws, 1)
     return float((1 - (1 - probabilities / probabilities.sum()) ** draws).sum())
 
 
-def shortfall(probabilities: Array, draws: int, k: int) -> float:
+def shortfall(probabilities: Float64Array, draws: int, k: int) -> float:
     """Expected number of clusters that n draws leave missing of k."""
     return k - float(selection_probabilities(probabilities, np.zeros(len(probabilities)), draws, k).sum())
 
 
-def _check(probabilities: Array, draws: int, k: int) -> None:
+def _check(probabilities: Float64Array, draws: int, k: int) -> None:
     if draws < 1 or k < 1:
         raise ValueError(f"{draws} draws and {k} selected: both must be at least 1")
     if not (np.isfinite(probabilities).all() and (probabilities >= 0).all() and probabilities.any()):

@@ -12,15 +12,13 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from numpy.typing import NDArray
 
+from models.arrays import BoolArray, Float64Array
 from models.candidates.best_of_n_law import coverage, expected_top_score, selection_probabilities
 
 mpl.use("Agg")
 
 from matplotlib import pyplot as plt
-
-Array = NDArray[np.float64]
 
 MULTIPLES = (1, 2, 5, 10, 20)  # draws per cluster to be served; the paper takes 5
 PAPER = 5
@@ -39,11 +37,11 @@ class ScalingInputs:
         true_rates: [histories, N], where they are known.
     """
 
-    laws: Mapping[float, Array]
-    scores: Array
-    novelty: Array
-    own: NDArray[np.bool_]
-    true_rates: Array | None = None
+    laws: Mapping[float, Float64Array]
+    scores: Float64Array
+    novelty: Float64Array
+    own: BoolArray
+    true_rates: Float64Array | None = None
 
 
 def scaling_points(inputs: ScalingInputs, k: int) -> list[dict[str, Any]]:
@@ -99,13 +97,15 @@ def draw_scaling(points: Sequence[dict[str, Any]], k: int, path: Path) -> None:
     plt.close(figure)
 
 
-def _selected(law: Array, scores: Array, draws: int, k: int) -> tuple[Array, float | None, float | None]:
+def _selected(
+    law: Float64Array, scores: Float64Array, draws: int, k: int
+) -> tuple[Float64Array, float | None, float | None]:
     """[N] shares of the selection, the expected top score, and the coverage."""
     chances = selection_probabilities(law, scores, draws, k)
     return chances / chances.sum(), expected_top_score(law, scores, draws), coverage(law, draws)
 
 
-def _best(scores: Array, own: NDArray[np.bool_], k: int) -> tuple[Array, float | None, float | None]:
+def _best(scores: Float64Array, own: BoolArray, k: int) -> tuple[Float64Array, float | None, float | None]:
     allowed = np.where(own, -np.inf, scores)
     shares = np.zeros(len(scores))
     shares[np.argsort(-allowed, kind="stable")[:k]] = 1 / k
@@ -114,12 +114,12 @@ def _best(scores: Array, own: NDArray[np.bool_], k: int) -> tuple[Array, float |
 
 def _group_rows(
     inputs: ScalingInputs,
-    found: Sequence[tuple[Array, float | None, float | None]],
-    groups: Mapping[str, NDArray[np.bool_]],
+    found: Sequence[tuple[Float64Array, float | None, float | None]],
+    groups: Mapping[str, BoolArray],
     label: dict[str, Any],
 ) -> list[dict[str, Any]]:
     shares = np.stack([share for share, _, _ in found])
-    values: dict[str, Array | None] = {
+    values: dict[str, Float64Array | None] = {
         "alignment": (shares * inputs.scores).sum(axis=1),
         "top_score": np.array([top for _, top, _ in found], dtype=np.float64),
         "coverage": None if found[0][2] is None else np.array([drawn for _, _, drawn in found], dtype=np.float64),

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from models.arrays import Float64Array, IntArray
 from models.candidates.best_of_n import draw_pool, history_stream
 from models.language.label_trie import label_trie
 from models.language.language_model import load_causal_model, load_tokenizer
@@ -34,9 +34,7 @@ from models.novelty.label_expansion import (
 if TYPE_CHECKING:
     from models.language.vllm_engine import VllmSampler
 
-Array = NDArray[np.float64]
 Pool = tuple[list[int], list[int]]  # distinct clusters in order of first appearance, times drawn
-IntArray = NDArray[np.int64]
 
 OVERDRAW = 1.25  # free draws of the first round, as a multiple of n: some are no label
 MOST_FREE_DRAWS = 40  # times n, before a history is given up that lacks valid draws
@@ -67,7 +65,7 @@ class PoolOptions:
 class Drawn(NamedTuple):
     """Of one history: masses of its labels at T, mass that may be labels or not, its pool, format validity at T = 1."""
 
-    masses: Array
+    masses: Float64Array
     unknown: float
     pool: Pool
     validity_at_1: float | None = None
@@ -266,5 +264,5 @@ def _next_round(labels: IntArray, draws: int) -> int:
     return min(draws, int(np.ceil(OVERDRAW * missing * len(labels) / max(valid, 1)))) if missing > 0 else draws
 
 
-def _draw_pool(probabilities: Array, history: History, options: PoolOptions) -> Pool:
+def _draw_pool(probabilities: Float64Array, history: History, options: PoolOptions) -> Pool:
     return draw_pool(probabilities, options.draws, options.distinct, history_stream(options.seed, history))

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from models.arrays import Float64Array
 
 BINS = 10
 
@@ -14,9 +13,9 @@ BINS = 10
 class Reliability:
     """Predictions in bins of equal weight: mean prediction, mean truth and weight of each bin that is not empty."""
 
-    predicted: Array
-    observed: Array
-    weight: Array
+    predicted: Float64Array
+    observed: Float64Array
+    weight: Float64Array
 
     @property
     def expected_calibration_error(self) -> float:
@@ -24,7 +23,9 @@ class Reliability:
         return float(np.average(np.abs(self.predicted - self.observed), weights=self.weight))
 
 
-def reliability(predictions: Array, observed: Array, weights: Array, bins: int = BINS) -> Reliability:
+def reliability(
+    predictions: Float64Array, observed: Float64Array, weights: Float64Array, bins: int = BINS
+) -> Reliability:
     """Bin predictions by rank into ``bins`` bins of about equal weight.
 
     Args:
@@ -41,7 +42,7 @@ def reliability(predictions: Array, observed: Array, weights: Array, bins: int =
     order = np.argsort(predictions, kind="stable")
     before = np.cumsum(weights[order]) - weights[order]
     place = np.minimum((before / weights.sum() * bins).astype(np.int64), bins - 1)
-    total: Array = np.bincount(place, weights=weights[order], minlength=bins).astype(np.float64)
+    total: Float64Array = np.bincount(place, weights=weights[order], minlength=bins).astype(np.float64)
     filled = total > 0
     means = [
         np.bincount(place, weights=(weights * values)[order], minlength=bins)[filled] / total[filled]

@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 
-Array = NDArray[np.float64]
+from models.arrays import AnyFloatArray, Float32Array, Float64Array
 
 PENALTIES = (0.1, 1.0, 10.0, 100.0)
 FOLDS = 3
@@ -27,7 +26,7 @@ class LabelRegression:
         embeddings: [N, dimensions] of the labels, rows of length 1.
     """
 
-    def __init__(self, rows: pl.DataFrame, embeddings: NDArray[np.floating]) -> None:
+    def __init__(self, rows: pl.DataFrame, embeddings: AnyFloatArray) -> None:
         self.embeddings = np.asarray(embeddings, dtype=np.float32)
         histories, clusters = rows["history"].to_list(), rows["cluster_id"].to_list()
         features = self._features(histories, clusters)
@@ -45,7 +44,7 @@ class LabelRegression:
         self.penalty = PENALTIES[int(np.argmin(errors))]
         self.model = Ridge(alpha=self.penalty).fit(features, score, sample_weight=weight)
 
-    def scores(self, histories: Sequence[Sequence[int]], candidates: Sequence[Sequence[int]]) -> list[Array]:
+    def scores(self, histories: Sequence[Sequence[int]], candidates: Sequence[Sequence[int]]) -> list[Float64Array]:
         """Score of each candidate of each history."""
         return [
             np.asarray(self.model.predict(self._features([history] * len(clusters), clusters)), dtype=np.float64)
@@ -54,7 +53,7 @@ class LabelRegression:
             for history, clusters in zip(histories, candidates, strict=True)
         ]
 
-    def _features(self, histories: Sequence[Sequence[int]], clusters: Sequence[int]) -> NDArray[np.float32]:
+    def _features(self, histories: Sequence[Sequence[int]], clusters: Sequence[int]) -> Float32Array:
         offered = self.embeddings[list(clusters)]
         shown = np.stack([self.embeddings[list(history)].mean(axis=0) for history in histories])
         return np.concatenate([offered, shown, offered * shown], axis=1)
@@ -64,9 +63,9 @@ def nearest_label_scores(
     histories: Sequence[Sequence[int]],
     candidates: Sequence[Sequence[int]],
     served: Sequence[int],
-    embeddings: NDArray[np.floating],
-    scores: Callable[[Sequence[Sequence[int]], Sequence[Sequence[int]]], list[Array]],
-) -> list[Array]:
+    embeddings: AnyFloatArray,
+    scores: Callable[[Sequence[Sequence[int]], Sequence[Sequence[int]]], list[Float64Array]],
+) -> list[Float64Array]:
     """Score each candidate as if it were the served cluster whose label is nearest to its own.
 
     Args:

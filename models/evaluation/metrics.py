@@ -10,24 +10,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from models.arrays import Float64Array
 
 
-def top_k_credit(values: Array, k: int) -> Array:
+def top_k_credit(values: Float64Array, k: int) -> Float64Array:
     """Probability of each entry to be among the k largest when ties are broken at random. Sums to min(k, len)."""
     if k >= len(values):
         return np.ones(len(values))
     threshold = np.sort(values)[-k]
     above = values > threshold
     tied = values == threshold
-    credit: Array = above.astype(np.float64)
+    credit: Float64Array = above.astype(np.float64)
     credit[tied] = (k - above.sum()) / tied.sum()
     return credit
 
 
-def f1_at_k(predictions: Array, truth: Array, k: int) -> float:
+def f1_at_k(predictions: Float64Array, truth: Float64Array, k: int) -> float:
     """Expected overlap of the predicted and the true top k, over k.
 
     Both sets have k members, so precision, recall and F1 are the same number. Ties in truth and in predictions are
@@ -36,12 +35,12 @@ def f1_at_k(predictions: Array, truth: Array, k: int) -> float:
     return float(top_k_credit(predictions, k) @ top_k_credit(truth, k)) / k
 
 
-def discounts(k: int) -> Array:
+def discounts(k: int) -> Float64Array:
     """1 / log2(rank + 1) for the ranks 1 to k (Järvelin and Kekäläinen, 2002)."""
     return 1.0 / np.log2(np.arange(2, k + 2))
 
 
-def ndcg_at_k(predictions: Array, truth: Array, k: int) -> float:
+def ndcg_at_k(predictions: Float64Array, truth: Float64Array, k: int) -> float:
     """Normalised discounted cumulative gain of the k first, with linear gain; NaN where no cluster has any gain.
 
     A group of tied predictions shares the mean gain of the group over the ranks it fills (McSherry and Najork, 2008).
@@ -75,12 +74,12 @@ class RankingEvaluation:
     histories: int
     f1_at_k: float | None
     ndcg_at_k: float | None
-    history_f1: Array
-    history_ndcg: Array
+    history_f1: Float64Array
+    history_ndcg: Float64Array
     reason: str | None
 
 
-def evaluate_ranking(predictions: Sequence[Array], truth: Sequence[Array], k: int) -> RankingEvaluation:
+def evaluate_ranking(predictions: Sequence[Float64Array], truth: Sequence[Float64Array], k: int) -> RankingEvaluation:
     """Evaluate one ranking per history: ``predictions[h][i]`` scores the cluster of held-out rate ``truth[h][i]``.
 
     Raises:

@@ -4,11 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from models.arrays import Float64Array, IntArray
 from models.evaluation.metrics import RankingEvaluation, evaluate_ranking
-
-Array = NDArray[np.float64]
 
 MODEL = "model"
 LANGUAGE_MODEL = "language_model"  # alone, where the model is a stack: no yardstick
@@ -45,7 +43,9 @@ class Contest:
         return sum(beaten) / len(beaten) if beaten else None
 
 
-def hold_contest(predictions: Mapping[str, Sequence[Array]], rates: Sequence[Array], k: int, seed: int = 0) -> Contest:
+def hold_contest(
+    predictions: Mapping[str, Sequence[Float64Array]], rates: Sequence[Float64Array], k: int, seed: int = 0
+) -> Contest:
     """Judge all contestants on the raw rates of held-out histories.
 
     Args:
@@ -65,7 +65,7 @@ def hold_contest(predictions: Mapping[str, Sequence[Array]], rates: Sequence[Arr
     return Contest(model.histories, model.reason, values, leads)
 
 
-def bootstrap_interval(differences: Array, seed: int) -> tuple[float, float]:
+def bootstrap_interval(differences: Float64Array, seed: int) -> tuple[float, float]:
     """Central 95% of the mean of ``differences`` [histories] over resampled histories (Efron's percentile interval)."""
     rng = np.random.default_rng(seed)
     means = differences[rng.integers(len(differences), size=(BOOTSTRAP_DRAWS, len(differences)))].mean(axis=1)
@@ -74,7 +74,7 @@ def bootstrap_interval(differences: Array, seed: int) -> tuple[float, float]:
 
 
 def split_half_ceiling(
-    rates: Sequence[Array], impressions: Sequence[NDArray[np.int64]], k: int, seed: int
+    rates: Sequence[Float64Array], impressions: Sequence[IntArray], k: int, seed: int
 ) -> dict[str, float | None]:
     """How well one half of the held-out impressions ranks the other: a low estimate of the noise ceiling.
 
@@ -91,7 +91,7 @@ def split_half_ceiling(
     rng = np.random.default_rng(seed)
     found: dict[str, list[float]] = {measure: [] for measure in MEASURES}
     for _ in range(SPLITS):
-        halves: tuple[list[Array], list[Array]] = ([], [])
+        halves: tuple[list[Float64Array], list[Float64Array]] = ([], [])
         for raw, counts in zip(rates, impressions, strict=True):
             kept = counts >= 2
             n, positives = counts[kept], np.rint(raw[kept] * counts[kept]).astype(np.int64)

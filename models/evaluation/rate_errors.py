@@ -7,10 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import betabinom
 
+from models.arrays import Float64Array, IntArray
 from models.feedback.transition_scores import CREDIBLE_MASS
-
-Array = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 GROUPS = 3
 WORDS = 12
@@ -18,7 +16,7 @@ LEAST_WORD_IMPRESSIONS = 30  # a word of fewer shows mostly chance
 
 
 def errors_by(
-    groups_of: NDArray[Any], predicted: Array, observed: Array, impressions: IntArray
+    groups_of: NDArray[Any], predicted: Float64Array, observed: Float64Array, impressions: IntArray
 ) -> list[dict[str, float]]:
     """Error of predicted rates in the terciles of a property of the cells.
 
@@ -59,7 +57,9 @@ def errors_by(
     return found
 
 
-def predictive_coverage(predicted: Array, concentration: float, observed: Array, impressions: IntArray) -> float:
+def predictive_coverage(
+    predicted: Float64Array, concentration: float, observed: Float64Array, impressions: IntArray
+) -> float:
     """Share of held-out counts within the central 90% of the beta-binomial that prediction and concentration make.
 
     Counts are whole numbers, so a sound interval holds a little more than its 90%.
@@ -72,7 +72,7 @@ def predictive_coverage(predicted: Array, concentration: float, observed: Array,
 
 
 def rewarded_words(
-    labels: Sequence[str], clusters: IntArray, predicted: Array, observed: Array, impressions: IntArray
+    labels: Sequence[str], clusters: IntArray, predicted: Float64Array, observed: Float64Array, impressions: IntArray
 ) -> list[dict[str, Any]]:
     """The words of labels with the highest mean predicted rate, beside what users truly did.
 

@@ -9,12 +9,11 @@ from itertools import combinations
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from models.arrays import Float64Array
 
 
-def random_scores(candidates: Sequence[Sequence[int]]) -> list[Array]:
+def random_scores(candidates: Sequence[Sequence[int]]) -> list[Float64Array]:
     """Score all candidates of a history alike: metrics then give the exact expectation of a random order."""
     return [np.zeros(len(clusters)) for clusters in candidates]
 
@@ -56,13 +55,13 @@ class TrainingMeans:
                 return sum(total[0] for total in found if total) / impressions
         return self.global_rate
 
-    def scores(self, histories: Sequence[Sequence[int]], candidates: Sequence[Sequence[int]]) -> list[Array]:
+    def scores(self, histories: Sequence[Sequence[int]], candidates: Sequence[Sequence[int]]) -> list[Float64Array]:
         """Training mean of each candidate of each history, backing off over parts of the history."""
         return [
             np.array([self.rate(history, cluster, len(history)) for cluster in clusters])
             for history, clusters in zip(histories, candidates, strict=True)
         ]
 
-    def prior_scores(self, candidates: Sequence[Sequence[int]]) -> list[Array]:
+    def prior_scores(self, candidates: Sequence[Sequence[int]]) -> list[Float64Array]:
         """Prior of each candidate: its pooled rate over all training cells, whatever the history."""
         return [np.array([self.rate((), cluster, 0) for cluster in clusters]) for clusters in candidates]

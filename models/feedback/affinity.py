@@ -9,12 +9,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 
-Array = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from models.arrays import BoolArray, Float64Array, IntArray
 
 PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)  # in rows of mean weight
 FOLDS = 5
@@ -33,10 +31,10 @@ class AdditiveAffinity:
         left_out: [rows] what each training row was predicted as while its history was left out.
     """
 
-    bias: Array
-    affinity: Array
+    bias: Float64Array
+    affinity: Float64Array
     penalty: float = float("nan")
-    left_out: Array = field(default_factory=lambda: np.zeros(0))
+    left_out: Float64Array = field(default_factory=lambda: np.zeros(0))
 
     @classmethod
     def fit(cls, rows: pl.DataFrame, clusters: int) -> "AdditiveAffinity":
@@ -64,7 +62,7 @@ class AdditiveAffinity:
         everything = np.ones(len(data.score), dtype=np.bool_)
         return cls(*_fit_additive(data, everything, PENALTIES[best]), PENALTIES[best], left_out[best])
 
-    def scores(self, histories: Sequence[Sequence[int]], candidates: Sequence[Sequence[int]]) -> list[Array]:
+    def scores(self, histories: Sequence[Sequence[int]], candidates: Sequence[Sequence[int]]) -> list[Float64Array]:
         """Score of each candidate of each history."""
         return [
             np.asarray(self.bias[list(clusters)] + self.affinity[np.ix_(list(history), list(clusters))].sum(axis=0))
@@ -96,7 +94,7 @@ class Factorisation:
         everything = np.ones(len(data.score), dtype=np.bool_)
         self.bias, self.left, self.right = _fit_factors(data, everything, self.penalty, seed)
 
-    def scores(self, histories: Sequence[Sequence[int]], candidates: Sequence[Sequence[int]]) -> list[Array]:
+    def scores(self, histories: Sequence[Sequence[int]], candidates: Sequence[Sequence[int]]) -> list[Float64Array]:
         """Score of each candidate of each history."""
         return [
             np.asarray(self.bias[list(clusters)] + self.right[list(clusters)] @ self.left[list(history)].sum(axis=0))
@@ -116,9 +114,9 @@ class Rows:
         place = {history: index for index, history in enumerate(distinct)}
         self.history: IntArray = np.array([place[tuple(history)] for history in histories])
         self.cluster: IntArray = rows["cluster_id"].to_numpy().astype(np.int64)
-        self.score: Array = rows["score"].to_numpy().astype(np.float64)
+        self.score: Float64Array = rows["score"].to_numpy().astype(np.float64)
         weight = rows["weight"].to_numpy().astype(np.float64)
-        self.weight: Array = weight / weight.mean()
+        self.weight: Float64Array = weight / weight.mean()
         self.clusters = clusters
         lengths = [len(history) for history in distinct]
         columns = [cluster for history in distinct for cluster in history]
@@ -128,7 +126,7 @@ class Rows:
         )
 
 
-def _biases(data: Rows, kept: NDArray[np.bool_]) -> Array:
+def _biases(data: Rows, kept: BoolArray) -> Float64Array:
     """[clusters] weighted mean score of each cluster, drawn to the mean of all by one row of mean weight."""
     weight, cluster = data.weight[kept], data.cluster[kept]
     mean = float(weight @ data.score[kept] / weight.sum())
@@ -136,7 +134,7 @@ def _biases(data: Rows, kept: NDArray[np.bool_]) -> Array:
     return np.asarray((total + mean) / (np.bincount(cluster, weights=weight, minlength=data.clusters) + 1.0))
 
 
-def _fit_additive(data: Rows, kept: NDArray[np.bool_], penalty: float) -> tuple[Array, Array]:
+def _fit_additive(data: Rows, kept: BoolArray, penalty: float) -> tuple[Float64Array, Float64Array]:
     """Biases [clusters] and affinities [member, cluster] by one small ridge regression per cluster."""
     bias = _biases(data, kept)
     affinity = np.zeros((data.clusters, data.clusters))
@@ -149,7 +147,9 @@ def _fit_additive(data: Rows, kept: NDArray[np.bool_], penalty: float) -> tuple[
     return bias, affinity
 
 
-def _fit_factors(data: Rows, kept: NDArray[np.bool_], penalty: float, seed: int) -> tuple[Array, Array, Array]:
+def _fit_factors(
+    data: Rows, kept: BoolArray, penalty: float, seed: int
+) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Biases [clusters] and embeddings [clusters, RANK] of members and of candidates."""
     bias = _biases(data, kept)
     history, cluster, weight = data.history[kept], data.cluster[kept], data.weight[kept]
@@ -157,7 +157,7 @@ def _fit_factors(data: Rows, kept: NDArray[np.bool_], penalty: float, seed: int)
     shape = (2, data.clusters, RANK)
     start = np.random.default_rng(seed).normal(0, 0.1, shape)
 
-    def loss(flat: Array) -> tuple[float, Array]:
+    def loss(flat: Float64Array) -> tuple[float, Float64Array]:
         left, right = flat.reshape(shape)
         embedded = data.members @ left
         error = np.einsum("nr,nr->n", embedded[history], right[cluster]) - target

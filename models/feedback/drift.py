@@ -3,10 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import chi2
 
-Array = NDArray[np.float64]
+from models.arrays import Float64Array
 
 
 class Drift(NamedTuple):
@@ -23,7 +22,9 @@ class Drift(NamedTuple):
     clusters: int
 
 
-def rate_drift(positives_before: Array, before: Array, positives_after: Array, after: Array) -> Drift:
+def rate_drift(
+    positives_before: Float64Array, before: Float64Array, positives_after: Float64Array, after: Float64Array
+) -> Drift:
     """Compare the rates of each cluster in two spans.
 
     Q = sum over clusters of (difference of the two rates)^2 / v, v being the variance of that difference under the

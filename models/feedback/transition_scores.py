@@ -13,15 +13,15 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import betaln, expit, logit
 from scipy.stats import beta as beta_distribution
 from scipy.stats import norm as normal_distribution
 
+from models.arrays import Float64Array
 from models.feedback.affinity import FOLDS, AdditiveAffinity
 
-Array = NDArray[np.float64]
 Method = Literal["quantile", "rate", "z_score", "lift"]
 Prior = Literal["cluster", "affinity"]
 
@@ -144,7 +144,7 @@ def fit_beta_prior(positives: ArrayLike, impressions: ArrayLike) -> BetaPrior:
         which = "no positive" if y.sum() == 0 else "nothing but positives"
         return BetaPrior(pooled, ASSUMED_CONCENTRATION, f"{which} in any cell: 10 impressions assumed")
 
-    def loss(parameters: Array) -> float:
+    def loss(parameters: Float64Array) -> float:
         return -log_likelihood(y, n, expit(parameters[0]), float(np.exp(parameters[1])))
 
     start = np.array([logit(pooled), math.log(fit_concentration(y, n, pooled))])
@@ -177,7 +177,7 @@ class ClusterPriors:
     cluster_means: dict[int, float]
     concentration: float
 
-    def means(self, cluster_ids: Sequence[int]) -> Array:
+    def means(self, cluster_ids: Sequence[int]) -> Float64Array:
         """Prior mean of each cluster; a cluster without feedback has the hyper-prior's mean."""
         return np.array([self.cluster_means.get(cluster, self.hyper_prior.mean) for cluster in cluster_ids])
 
@@ -206,7 +206,7 @@ def fit_cluster_priors(cells: pl.DataFrame) -> ClusterPriors:
     )
 
 
-def effective_impressions(impressions: Array, concentration: float) -> Array:
+def effective_impressions(impressions: Float64Array, concentration: float) -> Float64Array:
     """n (kappa + 1) / (n + kappa): as many independent impressions tell as much of the mean around which cells vary.
 
     The design effect of the beta-binomial; never more than kappa + 1.
@@ -245,7 +245,7 @@ class AffinityPrior:
         # would seem to vary around them by chance alone.
         self.concentration = fit_concentration(y, n, self._bounded(self.model.left_out))
 
-    def means(self, cells: pl.DataFrame) -> Array:
+    def means(self, cells: pl.DataFrame) -> Float64Array:
         """Prior mean of each cell, within the bounds of a rate; clusters never served have the hyper-prior's mean."""
         clusters = cells["cluster_id"].to_list()
         means = np.concatenate(
@@ -254,7 +254,7 @@ class AffinityPrior:
         known = np.array([cluster in self.served for cluster in clusters], dtype=np.bool_)
         return np.where(known, self._bounded(means), self.hyper_prior.mean)
 
-    def _bounded(self, means: Array) -> Array:
+    def _bounded(self, means: Float64Array) -> Float64Array:
         """An additive model knows no bounds: a mean of 0 would say that no feedback could ever be positive."""
         return np.clip(means, self.hyper_prior.mean / 10, 0.95)
 
@@ -296,8 +296,8 @@ class Normalisation:
     """
 
     method: Method
-    reference: Array
-    weights: Array
+    reference: Float64Array
+    weights: Float64Array
 
     def __post_init__(self) -> None:
         if self.method not in ("quantile", "rate", "z_score", "lift"):
@@ -305,7 +305,7 @@ class Normalisation:
         if len(self.reference) == 0 and self.method in ("quantile", "z_score"):
             raise ValueError(f"the {self.method} map has no reference cells to fit on")
 
-    def scores(self, rates: Array, prior_rates: Array) -> Array:
+    def scores(self, rates: Float64Array, prior_rates: Float64Array) -> Float64Array:
         """Scores of rates, whose clusters have the prior rates."""
         if self.method == "quantile":
             return quantile_scores(rates, self.reference, self.weights)
@@ -314,7 +314,7 @@ class Normalisation:
         return lift_scores(rates, prior_rates) if self.method == "lift" else rates
 
 
-def quantile_scores(rates: Array, reference: Array, weights: Array) -> Array:
+def quantile_scores(rates: Float64Array, reference: Float64Array, weights: Float64Array) -> Float64Array:
     """The weighted mid-rank distribution function of the reference, F(x) = (W(< x) + W(= x) / 2) / W.
 
     With the reference cells' impressions as weights, the score of a cell is the share of impressions in worse cells,
@@ -323,11 +323,11 @@ def quantile_scores(rates: Array, reference: Array, weights: Array) -> Array:
     knots, inverse = np.unique(reference, return_inverse=True)
     mass = np.bincount(inverse, weights=weights, minlength=len(knots))
     mid_ranks = (np.cumsum(mass) - mass / 2.0) / mass.sum()
-    scores: Array = np.interp(rates, knots, mid_ranks)
+    scores: Float64Array = np.interp(rates, knots, mid_ranks)
     return scores
 
 
-def z_scores(rates: Array, reference: Array, weights: Array) -> Array:
+def z_scores(rates: Float64Array, reference: Float64Array, weights: Float64Array) -> Float64Array:
     """Phi((x - m) / s): the standard score of a rate in the weighted reference, as a normal probability.
 
     m and s are the weighted mean and standard deviation of the reference; where it does not vary every score is 1/2.
@@ -339,12 +339,12 @@ def z_scores(rates: Array, reference: Array, weights: Array) -> Array:
     return np.asarray(normal_distribution.cdf((rates - mean) / spread))
 
 
-def lift_scores(rates: Array, prior_rates: Array) -> Array:
+def lift_scores(rates: Float64Array, prior_rates: Float64Array) -> Float64Array:
     """min(x / prior, 4) / 4: how many times the cluster's prior rate a rate is; the prior itself is 1/4."""
     return np.minimum(rates / np.maximum(prior_rates, 1e-12), LIFT_LIMIT) / LIFT_LIMIT
 
 
-def posterior_interval(lower: Array, upper: Array) -> float:
+def posterior_interval(lower: Float64Array, upper: Float64Array) -> float:
     """The largest of ``INTERVALS`` that is at most half the median width of the scores' credible intervals.
 
     Rounding then stays well inside what the feedback leaves open.
@@ -357,7 +357,7 @@ def posterior_interval(lower: Array, upper: Array) -> float:
     return max((interval for interval in INTERVALS if interval <= width / 2), default=INTERVALS[0])
 
 
-def round_to_interval(scores: Array, interval: float) -> Array:
+def round_to_interval(scores: Float64Array, interval: float) -> Float64Array:
     """Round scores in [0, 1] to the nearest multiple of ``interval``, halves upwards.
 
     Raises:

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from models.interests.clusters import IntArray
+from models.arrays import IntArray
 from models.interests.item_embeddings import column
 
 # Tags and categories are chosen by people to say what an item is about; title and description words only may.

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -14,10 +13,8 @@ from sklearn.cluster import AgglomerativeClustering
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
+from models.arrays import Float32Array, Float64Array
 from models.files import replacing
-from models.interests.clusters import FloatArray
-
-Points = npt.NDArray[np.float64]
 
 WIDTH_PIXELS, HEIGHT_PIXELS, DOTS_PER_INCH = 1400, 1000, 140
 LARGEST_DISC = 1_500.0  # square points
@@ -28,7 +25,7 @@ _DIRECTIONS = ((0, -1), (0, 1), (1, 0), (-1, 0), (1, -1), (-1, -1), (1, 1), (-1,
 
 
 def draw_cluster_map(
-    path: Path, centroids: FloatArray, labels: Sequence[str], sizes: Sequence[int], title: str, seed: int = 0
+    path: Path, centroids: Float32Array, labels: Sequence[str], sizes: Sequence[int], title: str, seed: int = 0
 ) -> None:
     """Write a PNG of 1400 x 1000 pixels.
 
@@ -60,8 +57,8 @@ def draw_cluster_map(
         figure.savefig(partial, format="png", facecolor="white")
 
 
-def place_centroids(centroids: FloatArray, seed: int) -> Points:
-    """Points on the plane, [N, 2]."""
+def place_centroids(centroids: Float32Array, seed: int) -> Float64Array:
+    """Float64Array on the plane, [N, 2]."""
     count = len(centroids)
     if count < 3:
         return np.array([[0.25 + 0.5 * number, 0.5] for number in range(count)])
@@ -72,7 +69,7 @@ def place_centroids(centroids: FloatArray, seed: int) -> Points:
     return np.asarray(embedding, dtype=np.float64)
 
 
-def spread_points(points: Points) -> Points:
+def spread_points(points: Float64Array) -> Float64Array:
     """Move points half-way to an even spread over the unit square: by value, and by rank, on each axis."""
     count = len(points)
     extent = np.ptp(points, axis=0)
@@ -81,7 +78,7 @@ def spread_points(points: Points) -> Points:
     return np.asarray((by_value + by_rank) / 2)
 
 
-def _colours(centroids: FloatArray) -> Points:
+def _colours(centroids: Float32Array) -> Float64Array:
     """[N, 4], one colour per group of near clusters."""
     groups = min(MOST_COLOURS, max(1, len(centroids) // 3))
     if groups < 2:
@@ -90,7 +87,7 @@ def _colours(centroids: FloatArray) -> Points:
     return np.asarray(mpl.colormaps["tab10"](group))
 
 
-def _write_labels(axes: Axes, points: Points, labels: Sequence[str], areas: Points) -> None:
+def _write_labels(axes: Axes, points: Float64Array, labels: Sequence[str], areas: Float64Array) -> None:
     """Write the labels of the largest clusters, each at the free place nearest to its disc."""
     places = axes.transData.transform(points)
     radii = np.sqrt(areas / np.pi) * DOTS_PER_INCH / 72
@@ -103,7 +100,9 @@ def _write_labels(axes: Axes, points: Points, labels: Sequence[str], areas: Poin
         text.set_position(tuple(axes.transData.inverted().transform(place)))
 
 
-def _free_place(centre: Points, radius: float, width: float, height: float, taken: list[Bbox], page: Bbox) -> Points:
+def _free_place(
+    centre: Float64Array, radius: float, width: float, height: float, taken: list[Bbox], page: Bbox
+) -> Float64Array:
     """Centre of the label, in pixels: of the places round the disc, near before far, the one that covers least."""
     best, least = centre, np.inf
     for gap in (3.0, 14.0, 26.0, 40.0):

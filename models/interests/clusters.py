@@ -6,15 +6,12 @@ Works on arrays alone. Texts, labels and versions of clusters live in the module
 import warnings
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from models.arrays import Float32Array, IntArray
 from models.progress import Log, Progress, silent
-
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
 
 # Balance: no cluster below a fifth of the mean size or above four times it, where the data allow.
 SMALLEST_SHARE = 1 / 5
@@ -26,7 +23,7 @@ BATCH = 16_384
 _SAME_POINT = 1e-3  # distances below are rounding: float32 loses that much in |x|^2 - 2 x.c + |c|^2
 
 
-def fit_clusters(embeddings: FloatArray, clusters: int, seed: int, log: Log = silent) -> FloatArray:
+def fit_clusters(embeddings: Float32Array, clusters: int, seed: int, log: Log = silent) -> Float32Array:
     """Fit exactly ``clusters`` centroids, none of them empty, of sensible balance.
 
     K-means, then rounds that take centroids away from clusters that are too small and use them to split those that are
@@ -65,7 +62,7 @@ def fit_clusters(embeddings: FloatArray, clusters: int, seed: int, log: Log = si
     return _largest_first(embeddings, centroids)
 
 
-def assign(embeddings: FloatArray, centroids: FloatArray, batch: int = BATCH) -> tuple[IntArray, FloatArray]:
+def assign(embeddings: Float32Array, centroids: Float32Array, batch: int = BATCH) -> tuple[IntArray, Float32Array]:
     """Nearest centroid of each item (ties: the lower id), and the Euclidean distance to it: [items], [items]."""
     ids = np.empty(len(embeddings), dtype=np.int64)
     squared = np.empty(len(embeddings), dtype=np.float32)
@@ -93,14 +90,14 @@ def gini(sizes: IntArray) -> float:
     return float((2 * rank - count - 1) @ ordered / (count * ordered.sum()))
 
 
-def _sample(embeddings: FloatArray, clusters: int, generator: np.random.Generator) -> FloatArray:
+def _sample(embeddings: Float32Array, clusters: int, generator: np.random.Generator) -> Float32Array:
     wanted = clusters * SAMPLE_PER_CLUSTER
     if len(embeddings) <= wanted:
         return embeddings
     return embeddings[np.sort(generator.choice(len(embeddings), wanted, replace=False))]
 
 
-def _kmeans(embeddings: FloatArray, clusters: int, seed: int) -> FloatArray:
+def _kmeans(embeddings: Float32Array, clusters: int, seed: int) -> Float32Array:
     # One OpenMP thread: threads add up their partial sums in the order in which they finish, and centroids that differ
     # in the last bit between runs would make a new taxonomy version each time.
     with threadpool_limits(1, user_api="openmp"), warnings.catch_warnings():
@@ -109,7 +106,9 @@ def _kmeans(embeddings: FloatArray, clusters: int, seed: int) -> FloatArray:
     return np.asarray(fitted.cluster_centers_, dtype=np.float32)
 
 
-def _balance(embeddings: FloatArray, centroids: FloatArray, generator: np.random.Generator, log: Log) -> FloatArray:
+def _balance(
+    embeddings: Float32Array, centroids: Float32Array, generator: np.random.Generator, log: Log
+) -> Float32Array:
     """Move centroids from too small to too large clusters, round by round; the best round wins."""
     mean = len(embeddings) / len(centroids)
     best, least_violation = centroids, np.inf
@@ -131,7 +130,9 @@ def _balance(embeddings: FloatArray, centroids: FloatArray, generator: np.random
     return best
 
 
-def _move(embeddings: FloatArray, centroids: FloatArray, moves: int, generator: np.random.Generator) -> FloatArray:
+def _move(
+    embeddings: Float32Array, centroids: Float32Array, moves: int, generator: np.random.Generator
+) -> Float32Array:
     """Take the centroids of the ``moves`` smallest clusters and split as many of the largest that can be split."""
     ids, distances = assign(embeddings, centroids)
     spread = np.zeros(len(centroids), dtype=np.float32)
@@ -145,7 +146,7 @@ def _move(embeddings: FloatArray, centroids: FloatArray, moves: int, generator: 
     return moved
 
 
-def _refine(embeddings: FloatArray, centroids: FloatArray) -> FloatArray:
+def _refine(embeddings: Float32Array, centroids: Float32Array) -> Float32Array:
     """One Lloyd step: each centroid becomes the mean of the items nearest to it; an empty one stays where it is."""
     ids, _ = assign(embeddings, centroids)
     sizes = cluster_sizes(ids, len(centroids))
@@ -157,7 +158,7 @@ def _refine(embeddings: FloatArray, centroids: FloatArray) -> FloatArray:
     return refined
 
 
-def _fill_empty(embeddings: FloatArray, centroids: FloatArray) -> FloatArray:
+def _fill_empty(embeddings: Float32Array, centroids: Float32Array) -> Float32Array:
     """Set each empty centroid on the item farthest from its own; ends because there are enough distinct items."""
     filled = centroids.copy()
     for _ in range(2 * len(centroids)):
@@ -171,7 +172,7 @@ def _fill_empty(embeddings: FloatArray, centroids: FloatArray) -> FloatArray:
     )
 
 
-def _largest_first(embeddings: FloatArray, centroids: FloatArray) -> FloatArray:
+def _largest_first(embeddings: Float32Array, centroids: Float32Array) -> Float32Array:
     sizes = cluster_sizes(assign(embeddings, centroids)[0], len(centroids))
     order = np.lexsort((*centroids.T[::-1], -sizes))
     return centroids[order]

@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from models.arrays import Float32Array
 from models.progress import Log, Progress, silent
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-FloatArray = npt.NDArray[np.float32]
 EmbeddingChoice = Literal["minilm", "tfidf"]
 EmbeddingMethod = Literal["supplied", "minilm", "tfidf"]
 
@@ -36,7 +35,7 @@ TFIDF_DIMENSIONS = 128
 TERM_PATTERN = r"(?u)\b\w+\b"  # one-character tokens too: a tag may be an id such as "7"
 
 
-def _no_terms() -> FloatArray:
+def _no_terms() -> Float32Array:
     return np.zeros(0, dtype=np.float32)
 
 
@@ -55,13 +54,13 @@ class Embedder:
     method: EmbeddingMethod
     dimensions: int
     vocabulary: tuple[str, ...] = ()
-    inverse_document_frequency: FloatArray = field(default_factory=_no_terms)
-    components: FloatArray = field(default_factory=_no_terms)
+    inverse_document_frequency: Float32Array = field(default_factory=_no_terms)
+    components: Float32Array = field(default_factory=_no_terms)
 
 
 def embed_items(
     items: pl.DataFrame, method: EmbeddingChoice, seed: int, log: Log = silent
-) -> tuple[Embedder, FloatArray]:
+) -> tuple[Embedder, Float32Array]:
     """Choose and fit the way to embed ``items``, and embed them.
 
     A supplied ``embedding`` that all items have wins over ``method``. Where no item has a word (tag ids only),
@@ -90,7 +89,7 @@ def embed_items(
     return embedder, embed(embedder, items, log)
 
 
-def embed(embedder: Embedder, items: pl.DataFrame, log: Log = silent) -> FloatArray:
+def embed(embedder: Embedder, items: pl.DataFrame, log: Log = silent) -> Float32Array:
     """Embed ``items`` in the space of a fitted embedder: float32 [items, d], rows of unit length (or zero).
 
     Raises:
@@ -134,7 +133,7 @@ def _prose_texts(items: pl.DataFrame) -> list[str]:
     return [". ".join(text for text in (title, (body or "")[:DESCRIPTION_CHARACTERS]) if text) for title, body in rows]
 
 
-def _supplied_vectors(items: pl.DataFrame, dimensions: int) -> FloatArray:
+def _supplied_vectors(items: pl.DataFrame, dimensions: int) -> Float32Array:
     for item, vector in zip(items["item_id"], column(items, "embedding"), strict=True):
         length = 0 if vector is None else len(vector)
         if length != dimensions:
@@ -149,7 +148,7 @@ def _supplied_vectors(items: pl.DataFrame, dimensions: int) -> FloatArray:
     return flat.reshape(items.height, dimensions)
 
 
-def _unit_rows(vectors: FloatArray) -> FloatArray:
+def _unit_rows(vectors: Float32Array) -> Float32Array:
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return (vectors / np.where(length > 0, length, 1)).astype(np.float32)
 
@@ -187,7 +186,7 @@ def _one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def text_vectors(texts: list[str], log: Log = silent) -> FloatArray:
+def text_vectors(texts: list[str], log: Log = silent) -> Float32Array:
     """Encode each distinct text once (tag lists repeat), in batches of similar length; no text is the zero vector.
 
     Returns:
@@ -243,7 +242,7 @@ def _fit_tfidf(texts: list[str], seed: int) -> Embedder:
     )
 
 
-def _tfidf_vectors(texts: list[str], embedder: Embedder, log: Log) -> FloatArray:
+def _tfidf_vectors(texts: list[str], embedder: Embedder, log: Log) -> Float32Array:
     vectorizer = _vectorizer(embedder.vocabulary)
     vectorizer.idf_ = embedder.inverse_document_frequency
     vectors = np.zeros((len(texts), embedder.dimensions), dtype=np.float32)

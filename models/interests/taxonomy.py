@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from models.arrays import Float32Array, IntArray
 from models.files import new_folder
 from models.interests.cluster_labels import label_clusters
-from models.interests.clusters import FloatArray, IntArray, assign, cluster_sizes, fit_clusters, gini
+from models.interests.clusters import assign, cluster_sizes, fit_clusters, gini
 from models.interests.item_embeddings import Embedder, EmbeddingChoice, embed, embed_items
 from models.progress import Log, silent
 
@@ -43,7 +44,7 @@ class Taxonomy:
     labels: tuple[str, ...]
     readable: tuple[bool, ...]
     sizes: tuple[int, ...]
-    centroids: FloatArray
+    centroids: Float32Array
     embedder: Embedder
     settings: dict[str, Any]
     seed: int
@@ -154,7 +155,7 @@ def _description(taxonomy: Taxonomy) -> dict[str, Any]:
     }
 
 
-def _arrays(taxonomy: Taxonomy) -> dict[str, FloatArray]:
+def _arrays(taxonomy: Taxonomy) -> dict[str, Float32Array]:
     return {
         "centroids": taxonomy.centroids,
         "inverse_document_frequency": taxonomy.embedder.inverse_document_frequency,
@@ -162,7 +163,7 @@ def _arrays(taxonomy: Taxonomy) -> dict[str, FloatArray]:
     }
 
 
-def _from_parts(description: dict[str, Any], arrays: dict[str, FloatArray]) -> Taxonomy:
+def _from_parts(description: dict[str, Any], arrays: dict[str, Float32Array]) -> Taxonomy:
     return Taxonomy(
         labels=tuple(description["labels"]),
         readable=tuple(description["readable"]),
@@ -181,7 +182,7 @@ def _from_parts(description: dict[str, Any], arrays: dict[str, FloatArray]) -> T
 
 
 def _assignment(
-    items: pl.DataFrame, embeddings: FloatArray, cluster_ids: IntArray, centroids: FloatArray
+    items: pl.DataFrame, embeddings: Float32Array, cluster_ids: IntArray, centroids: Float32Array
 ) -> pl.DataFrame:
     own = centroids[cluster_ids]
     length = np.linalg.norm(own, axis=1) * np.linalg.norm(embeddings, axis=1)

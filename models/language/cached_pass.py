@@ -14,15 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, DynamicCache, PreTrainedModel
 
+from models.arrays import BoolArray, IntArray
 from models.language.label_trie import token_trie
-
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 
 ATTENTION = "alignrec_trees"
 

@@ -11,7 +11,8 @@ from functools import cached_property
 from itertools import chain
 
 import numpy as np
-from numpy.typing import NDArray
+
+from models.arrays import BoolArray, IntArray
 
 ROOT = -1
 
@@ -28,11 +29,11 @@ class TokenTree:
         prompt_ends: [prompts] the node of each prompt's last token.
     """
 
-    tokens: NDArray[np.int64]
-    parents: NDArray[np.int64]
-    ends: NDArray[np.int64]
+    tokens: IntArray
+    parents: IntArray
+    ends: IntArray
     prompt_nodes: int = 0
-    prompt_ends: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    prompt_ends: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     @property
     def nodes(self) -> int:
@@ -40,7 +41,7 @@ class TokenTree:
         return len(self.tokens)
 
     @cached_property
-    def depths(self) -> NDArray[np.int64]:
+    def depths(self) -> IntArray:
         """[nodes] tokens between the root and each node: 0 for the first token of a sequence."""
         depths = np.zeros(self.nodes, dtype=np.int64)
         for node, parent in enumerate(self.parents):
@@ -48,7 +49,7 @@ class TokenTree:
         return depths
 
     @cached_property
-    def ancestry(self) -> NDArray[np.bool_]:
+    def ancestry(self) -> BoolArray:
         """[nodes, nodes] whether the column's node is the row's node or one of its ancestors."""
         ancestry = np.eye(self.nodes, dtype=np.bool_)
         for node, parent in enumerate(self.parents):
@@ -57,7 +58,7 @@ class TokenTree:
         return ancestry
 
     @cached_property
-    def paths(self) -> list[NDArray[np.int64]]:
+    def paths(self) -> list[IntArray]:
         """The nodes of each sequence in reading order."""
         return [np.flatnonzero(self.ancestry[end]) for end in self.ends]
 
@@ -88,7 +89,7 @@ def token_trie(sequences: Sequence[Sequence[int]]) -> TokenTree:
     return TokenTree(edges[:, 1].copy(), edges[:, 0].copy(), np.array(ends, np.int64))
 
 
-def trie_parts(sequences: Sequence[Sequence[int]], about: int) -> list[tuple[TokenTree, NDArray[np.int64]]]:
+def trie_parts(sequences: Sequence[Sequence[int]], about: int) -> list[tuple[TokenTree, IntArray]]:
     """The trie in parts that share no node, each with the places of its sequences; cut between first tokens only.
 
     Attention costs the square of a part's nodes, so a large trie is read faster in parts.

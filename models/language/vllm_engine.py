@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.alignment.candidate_reader import Clusters, candidate_tokens, load_offsets
+from models.arrays import Float64Array, IntArray
 from models.language.language_model import arithmetic, load_tokenizer
 from models.language.packed_pass import micro_batches
 from models.language.prompts import History, alignment_prompt, label_text, label_tokens, novelty_prompt, prompt_tokens
@@ -22,8 +22,6 @@ from models.progress import Log, Progress, silent
 if TYPE_CHECKING:
     from vllm import LLM
 
-Array = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 LONGEST_HISTORY = 8  # clusters: what settings admit; it bounds the length that vLLM makes room for
 HISTORIES_PER_LINE = 256  # of the log; vLLM makes its own batches
@@ -125,10 +123,10 @@ class VllmScorer:
 
     def all_logits(
         self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent
-    ) -> list[Array]:
+    ) -> list[Float64Array]:
         """Logits of every history's candidates; a history may have none."""
         progress = Progress(len(histories), "histories", log)
-        result: list[Array] = []
+        result: list[Float64Array] = []
         for batch in micro_batches(len(histories), HISTORIES_PER_LINE):
             some = [histories[index] for index in batch]
             result += self._logits(some, [candidates[index] for index in batch])
@@ -138,7 +136,7 @@ class VllmScorer:
         offsets = self.offsets.scores(histories, candidates)
         return [logits + own for logits, own in zip(result, offsets, strict=True)]
 
-    def _logits(self, histories: Sequence[History], candidates: Sequence[Clusters]) -> list[Array]:
+    def _logits(self, histories: Sequence[History], candidates: Sequence[Clusters]) -> list[Float64Array]:
         from vllm import PoolingParams
 
         prompts = []

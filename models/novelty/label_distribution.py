@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from models.arrays import Float64Array
 from models.language.label_trie import TokenTree, after_prompts, label_trie, rows_of, trie_parts
 from models.language.language_model import padding_token
 from models.language.packed_pass import micro_batches, next_token_logits, pack, sequence_log_probabilities
@@ -34,8 +34,8 @@ class LabelDistributions:
             sample is the label of a cluster outside the history.
     """
 
-    probabilities: NDArray[np.float64]
-    format_validity: NDArray[np.float64]
+    probabilities: Float64Array
+    format_validity: Float64Array
 
 
 def histories_per_pass(trie: TokenTree) -> int:
@@ -51,7 +51,7 @@ def label_log_probabilities(
     temperatures: Sequence[float],
     *,
     log: Log = silent,
-) -> NDArray[np.float64]:
+) -> Float64Array:
     """[T, histories, labels] log probability of each label's own token sequence, terminator included.
 
     Histories are sets: their clusters are shown in ascending order.
@@ -86,7 +86,7 @@ def label_log_probabilities(
     return result
 
 
-def renormalise(log_probabilities: NDArray[np.float64], histories: Sequence[History]) -> LabelDistributions:
+def renormalise(log_probabilities: Float64Array, histories: Sequence[History]) -> LabelDistributions:
     """Mask each history's own clusters, then scale what is left to sum to 1.
 
     Args:

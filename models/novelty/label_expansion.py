@@ -20,17 +20,15 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from models.arrays import BoolArray, Float64Array, IntArray
 from models.language.cached_pass import CachedPass
 from models.language.label_trie import ROOT, TokenTree, label_trie
 from models.language.packed_pass import log_normaliser
 from models.language.prompts import History, check_histories, label_tokens, novelty_prompt, prompt_tokens, terminator
 
-Array = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 Chooser = Callable[["Expansion"], list[IntArray]]
 
 HISTORIES_PER_MICRO_BATCH = 32  # fixed: what is read together moves bfloat16 results
@@ -83,7 +81,7 @@ class LabelTree:
             found.append(np.array(chain))
         return found
 
-    def leads_elsewhere(self, history: History) -> NDArray[np.bool_]:
+    def leads_elsewhere(self, history: History) -> BoolArray:
         """[nodes] whether a label below or at each node is outside the history."""
         others = np.setdiff1d(np.arange(len(self.trie.ends)), history)
         return np.asarray(self.trie.ancestry[self.trie.ends[others]].any(axis=0))
@@ -135,12 +133,12 @@ class Expansion:
             self._read_nodes(chosen)
             self._spread_mass()
 
-    def left_out(self) -> Array:
+    def left_out(self) -> Float64Array:
         """[histories] at most this share of the labels' mass, own labels left out, lies below open nodes."""
         unknown = self.open_mass().sum(axis=1)
         return np.asarray(unknown / np.maximum(unknown + self.label_mass.sum(axis=1), np.finfo(np.float64).tiny))
 
-    def open_mass(self) -> Array:
+    def open_mass(self) -> Float64Array:
         """[histories, nodes] mass of the open nodes, 0 elsewhere."""
         return np.where(self.open, np.exp(self.reach), 0.0)
 
@@ -250,7 +248,7 @@ def at_least(labels: int) -> Chooser:
     return choose
 
 
-def hit(draws: Sequence[Array]) -> Chooser:
+def hit(draws: Sequence[Float64Array]) -> Chooser:
     """Choose the open nodes whose interval holds a draw.
 
     Args:
@@ -272,7 +270,7 @@ def hit(draws: Sequence[Array]) -> Chooser:
     return choose
 
 
-def drawn_labels(expansion: Expansion, row: int, draws: Array) -> IntArray:
+def drawn_labels(expansion: Expansion, row: int, draws: Float64Array) -> IntArray:
     """[draws] the label outside the history whose interval holds each draw; -1 where a draw is an invalid sample."""
     labels = np.flatnonzero(expansion.label_mass[row])
     labels = labels[np.argsort(expansion.label_start[row, labels], kind="stable")]

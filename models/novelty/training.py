@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from models.arrays import Float64Array, IntArray
 from models.files import new_folder
 from models.language.fine_tuning import Optimiser, Schedule
 from models.language.label_trie import separate_branches
@@ -278,7 +278,7 @@ def memorisation(
     return sum(repeats) / len(repeats) if repeats else None
 
 
-def target_ranks(probabilities: NDArray[np.float64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
+def target_ranks(probabilities: Float64Array, targets: IntArray) -> IntArray:
     """[examples] how many clusters stand before each target by probability, the lower id first among equals.
 
     Args:
@@ -287,7 +287,7 @@ def target_ranks(probabilities: NDArray[np.float64], targets: NDArray[np.int64])
     """
     own = np.take_along_axis(probabilities, targets[:, None], axis=1)
     earlier = np.arange(probabilities.shape[1]) < targets[:, None]
-    ranks: NDArray[np.int64] = ((probabilities > own) | ((probabilities == own) & earlier)).sum(axis=1)
+    ranks: IntArray = ((probabilities > own) | ((probabilities == own) & earlier)).sum(axis=1)
     return ranks
 
 

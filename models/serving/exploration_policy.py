@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from models.arrays import Float64Array, IntArray
 from models.serving.transition_table import TransitionTable
 
 TABLE_POLICY, SLICE_POLICY = "table", "label_distribution"
@@ -49,7 +50,7 @@ class TablePolicy:
 
     def serve(
         self, histories: NDArray[np.integer], rng: np.random.Generator
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64], list[str]]:
+    ) -> tuple[IntArray, Float64Array, list[str]]:
         """Choose a cluster for each request.
 
         Args:
