@@ -38,8 +38,9 @@ from transformers.trainer_callback import PrinterCallback
 from alignrec_assets.settings import AlignmentSettings
 from models.alignment.examples import group_by_history
 from models.alignment.linear_head import fit_head
+from models.alignment.options import AlignmentOptions
 from models.alignment.pairs import sample_pairs
-from models.alignment.training import AlignmentOptions, AlignmentTraining, training_batches
+from models.alignment.training import AlignmentTraining, training_batches
 from models.arena.topics import attribute_matrix, load_topics
 from models.language.base_model import materialize_base_model
 from models.language.fine_tuning import GRADIENT_NORM, Optimiser, Schedule

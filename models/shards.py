@@ -1,10 +1,12 @@
-"""Long work in shards: each is written whole or not at all, and a later run takes up where a killed one stopped."""
+"""Long work in parts: micro-batches, and shards that are written whole or not at all.
 
-from collections.abc import Callable
+A later run resumes where a killed one stopped.
+"""
+
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from models.files import new_folder
-from models.language.packed_pass import micro_batches
 from models.progress import Log, Progress, silent
 
 
@@ -34,3 +36,8 @@ def work_in_shards(
             work(part, partial)
         progress.advance(len(part))
     return [path for _, path in shards]
+
+
+def micro_batches(total: int, size: int) -> Iterator[range]:
+    """Indices ``0 .. total - 1`` in runs of ``size``; the last run may be shorter."""
+    return (range(start, min(start + size, total)) for start in range(0, total, size))

@@ -38,13 +38,19 @@ from models.progress import Log
 
 if TYPE_CHECKING:
     from models.alignment.search import Prepare, SearchReport, TrialData
-    from models.feedback.transition_scores import Method
+    from models.feedback.normalisation import Method
 
 ASSET = "alignment_search"
 SEARCH_CODE = fingerprint(
     [
         ALIGNMENT_CODE,
-        code_version("models/alignment/search.py", "models/feedback/transition_scores.py", "models/alignment/pairs.py"),
+        code_version(
+            "models/alignment/search.py",
+            "models/feedback/transition_scores.py",
+            "models/feedback/priors.py",
+            "models/feedback/normalisation.py",
+            "models/alignment/pairs.py",
+        ),
     ]
 )
 INPUTS = ["base_model", "training.pointwise_examples", "interests.clusters"]

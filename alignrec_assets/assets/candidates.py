@@ -28,9 +28,12 @@ POOLS_CODE = code_version(
     "models/candidates/best_of_n.py",
     "models/candidates/pool_engines.py",
     "models/language/vllm_engine.py",
+    "models/candidates/vllm_sampler.py",
     "models/candidates/candidate_pools.py",
 )
-SCORED_CODE = code_version(*LANGUAGE_MODEL, *SCORING, "models/language/vllm_engine.py")
+SCORED_CODE = code_version(
+    *LANGUAGE_MODEL, *SCORING, "models/language/vllm_engine.py", "models/alignment/vllm_scorer.py"
+)
 SHARDS = "shards"
 POOLS_FILE = "pools.parquet"
 LAWS_FILE = "laws.parquet"
@@ -142,7 +145,7 @@ def _draw_pools(
 ) -> dict[str, float | None]:
     from models.candidates.candidate_pools import PoolSampler, pool_figures
     from models.candidates.pool_engines import PoolOptions
-    from models.novelty.training import label_distributions
+    from models.novelty.label_distribution import label_distributions
 
     labels = cluster_labels(warehouse)
     options = home.settings.candidates
@@ -191,7 +194,7 @@ def _in_shards(
 
 
 def _memorisation(warehouse: Warehouse, candidates: pl.DataFrame) -> float | None:
-    from models.novelty.training import memorisation
+    from models.evaluation.memorisation import memorisation
 
     with warehouse.reading() as connection:
         examples = table_frame(connection, "training.novelty_examples").filter(pl.col("split") == "train")

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from models.alignment.training import AlignmentOptions
+    from models.alignment.options import AlignmentOptions
 
 LANGUAGE_MODEL = (
     "models/language/prompts.py",
@@ -44,10 +44,17 @@ LANGUAGE_MODEL = (
 )
 TRAINING = (*LANGUAGE_MODEL, "models/language/fine_tuning.py")
 BASE_CODE = code_version("models/language/base_model.py", "models/language/language_model.py")
-NOVELTY_CODE = code_version(*TRAINING, "models/novelty/label_distribution.py", "models/novelty/training.py")
+NOVELTY_CODE = code_version(
+    *TRAINING,
+    "models/novelty/label_distribution.py",
+    "models/novelty/training.py",
+    "models/novelty/batches.py",
+    "models/novelty/options.py",
+)
 SCORING = (
     "models/alignment/candidate_reader.py",
     "models/alignment/training.py",
+    "models/alignment/options.py",
     "models/alignment/losses.py",
     "models/alignment/checkpoint_selection.py",
     "models/alignment/scoring.py",
@@ -132,8 +139,9 @@ def novelty_model(context: dg.AssetExecutionContext, home: HomeResource) -> Resu
         made_from = origin_of(connection, "novelty_model", NOVELTY_CODE, inputs, home.settings)
 
     def build(folder: Path) -> Facts:
-        from models.alignment.pictures import draw_novelty_curve
-        from models.novelty.training import NoveltyOptions, train_novelty_model
+        from models.novelty.options import NoveltyOptions
+        from models.novelty.pictures import draw_novelty_curve
+        from models.novelty.training import train_novelty_model
 
         base = required_checkpoint(warehouse, "base_model")
         with warehouse.reading() as connection:
@@ -320,7 +328,7 @@ def _train_alignment_model(
 
 def alignment_options(settings: Settings) -> "AlignmentOptions":
     """What the alignment model is trained by. A stack predicts rates: scores of another kind go without."""
-    from models.alignment.training import AlignmentOptions
+    from models.alignment.options import AlignmentOptions
 
     chosen = settings.alignment.model_dump(include={field.name for field in fields(AlignmentOptions)})
     stack = settings.alignment.stack and settings.feedback.normalisation == "rate"

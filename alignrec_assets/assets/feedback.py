@@ -26,7 +26,12 @@ COUNTS_CODE = code_version(queries=["feedback.transition_counts"])
 TRANSITION_COUNTS = Recipe("feedback.transition_counts", COUNTS_CODE, (Input("feedback.transition_users", "day"),))
 SIGNALS = ("positive", "liked", "shared", "completed", "not_skipped")
 WINDOW_DAYS = load_settings(Home.from_environment()).feedback.window_days  # for the UI; the recipe asks the settings
-SCORES_CODE = code_version("models/feedback/transition_scores.py", queries=["feedback.transition_scores"])
+SCORES_CODE = code_version(
+    "models/feedback/transition_scores.py",
+    "models/feedback/priors.py",
+    "models/feedback/normalisation.py",
+    queries=["feedback.transition_scores"],
+)
 
 
 @dg.asset(

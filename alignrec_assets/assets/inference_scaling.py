@@ -87,7 +87,7 @@ def _inputs(warehouse: Warehouse, settings: Settings, log: Log) -> "ScalingInput
 
     from models.alignment.scoring import CandidateScorer
     from models.candidates.inference_scaling import ScalingInputs
-    from models.novelty.training import label_distributions
+    from models.novelty.label_distribution import label_distributions
 
     labels = cluster_labels(warehouse)
     true_rates = _true_rates(warehouse)

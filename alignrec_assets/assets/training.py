@@ -28,6 +28,9 @@ NOVELTY_CODE = code_version("models/novelty/examples.py", queries=["training.nov
 FIRST_REFRESH_DAYS = 7
 POINTWISE_CODE = code_version(
     "models/feedback/transition_scores.py",
+    "models/feedback/priors.py",
+    "models/feedback/normalisation.py",
+    "models/feedback/splits.py",
     "models/feedback/affinity.py",
     queries=["training.pointwise_examples", "evaluation.cells_of_some_users"],
 )
@@ -197,7 +200,9 @@ def pointwise_rows(cells: pl.DataFrame, settings: Settings) -> pl.DataFrame:
         cells: ``history``, ``cluster_id``, ``impressions``, ``users``, ``positives``.
         settings: of the home.
     """
-    from models.feedback.transition_scores import ScoreOptions, effective_impressions, split_histories, unseen_clusters
+    from models.feedback.priors import effective_impressions
+    from models.feedback.splits import split_histories, unseen_clusters
+    from models.feedback.transition_scores import ScoreOptions
     from models.feedback.transition_scores import transition_scores as score
 
     chosen = settings.alignment

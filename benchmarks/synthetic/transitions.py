@@ -8,7 +8,8 @@ import polars as pl
 
 from models.arena.topics import attribute_matrix, load_topics
 from models.language.base_model import materialize_base_model
-from models.novelty.training import NoveltyOptions, train_novelty_model
+from models.novelty.options import NoveltyOptions
+from models.novelty.training import train_novelty_model
 
 TOPICS = 96
 LABELS_PER_TOPIC = 8

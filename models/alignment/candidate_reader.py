@@ -19,9 +19,10 @@ from models.feedback.affinity import AdditiveAffinity
 from models.files import replacing
 from models.language.label_trie import after_prompts, label_trie, rows_of
 from models.language.language_model import load_scoring_model, load_tokenizer, padding_token
-from models.language.packed_pass import end_states, micro_batches, pack
+from models.language.packed_pass import end_states, pack
 from models.language.prompts import History, alignment_prompt, label_tokens, prompt_tokens
 from models.progress import Log, Progress, silent
+from models.shards import micro_batches
 
 Clusters = Sequence[int]
 

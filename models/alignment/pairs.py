@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtr, ndtri
 
-from models.feedback.transition_scores import CREDIBLE_MASS
+from models.feedback.priors import CREDIBLE_MASS
 
 PAIR_SCHEMA = pl.Schema(
     {

@@ -1,41 +1,17 @@
-"""Pictures of the two trainings: what was learned, and whether it is better than not learning."""
+"""Pictures of an alignment training: what was learned, and whether it is better than not learning."""
 
 from pathlib import Path
-
-import matplotlib as mpl
-
-mpl.use("Agg")  # pictures go to files; a machine without a screen is the normal case
 
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from models.alignment.report import Judgement
 from models.alignment.training import AlignmentReport
-from models.novelty.training import NoveltyReport
+from models.drawing import BLUE, ORANGE, save
 
-MODEL_COLOUR, OTHER_COLOUR = "#1f5fa8", "#d1792b"
 YARDSTICKS = {"random": ("#888888", ":"), "prior": ("#c2452d", "--"), "training_means": ("#3b8f4f", "-.")}
 NAMES = {"random": "random", "prior": "prior of the cluster", "training_means": "training means"}
-
-
-def draw_novelty_curve(report: NoveltyReport, path: Path) -> None:
-    """Draw training and held-out loss by step, and recall@k of held-out transitions, as a PNG."""
-    figure, (losses, recall) = plt.subplots(1, 2, figsize=(12, 4.5), width_ratios=(3, 2), layout="constrained")
-    steps = [point.step for point in report.curve]
-    losses.plot(steps, [point.training_loss for point in report.curve], color=OTHER_COLOUR, label="training")
-    losses.plot(steps, [point.holdout_loss for point in report.curve], color=MODEL_COLOUR, label="held-out users")
-    losses.set(xlabel="step", ylabel="loss, nats per label", title="Novelty model: loss")
-    losses.set_ylim(bottom=0)
-    losses.legend(frameon=False)
-    cuts = {
-        int(name.rsplit("_", 1)[1]): value for name, value in report.figures.items() if name.startswith("recall_at")
-    }
-    bars = recall.bar([f"@{k}" for k in cuts], list(cuts.values()), color=MODEL_COLOUR)
-    recall.bar_label(bars, fmt="{:.2f}")
-    recall.set(ylim=(0, 1), title="Recall of the next interest, held-out users")
-    _save(figure, [losses, recall], path)
 
 
 def draw_alignment_curves(report: AlignmentReport, k: int, path: Path) -> None:
@@ -46,7 +22,7 @@ def draw_alignment_curves(report: AlignmentReport, k: int, path: Path) -> None:
         measured = [(point.step, getattr(point, measure)) for point in report.curve]
         shown = [(step, value) for step, value in measured if value is not None]
         if shown:
-            panel.plot(*zip(*shown, strict=True), color=MODEL_COLOUR, marker="o", label="model, validation histories")
+            panel.plot(*zip(*shown, strict=True), color=BLUE, marker="o", label="model, validation histories")
         _draw_yardsticks(panel, report, measure)
         panel.axvline(report.selected_step, color="#bbbbbb", linewidth=1, zorder=0)
         panel.set(xlabel="step", title=f"Alignment model: {title}")
@@ -54,8 +30,8 @@ def draw_alignment_curves(report: AlignmentReport, k: int, path: Path) -> None:
             panel.legend(frameon=False, fontsize=9)
     losses = panels[2]
     for name, colour, label in (
-        ("training_loss", OTHER_COLOUR, "training"),
-        ("validation_loss", MODEL_COLOUR, "validation histories"),
+        ("training_loss", ORANGE, "training"),
+        ("validation_loss", BLUE, "validation histories"),
     ):
         values = [getattr(point, name) for point in report.curve]
         known = [(step, value) for step, value in zip(steps, values, strict=True) if value is not None]
@@ -63,7 +39,7 @@ def draw_alignment_curves(report: AlignmentReport, k: int, path: Path) -> None:
             losses.plot(*zip(*known, strict=True), color=colour, label=label)
     losses.set(xlabel="step", ylabel="cross-entropy", title="Alignment model: loss")
     losses.legend(frameon=False, fontsize=9)
-    _save(figure, list(panels), path)
+    save(figure, list(panels), path)
 
 
 def draw_alignment_contest(judgement: Judgement, k: int, path: Path) -> None:
@@ -74,18 +50,18 @@ def draw_alignment_contest(judgement: Judgement, k: int, path: Path) -> None:
     for panel, measure, title in ((panels[0], "f1_at_k", f"F1@{k}"), (panels[1], "ndcg_at_k", f"NDCG@{k}")):
         values = [judgement.figures.get(f"{measure}{suffix}") or 0.0 for suffix in contestants]
         names = [judgement.model, *(name.replace("_", " ") for name in judgement.leads)]
-        colours = [MODEL_COLOUR, *(["#aaaaaa"] * len(judgement.leads))]
+        colours = [BLUE, *(["#aaaaaa"] * len(judgement.leads))]
         bars = panel.barh(names, values, color=colours)
         panel.bar_label(bars, fmt=" {:.3f}")
         half = judgement.figures.get(f"{measure}_split_half")
         if half is not None:
-            panel.axvline(half, color=OTHER_COLOUR, linestyle="--", label="one half of the log by the other")
+            panel.axvline(half, color=ORANGE, linestyle="--", label="one half of the log by the other")
             panel.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.08))
         panel.set(title=f"{title} on {judgement.held_out_histories} test histories", xlim=(0, 1.15 * max(*values, 0.1)))
         panel.invert_yaxis()
     _draw_reliability(panels[2], judgement)
     _draw_histograms(panels[3], judgement)
-    _save(figure, list(panels), path)
+    save(figure, list(panels), path)
 
 
 def _draw_reliability(panel: Axes, judgement: Judgement) -> None:
@@ -93,7 +69,7 @@ def _draw_reliability(panel: Axes, judgement: Judgement) -> None:
     if found is not None:
         highest = 1.1 * float(max(found.predicted.max(), found.observed.max()))
         panel.plot([0, highest], [0, highest], color="#bbbbbb", linewidth=1)
-        panel.plot(found.predicted, found.observed, color=MODEL_COLOUR, marker="o")
+        panel.plot(found.predicted, found.observed, color=BLUE, marker="o")
     error = judgement.figures.get("ece")
     panel.set(
         title="Calibration" if error is None else f"Calibration: error {error:.3f}",
@@ -108,7 +84,7 @@ def _draw_histograms(panel: Axes, judgement: Judgement) -> None:
         bins = np.linspace(0, max(float(np.quantile(judgement.observed, 0.99)), float(judgement.predicted.max())), 30)
         for values, colour, name in (
             (judgement.observed, "#bbbbbb", "held-out rates"),
-            (judgement.predicted, MODEL_COLOUR, "predicted rates"),
+            (judgement.predicted, BLUE, "predicted rates"),
         ):
             shares = np.full(len(values), 1 / len(values))
             panel.hist(np.minimum(values, bins[-1]), bins.tolist(), weights=shares, color=colour, alpha=0.6, label=name)
@@ -124,13 +100,6 @@ def _draw_yardsticks(panel: Axes, report: AlignmentReport, measure: str) -> None
     value = report.judgement.figures.get(measure)
     if value is not None:
         panel.plot(
-            [report.selected_step], [value], color=MODEL_COLOUR, marker="*", markersize=16, linestyle="",
+            [report.selected_step], [value], color=BLUE, marker="*", markersize=16, linestyle="",
             label="selected, test histories",
         )  # fmt: skip
-
-
-def _save(figure: Figure, panels: list[Axes], path: Path) -> None:
-    for panel in panels:
-        panel.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=100)
-    plt.close(figure)

@@ -13,7 +13,7 @@ import polars as pl
 from scipy.stats import beta as beta_distribution
 
 from models.arrays import Float64Array, IntArray
-from models.feedback.transition_scores import CREDIBLE_MASS, fit_concentration
+from models.feedback.priors import CREDIBLE_MASS, fit_concentration
 from models.files import replacing
 
 Lists = Sequence[Sequence[int]]

@@ -30,6 +30,7 @@ from models.evaluation.ranking_contest import (
 from models.evaluation.rate_errors import errors_by, predictive_coverage, rewarded_words
 from models.evaluation.yardsticks import TrainingMeans, random_scores
 from models.feedback.affinity import AdditiveAffinity, Factorisation
+from models.feedback.priors import CREDIBLE_MASS
 from models.language.prompts import History
 
 Predict = Callable[[Sequence[History], Sequence[Clusters]], list[Float64Array]]
@@ -160,7 +161,9 @@ def _trust(
     return {
         "figures": {
             "ece": calibration.expected_calibration_error,
-            "predictive_coverage": predictive_coverage(rates, predicted_rates.concentration, observed, impressions),
+            "predictive_coverage": predictive_coverage(
+                rates, predicted_rates.concentration, observed, impressions, CREDIBLE_MASS
+            ),
             "interval_width": float(np.median(upper - lower)),
         },
         "calibration": calibration,

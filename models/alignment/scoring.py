@@ -15,7 +15,7 @@ from models.language.prompts import History, check_histories
 from models.progress import Log, silent
 
 if TYPE_CHECKING:
-    from models.language.vllm_engine import VllmScorer
+    from models.alignment.vllm_scorer import VllmScorer
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,7 @@ class CandidateScorer:
 
 def _open_reader(folder: Path, labels: Sequence[str], engine: str) -> "CandidateReader | VllmScorer":
     if engine == "vllm":
-        from models.language.vllm_engine import VllmScorer
+        from models.alignment.vllm_scorer import VllmScorer
 
         return VllmScorer(folder, labels)
     return CandidateReader.open(folder, labels)

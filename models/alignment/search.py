@@ -30,11 +30,12 @@ from transformers import AutoConfig
 from models.alignment.candidate_reader import CandidateReader, Clusters
 from models.alignment.checkpoint_selection import CurvePoint
 from models.alignment.examples import ServedHistory, group_by_history
+from models.alignment.options import AlignmentOptions
 from models.alignment.predicted_rates import PredictedRates
 from models.alignment.report import judge
-from models.alignment.training import AlignmentOptions, AlignmentTraining
+from models.alignment.training import AlignmentTraining
 from models.arrays import AnyFloatArray, Float64Array
-from models.feedback.transition_scores import Method
+from models.feedback.normalisation import Method
 from models.files import content_hash, new_folder, write_json
 from models.language.prompts import History
 from models.progress import Log, silent

@@ -2,18 +2,14 @@
 
 from pathlib import Path
 
-import matplotlib as mpl
-
-mpl.use("Agg")  # pictures go to files; a machine without a screen is the normal case
-
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from models.alignment.search import LOSSES, NORMALISATIONS, SearchReport, Trial, describe_parameters
+from models.drawing import BLUE, GREY, ORANGE, save
 
-BLUE, ORANGE, GREY = "#1f5fa8", "#d1792b", "#888888"
 COLOURS = dict(zip(NORMALISATIONS, (BLUE, ORANGE, "#3b8f4f", "#c2452d"), strict=True))
 MARKERS = dict(zip(LOSSES, ("o", "^"), strict=True))
 
@@ -24,10 +20,7 @@ def draw_search(report: SearchReport, k: int, path: Path) -> None:
     figure, panels = plt.subplots(1, 2, figsize=(13, 4.6), width_ratios=(3, 2), layout="constrained", sharey=True)
     _draw_course(panels[0], report, measured, k)
     _draw_learning_rates(panels[1], report, measured)
-    for panel in panels:
-        panel.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=100)
-    plt.close(figure)
+    save(figure, list(panels), path)
 
 
 def _draw_course(panel: Axes, report: SearchReport, measured: list[Trial], k: int) -> None:

@@ -4,21 +4,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-
 from matplotlib import pyplot as plt
 
+from models.drawing import BLUE, GREY, ORANGE, save
+
 CONTESTANTS = {
-    "": ("stack", "#1f5fa8", "-"),
-    "_language_model": ("language model alone", "#1f5fa8", "--"),
-    "_additive": ("additive affinity", "#d1792b", "-"),
+    "": ("stack", BLUE, "-"),
+    "_language_model": ("language model alone", BLUE, "--"),
+    "_additive": ("additive affinity", ORANGE, "-"),
     "_factorisation": ("factorisation", "#8a5fb0", "-"),
     "_training_means": ("training means", "#3b8f4f", "-"),
     "_label_regression": ("label regression", "#b0803a", ":"),
     "_prior": ("prior of the cluster", "#c2452d", ":"),
-    "_random": ("random", "#888888", ":"),
+    "_random": ("random", GREY, ":"),
 }
 
 
@@ -44,7 +42,5 @@ def draw_amounts(amounts: Sequence[dict[str, Any]], k: int, path: Path) -> None:
             impressions, [f"{arm['name']}\n{count:,}" for arm, count in zip(ordered, impressions, strict=True)]
         )
         panel.minorticks_off()
-        panel.spines[["top", "right"]].set_visible(False)
     panels[1].legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    figure.savefig(path, dpi=100)
-    plt.close(figure)
+    save(figure, list(panels), path)

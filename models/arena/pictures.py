@@ -2,10 +2,6 @@
 
 from pathlib import Path
 
-import matplotlib as mpl
-
-mpl.use("Agg")  # pictures go to files; a machine without a screen is the normal case
-
 import numpy as np
 import polars as pl
 from matplotlib import pyplot as plt
@@ -15,8 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from models.arena.predictors import PREDICTORS
 from models.arena.responses import SIGNALS
 from models.arena.summary import WorldSummary
-
-BLUE, ORANGE, GREY = "#1f5fa8", "#d1792b", "#888888"
+from models.drawing import BLUE, GREY, ORANGE, save
 
 
 def draw_world(summary: WorldSummary, path: Path) -> None:
@@ -28,9 +23,7 @@ def draw_world(summary: WorldSummary, path: Path) -> None:
     _feedback_loop(panels[1, 0], summary)
     _affinity(panels[1, 1], summary)
     _contest(panels[1, 2], summary)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
-    plt.close(figure)
+    save(figure, [panel for panel in panels.ravel() if not panel.images], path)  # an image keeps its frame
 
 
 def draw_contests(contests: pl.DataFrame, path: Path) -> None:
@@ -51,11 +44,8 @@ def draw_contests(contests: pl.DataFrame, path: Path) -> None:
         xlabel="mix: share of taste that words do not tell",
         ylim=(-0.1, 1),
     )
-    _tidy(axes)
     axes.legend(frameon=False, ncols=3, loc="upper left")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
-    plt.close(figure)
+    save(figure, [axes], path)
 
 
 def _activity(axes: Axes, summary: WorldSummary) -> None:
@@ -65,7 +55,6 @@ def _activity(axes: Axes, summary: WorldSummary) -> None:
     axes.set(title="Activity", xlabel="day")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(bottom=0)
-    _tidy(axes)
     axes.legend(frameon=False, loc="center right")
 
 
@@ -76,7 +65,6 @@ def _plays_per_user(axes: Axes, summary: WorldSummary) -> None:
     axes.set(
         title=f"Plays per user: the top fifth has {top:.0%}", xlabel="plays", ylabel="share of users with at least"
     )
-    _tidy(axes)
 
 
 def _responses(axes: Axes, summary: WorldSummary) -> None:
@@ -85,7 +73,6 @@ def _responses(axes: Axes, summary: WorldSummary) -> None:
     axes.bar_label(bars, labels=[f" {rate:.1%}" for rate in rates])
     axes.set(title="Responses to organic plays", xlim=(0, 1.15 * max(rates)))
     axes.invert_yaxis()
-    _tidy(axes)
 
 
 def _feedback_loop(axes: Axes, summary: WorldSummary) -> None:
@@ -93,7 +80,6 @@ def _feedback_loop(axes: Axes, summary: WorldSummary) -> None:
     axes.plot(days, summary.days["favourite_share"], color=BLUE, marker="o", markersize=3)
     axes.set(title="Feedback loop: plays in a user's top 3", xlabel="day", ylim=(0, 1))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _tidy(axes)
 
 
 def _affinity(axes: Axes, summary: WorldSummary) -> None:
@@ -111,8 +97,3 @@ def _contest(axes: Axes, summary: WorldSummary) -> None:
     axes.bar_label(bars, labels=[f" {share:.2f}" for share in shares])
     axes.set(title="What predictors find", xlim=(min(0.0, *shares) - 0.02, 1.15))
     axes.invert_yaxis()
-    _tidy(axes)
-
-
-def _tidy(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)

@@ -14,9 +14,9 @@ import polars as pl
 from models.arrays import IntArray
 from models.candidates.best_of_n import POOL_SCHEMA, append_pool
 from models.candidates.pool_engines import Drawn, PoolOptions, open_engine
-from models.language.packed_pass import micro_batches
 from models.language.prompts import History
 from models.progress import Log, Progress, silent
+from models.shards import micro_batches
 
 LAW_SCHEMA: dict[str, pl.DataType] = {
     "history": pl.List(pl.Int64()),

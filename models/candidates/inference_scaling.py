@@ -10,15 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
+from matplotlib import pyplot as plt
 
 from models.arrays import BoolArray, Float64Array
 from models.candidates.best_of_n_law import coverage, expected_top_score, selection_probabilities
-
-mpl.use("Agg")
-
-from matplotlib import pyplot as plt
+from models.drawing import GREY, save
 
 MULTIPLES = (1, 2, 5, 10, 20)  # draws per cluster to be served; the paper takes 5
 PAPER = 5
@@ -86,15 +83,13 @@ def draw_scaling(points: Sequence[dict[str, Any]], k: int, path: Path) -> None:
             axis.plot(PAPER * k, paper[name], marker="o", markersize=11, fillstyle="none", color=colour)
         everything = next(point for point in overall if point["temperature"] is None)
         if everything[name] is not None:
-            axis.axhline(everything[name], color="#888888", linestyle=":", label="alignment alone, all labels")
+            axis.axhline(everything[name], color=GREY, linestyle=":", label="alignment alone, all labels")
         axis.set(xscale="log", xlabel="draws n", title=title)
         axis.set_xticks([multiple * k for multiple in MULTIPLES], [f"{multiple}k" for multiple in MULTIPLES])
         axis.minorticks_off()
-        axis.spines[["top", "right"]].set_visible(False)
     axes[0].legend(frameon=False, fontsize=8)
     figure.suptitle(f"Best of n, k = {k}: the circles are n = {PAPER}k, as in the paper", fontsize=11)
-    figure.savefig(path, dpi=100)
-    plt.close(figure)
+    save(figure, list(axes), path)
 
 
 def _selected(

@@ -32,7 +32,7 @@ from models.novelty.label_expansion import (
 )
 
 if TYPE_CHECKING:
-    from models.language.vllm_engine import VllmSampler
+    from models.candidates.vllm_sampler import VllmSampler
 
 Pool = tuple[list[int], list[int]]  # distinct clusters in order of first appearance, times drawn
 
@@ -93,7 +93,7 @@ def open_engine(folder: Path, labels: Sequence[str], options: PoolOptions) -> En
     if options.draws < 1 or options.distinct < 1:
         raise ValueError(f"{options.draws} draws and {options.distinct} distinct clusters: at least 1 of both")
     if options.engine in ("vllm", "vllm_choice"):
-        from models.language.vllm_engine import VllmSampler
+        from models.candidates.vllm_sampler import VllmSampler
 
         structured = options.engine == "vllm_choice"
         return Sampled(VllmSampler(folder, labels, options.temperature, structured=structured), options)

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from scipy.stats import betabinom
 
 from models.arrays import Float64Array, IntArray
-from models.feedback.transition_scores import CREDIBLE_MASS
 
 GROUPS = 3
 WORDS = 12
@@ -58,13 +57,20 @@ def errors_by(
 
 
 def predictive_coverage(
-    predicted: Float64Array, concentration: float, observed: Float64Array, impressions: IntArray
+    predicted: Float64Array, concentration: float, observed: Float64Array, impressions: IntArray, mass: float
 ) -> float:
-    """Share of held-out counts within the central 90% of the beta-binomial that prediction and concentration make.
+    """Share of held-out counts within the central interval of the beta-binomial of prediction and concentration.
 
-    Counts are whole numbers, so a sound interval holds a little more than its 90%.
+    Counts are whole numbers, so a sound interval holds a little more than its mass.
+
+    Args:
+        predicted: [cells] rates.
+        concentration: of the true rates around the predicted ones, in impressions.
+        observed: [cells] raw rates.
+        impressions: [cells].
+        mass: of the interval, in (0, 1).
     """
-    tail = (1 - CREDIBLE_MASS) / 2
+    tail = (1 - mass) / 2
     alpha, beta = concentration * predicted, concentration * (1 - predicted)
     positives = np.rint(observed * impressions)
     low, high = (betabinom.ppf(share, impressions, alpha, beta) for share in (tail, 1 - tail))

@@ -6,10 +6,10 @@ the prompt, and in a trie every common beginning, is computed once. Nothing here
 text or the task.
 
 Results must not depend on how histories are divided into shards. Padding alone can move bfloat16 results, so
-micro-batches are cut by index (:func:`micro_batches`), and a shard has to hold whole micro-batches.
+micro-batches are cut by index (``shards.micro_batches``), and a shard has to hold whole micro-batches.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,11 +75,6 @@ def pack(prompts: Sequence[Sequence[int]], trees: Sequence[TokenTree], padding: 
     return PackedBatch(
         torch.from_numpy(input_ids), torch.from_numpy(position_ids), torch.from_numpy(mask), width, tuple(trees)
     )
-
-
-def micro_batches(total: int, size: int) -> Iterator[range]:
-    """Indices ``0 .. total - 1`` in runs of ``size``; the last run may be shorter."""
-    return (range(start, min(start + size, total)) for start in range(0, total, size))
 
 
 def next_token_logits(model: PreTrainedModel, batch: PackedBatch) -> Tensor:

@@ -7,6 +7,7 @@ involved.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,10 +15,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models.arrays import Float64Array
 from models.language.label_trie import TokenTree, after_prompts, label_trie, rows_of, trie_parts
-from models.language.language_model import padding_token
-from models.language.packed_pass import micro_batches, next_token_logits, pack, sequence_log_probabilities
+from models.language.language_model import load_causal_model, load_tokenizer, padding_token
+from models.language.packed_pass import next_token_logits, pack, sequence_log_probabilities
 from models.language.prompts import History, check_histories, label_tokens, novelty_prompt, prompt_tokens, terminator
 from models.progress import Log, Progress, silent
+from models.shards import micro_batches
 
 MAX_HISTORIES_PER_PASS = 16
 MAX_NODES_PER_PASS = 4096  # bounds the logits of a pass: 0.4 GB in bfloat16 for a vocabulary of 49,152
@@ -105,3 +107,30 @@ def renormalise(log_probabilities: Float64Array, histories: Sequence[History]) -
     relative = np.exp(masked - highest)
     mass = relative.sum(axis=-1, keepdims=True)
     return LabelDistributions(relative / mass, (mass * np.exp(highest))[..., 0])
+
+
+def label_distributions(
+    model_folder: Path,
+    labels: Sequence[str],
+    histories: Sequence[History],
+    temperatures: Sequence[float],
+    log: Log = silent,
+) -> LabelDistributions:
+    """The exact law of one free, valid sample of a novelty checkpoint, for every history and temperature.
+
+    Shards of the histories give the same numbers as the whole if each holds a multiple of
+    ``label_distribution.histories_per_pass`` histories.
+
+    Args:
+        model_folder: the checkpoint.
+        labels: the label of cluster i at index i.
+        histories: [H] sets of cluster ids.
+        temperatures: [T], each above 0.
+        log: receives progress lines.
+
+    Raises:
+        ValueError: no model, unusable labels, a malformed history, or a temperature that is not positive.
+    """
+    tokenizer, model = load_tokenizer(model_folder), load_causal_model(model_folder)
+    values = label_log_probabilities(model, tokenizer, labels, histories, temperatures, log=log)
+    return renormalise(values, histories)

@@ -5,8 +5,7 @@ terminator only. It is never trained towards a reward. The exact law of its prop
 """
 
 import time
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,41 +26,14 @@ from models.language.language_model import (
     select_trainable,
 )
 from models.language.packed_pass import next_token_logits, pack, sequence_log_probabilities
-from models.language.prompts import History, check_histories, label_tokens, novelty_prompt, prompt_tokens, terminator
-from models.novelty.label_distribution import LabelDistributions, label_log_probabilities, renormalise
+from models.language.prompts import label_tokens, novelty_prompt, prompt_tokens, terminator
+from models.novelty.batches import TargetGroup, count_transitions, group_targets, split_examples, training_batches
+from models.novelty.label_distribution import label_log_probabilities, renormalise
+from models.novelty.options import NoveltyOptions
 from models.progress import Log, Progress, silent
 
 RECALL_CUTS = (1, 3, 5, 10)
-MAX_TARGETS_PER_PROMPT = 24  # keeps one popular history from filling a batch alone
-SORTED_WINDOW = 64  # histories
 EVALUATION_GROUPS = 16  # packed sequences per pass when held-out losses are measured
-
-
-@dataclass(frozen=True)
-class NoveltyOptions:
-    """How the novelty model is trained.
-
-    Attributes:
-        tune: ``full``, ``top:<n>`` decoder layers, or ``lora``.
-        learning_rate: the highest rate of the schedule.
-        batch_size: transitions per optimiser step, at least.
-        epochs: passes over the training transitions.
-        warmup_share: share of the steps in which the learning rate rises.
-        weight_decay: as in AdamW.
-        evaluate_every: steps between two points of the curve.
-        holdout_histories: held-out transitions are measured on this many distinct histories at most.
-        seed: of the order of transitions, the order within prompts, adapters and dropout, and the held-out sample.
-    """
-
-    tune: str = "top:8"
-    learning_rate: float = 1e-3
-    batch_size: int = 64
-    epochs: int = 2
-    warmup_share: float = 0.1
-    weight_decay: float = 0.01
-    evaluate_every: int = 30
-    holdout_histories: int = 48
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,15 +62,6 @@ class NoveltyReport:
 
     curve: tuple[CurvePoint, ...]
     figures: dict[str, float]
-
-
-@dataclass(frozen=True)
-class TargetGroup:
-    """A history, as its prompt shows it, with some of its targets and how often each occurs: one packed sequence."""
-
-    history: tuple[int, ...]
-    targets: tuple[int, ...]
-    counts: tuple[int, ...]
 
 
 def train_novelty_model(
@@ -227,57 +190,6 @@ class NoveltyTraining:
         }
 
 
-def label_distributions(
-    model_folder: Path,
-    labels: Sequence[str],
-    histories: Sequence[History],
-    temperatures: Sequence[float],
-    log: Log = silent,
-) -> LabelDistributions:
-    """The exact law of one free, valid sample of a novelty checkpoint, for every history and temperature.
-
-    Shards of the histories give the same numbers as the whole if each holds a multiple of
-    ``label_distribution.histories_per_pass`` histories.
-
-    Args:
-        model_folder: the checkpoint.
-        labels: the label of cluster i at index i.
-        histories: [H] sets of cluster ids.
-        temperatures: [T], each above 0.
-        log: receives progress lines.
-
-    Raises:
-        ValueError: no model, unusable labels, a malformed history, or a temperature that is not positive.
-    """
-    tokenizer, model = load_tokenizer(model_folder), load_causal_model(model_folder)
-    values = label_log_probabilities(model, tokenizer, labels, histories, temperatures, log=log)
-    return renormalise(values, histories)
-
-
-def memorisation(
-    histories: Sequence[History], draws: Sequence[Sequence[int]], trained: Iterable[tuple[History, int]]
-) -> float | None:
-    """Over histories that occur in training, the share of draws that repeat one of their training pairs (S, C).
-
-    Args:
-        histories: [H] sets of cluster ids.
-        draws: [H] clusters drawn for each history, duplicates kept.
-        trained: the pairs (history, next cluster) of the training examples.
-
-    Returns:
-        A share in [0, 1]; None where no history occurs in training, since there is nothing to repeat.
-    """
-    pairs = {(frozenset(history), cluster) for history, cluster in trained}
-    known = {history for history, _ in pairs}
-    repeats = [
-        (frozenset(history), cluster) in pairs
-        for history, drawn in zip(histories, draws, strict=True)
-        if frozenset(history) in known
-        for cluster in drawn
-    ]
-    return sum(repeats) / len(repeats) if repeats else None
-
-
 def target_ranks(probabilities: Float64Array, targets: IntArray) -> IntArray:
     """[examples] how many clusters stand before each target by probability, the lower id first among equals.
 
@@ -289,79 +201,3 @@ def target_ranks(probabilities: Float64Array, targets: IntArray) -> IntArray:
     earlier = np.arange(probabilities.shape[1]) < targets[:, None]
     ranks: IntArray = ((probabilities > own) | ((probabilities == own) & earlier)).sum(axis=1)
     return ranks
-
-
-def split_examples(examples: pl.DataFrame, clusters: int, options: NoveltyOptions) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Training transitions, and the seeded sample of held-out ones over at most ``holdout_histories`` histories.
-
-    Raises:
-        ValueError: a split is empty, a history is malformed, or a target is unknown or in its own history.
-    """
-    check_histories(examples["history"].to_list(), clusters)
-    for history, target in examples.select("history", "cluster_id").iter_rows():
-        if target in history or not 0 <= target < clusters:
-            raise ValueError(
-                f"the transition {history} to {target} must lead to one of the other clusters below {clusters}"
-            )
-    training, holdout = (examples.filter(pl.col("split") == split) for split in ("train", "holdout"))
-    if training.is_empty() or holdout.is_empty():
-        raise ValueError(
-            f"{len(training)} training and {len(holdout)} held-out transitions: training needs some of each"
-        )
-    shuffled = holdout.sample(fraction=1.0, shuffle=True, seed=options.seed)
-    kept = shuffled["history"].list.sort().unique(maintain_order=True).head(options.holdout_histories)
-    return training, shuffled.filter(pl.col("history").list.sort().is_in(kept.implode()))
-
-
-def training_batches(training: pl.DataFrame, options: NoveltyOptions) -> list[list[TargetGroup]]:
-    """The batches of all epochs: transitions in a seeded order, those of one history packed together.
-
-    Within windows of the shuffled histories those with as many targets share a batch: rows are padded to the longest,
-    and in batches at random half of all tokens were padding.
-    """
-    generator = np.random.default_rng(options.seed)
-    rows = training.select("history", "cluster_id").rows()
-    batches: list[list[TargetGroup]] = []
-    for _ in range(options.epochs):
-        groups = group_targets([rows[index] for index in generator.permutation(len(rows))])
-        shuffled = [groups[index] for index in generator.permutation(len(groups))]
-        epoch: list[list[TargetGroup]] = []
-        for start in range(0, len(shuffled), SORTED_WINDOW):
-            window = sorted(shuffled[start : start + SORTED_WINDOW], key=lambda group: len(group.targets))
-            epoch += _cut_batches(window, options.batch_size, generator)
-        batches += [epoch[index] for index in generator.permutation(len(epoch))]
-    return batches
-
-
-def _cut_batches(
-    groups: Sequence[TargetGroup], batch_size: int, generator: np.random.Generator
-) -> list[list[TargetGroup]]:
-    """Batches of at least ``batch_size`` transitions but the last, each history in an order of its own."""
-    batches: list[list[TargetGroup]] = []
-    batch: list[TargetGroup] = []
-    for group in groups:
-        shown = tuple(int(cluster) for cluster in generator.permutation(group.history))
-        batch.append(TargetGroup(shown, group.targets, group.counts))
-        if count_transitions(batch) >= batch_size:
-            batches.append(batch)
-            batch = []
-    return [*batches, batch] if batch else batches
-
-
-def group_targets(transitions: Iterable[tuple[History, int]]) -> list[TargetGroup]:
-    """Gather the targets of each history, at most ``MAX_TARGETS_PER_PROMPT`` distinct ones in a group."""
-    targets: dict[tuple[int, ...], Counter[int]] = {}
-    for history, target in transitions:
-        targets.setdefault(tuple(sorted(history)), Counter())[target] += 1
-    groups = []
-    for history, counter in targets.items():
-        counted = list(counter.items())
-        for start in range(0, len(counted), MAX_TARGETS_PER_PROMPT):
-            clusters, counts = zip(*counted[start : start + MAX_TARGETS_PER_PROMPT], strict=True)
-            groups.append(TargetGroup(history, clusters, counts))
-    return groups
-
-
-def count_transitions(groups: Sequence[TargetGroup]) -> int:
-    """The number of transitions in the groups, repeats counted."""
-    return sum(sum(group.counts) for group in groups)

@@ -1,8 +1,10 @@
-"""Work in shards: whole or not at all, taken up where it stopped."""
+"""Micro-batches by index, and work in shards: whole or not at all, taken up where it stopped."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from models.shards import work_in_shards
+from models.shards import micro_batches, work_in_shards
 
 
 def write(part, folder):
@@ -35,3 +37,10 @@ def test_a_shard_that_fails_leaves_nothing_and_the_finished_ones_stand(tmp_path)
     work_in_shards(tmp_path / "shards", 7, 3, fail_at_the_second, "rows", lines.append)
     assert done == [0, "failed", 3, 6]
     assert "1 of 3 shards stand" in lines[0]
+
+
+@given(st.integers(0, 40), st.integers(1, 9))
+def test_micro_batches_cover_every_index_once(total, size):
+    batches = list(micro_batches(total, size))
+    assert [index for batch in batches for index in batch] == list(range(total))
+    assert all(len(batch) == size for batch in batches[:-1])

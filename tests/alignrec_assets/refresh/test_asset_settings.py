@@ -42,7 +42,7 @@ def test_every_setting_of_the_line_counts_for_some_asset():
 
 
 def test_what_trains_the_alignment_model_counts_for_it_and_what_makes_its_examples_does_not():
-    from models.alignment.training import AlignmentOptions
+    from models.alignment.options import AlignmentOptions
 
     options = {f"alignment.{field.name}" for field in fields(AlignmentOptions)}
     settings = {f"alignment.{name}" for name in Settings().alignment.model_dump()}

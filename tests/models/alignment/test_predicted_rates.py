@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from models.alignment.predicted_rates import Cells, PredictedRates, RateMap
-from models.feedback.transition_scores import ASSUMED_CONCENTRATION
+from models.feedback.priors import ASSUMED_CONCENTRATION
 
 
 def rows(scores, rates, clusters=None):

@@ -10,9 +10,10 @@ import pytest
 from scipy.special import expit
 
 import models.alignment.search as searching
+from models.alignment.options import AlignmentOptions
 from models.alignment.pairs import PAIR_SCHEMA
 from models.alignment.search import AlignmentSearch, SearchOptions, TrialData, search_space
-from models.alignment.training import AlignmentOptions, AlignmentTraining, train_alignment_model
+from models.alignment.training import AlignmentTraining, train_alignment_model
 from models.files import content_hash
 from models.progress import silent
 

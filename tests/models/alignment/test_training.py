@@ -18,14 +18,10 @@ from models.alignment.examples import group_by_history
 from models.alignment.joint_head import JointCells, choose_spreads, fit_joint_head
 from models.alignment.linear_head import HEAD_PENALTIES, fit_head, ridge, working_logits
 from models.alignment.losses import pairwise_loss, soft_label_loss
+from models.alignment.options import AlignmentOptions
 from models.alignment.predicted_rates import PredictedRates
 from models.alignment.scoring import CandidateScorer
-from models.alignment.training import (
-    AlignmentOptions,
-    AlignmentTraining,
-    train_alignment_model,
-    training_batches,
-)
+from models.alignment.training import AlignmentTraining, train_alignment_model, training_batches
 from models.evaluation.metrics import evaluate_ranking
 from models.files import content_hash
 from models.language.fine_tuning import Optimiser, Schedule

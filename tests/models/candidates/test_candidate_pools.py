@@ -8,7 +8,7 @@ from support.tuned import HISTORIES, LABELS, tune
 
 from models.candidates.candidate_pools import PoolSampler, gini, pool_figures
 from models.candidates.pool_engines import PoolOptions, merge_draws
-from models.novelty.training import label_distributions
+from models.novelty.label_distribution import label_distributions
 
 
 @pytest.fixture(scope="module")

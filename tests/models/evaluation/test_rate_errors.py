@@ -36,7 +36,7 @@ def test_counts_drawn_from_the_prediction_are_covered(kappa):
     generator = np.random.default_rng(1)
     predicted, impressions = generator.uniform(0.1, 0.6, 4_000), generator.integers(20, 200, 4_000)
     positives = betabinom.rvs(impressions, kappa * predicted, kappa * (1 - predicted), random_state=2)
-    assert 0.89 < predictive_coverage(predicted, kappa, positives / impressions, impressions) < 0.97
+    assert 0.89 < predictive_coverage(predicted, kappa, positives / impressions, impressions, 0.9) < 0.97
 
 
 def test_a_model_that_loves_a_word_is_seen():

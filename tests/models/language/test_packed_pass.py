@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from models.language.label_trie import label_trie, separate_branches
-from models.language.packed_pass import end_states, micro_batches, next_token_logits, pack, sequence_log_probabilities
+from models.language.packed_pass import end_states, next_token_logits, pack, sequence_log_probabilities
 
 END = 1
 PROMPTS = [[0, 9, 8], [0, 20, 21, 22, 23, 24, 25, 26, 27, 28], [0]]
@@ -134,10 +134,3 @@ def test_layout_by_hand():
     ]
     assert not batch.attention_mask[0, 0, 6:, :6].any()
     assert batch.end_columns().tolist() == [9, 10]
-
-
-@given(st.integers(0, 40), st.integers(1, 9))
-def test_micro_batches_cover_every_index_once(total, size):
-    batches = list(micro_batches(total, size))
-    assert [index for batch in batches for index in batch] == list(range(total))
-    assert all(len(batch) == size for batch in batches[:-1])

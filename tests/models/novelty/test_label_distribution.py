@@ -7,8 +7,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from models.language.label_trie import label_trie
 from models.language.prompts import label_tokens, novelty_prompt, prompt_tokens
-from models.novelty.label_distribution import histories_per_pass, renormalise
-from models.novelty.training import label_distributions
+from models.novelty.label_distribution import histories_per_pass, label_distributions, renormalise
 
 # One label is a prefix of another in letters and in tokens, one has several bytes per letter, two begin alike.
 LABELS = ["card", "card, board", "cards", "日本 anime", "jazz, piano", "jazz"]

@@ -1,4 +1,4 @@
-"""vLLM against the exact laws and the packed scores, on a model of its own size in float32 (`make test-vllm`)."""
+"""vLLM's samples against the exact distributions, on a model of its own size in float32 (`make test-vllm`)."""
 
 import numpy as np
 import polars as pl
@@ -8,14 +8,11 @@ from scipy.stats import chisquare
 from support.tuned import HISTORIES, LABELS, tune
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from models.alignment.candidate_reader import CandidateReader
 from models.candidates.candidate_pools import PoolSampler
 from models.candidates.pool_engines import PoolOptions
-from models.feedback.affinity import AdditiveAffinity
-from models.language.language_model import load_scoring_model, load_tokenizer, save_checkpoint
+from models.candidates.vllm_sampler import VllmSampler
 from models.language.prompts import label_text, novelty_prompt, prompt_tokens
-from models.language.vllm_engine import VllmSampler, VllmScorer
-from models.novelty.training import label_distributions
+from models.novelty.label_distribution import label_distributions
 
 pytestmark = pytest.mark.vllm
 
@@ -132,19 +129,3 @@ def test_a_history_that_yields_no_labels_is_named(vllm_model_folder, opened):
     opened(sampler.engine.sampler)
     with pytest.raises(ValueError, match=r"samples after the history \[0, 1\].*tune the novelty model"):
         sampler.draw([(0, 1)])
-
-
-def test_scores_equal_the_packed_ones(vllm_model_folder, tmp_path, opened):
-    folder = tmp_path / "alignment"
-    model = load_scoring_model(vllm_model_folder, seed=3, layers=3)
-    reader = CandidateReader(model, load_tokenizer(vllm_model_folder), LABELS)
-    reader.offsets = AdditiveAffinity(np.linspace(-1, 1, 8), np.arange(64.0).reshape(8, 8) / 64)
-    save_checkpoint(model, reader.tokenizer, folder)
-    reader.save_offsets(folder)
-    histories = [list(history) for history in HISTORIES[:28]]
-    candidates = [[cluster for cluster in range(8) if cluster not in history] for history in histories]
-    candidates[3] = []
-    expected = reader.all_logits(histories, candidates)
-    found = opened(VllmScorer(folder, LABELS)).all_logits(histories, candidates)
-    assert [len(row) for row in found] == [len(row) for row in expected]
-    np.testing.assert_allclose(np.concatenate(found), np.concatenate(expected), atol=1e-3)

@@ -1,0 +1,215 @@
+"""Prior rates of cells, fitted to the log, and the posterior rates that cells shrink to.
+
+A cell is a pair (history S, cluster C) with its counted feedback. Clusters lie around one hyper-prior, cells around the
+prior of their cluster, or around what an additive affinity model says of the cluster after the history.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import betaln, expit, logit
+from scipy.stats import beta as beta_distribution
+
+from models.arrays import Float64Array
+from models.feedback.affinity import AdditiveAffinity
+
+# The strength of a prior, in impressions. Below the least a prior says nothing; above the most it overrules any cell.
+LEAST_CONCENTRATION, MOST_CONCENTRATION = 0.5, 1e5
+# The strength assumed where the data cannot show one: a single cell, or no positive (or no negative) at all.
+ASSUMED_CONCENTRATION = 10.0
+CREDIBLE_MASS = 0.90  # of the central interval of a posterior
+
+
+@dataclass(frozen=True)
+class BetaPrior:
+    """A beta distribution of rates, as mean and concentration (alpha + beta, in impressions).
+
+    ``note`` is empty after a fit, else says why the data could not show a prior and what was assumed.
+    """
+
+    mean: float
+    concentration: float
+    note: str = ""
+
+    @property
+    def alpha(self) -> float:
+        """Pseudo-count of positives."""
+        return self.mean * self.concentration
+
+    @property
+    def beta(self) -> float:
+        """Pseudo-count of impressions that were not positive."""
+        return (1.0 - self.mean) * self.concentration
+
+
+def log_likelihood(positives: ArrayLike, impressions: ArrayLike, mean: ArrayLike, concentration: float) -> float:
+    """Beta-binomial log likelihood without its binomial coefficients (constant in the parameters).
+
+    log B(y + alpha, n - y + beta) - log B(alpha, beta), summed; see Gelman et al., Bayesian Data Analysis, section 5.3.
+    Counts need not be integers.
+    """
+    y, n, mu = (np.asarray(values, dtype=np.float64) for values in (positives, impressions, mean))
+    alpha, beta = mu * concentration, (1.0 - mu) * concentration
+    return float(np.sum(betaln(y + alpha, n - y + beta) - betaln(alpha, beta)))
+
+
+def fit_beta_prior(positives: ArrayLike, impressions: ArrayLike) -> BetaPrior:
+    """Fit the beta prior of cells' rates by maximum likelihood of the beta-binomial (over mean and concentration).
+
+    The concentration stays within 0.5 and 100,000 impressions: cells that differ no more than coin flips have no finite
+    maximum. Without cells the prior is uniform; a single cell, and cells without a positive or without a negative,
+    show no spread: the mean is then Jeffreys' (y + 1/2) / (n + 1) and the concentration 10 impressions; ``note`` tells.
+    """
+    y, n = np.asarray(positives, dtype=np.float64), np.asarray(impressions, dtype=np.float64)
+    y, n = y[n > 0], n[n > 0]
+    total = float(n.sum())
+    pooled = (float(y.sum()) + 0.5) / (total + 1.0)
+    if len(n) == 0:
+        return BetaPrior(0.5, 2.0, "no cells with impressions: the uniform prior is assumed")
+    if len(n) == 1:
+        return BetaPrior(pooled, ASSUMED_CONCENTRATION, "one cell shows no spread: 10 impressions assumed")
+    if y.sum() == 0 or y.sum() == total:
+        which = "no positive" if y.sum() == 0 else "nothing but positives"
+        return BetaPrior(pooled, ASSUMED_CONCENTRATION, f"{which} in any cell: 10 impressions assumed")
+
+    def loss(parameters: Float64Array) -> float:
+        return -log_likelihood(y, n, expit(parameters[0]), float(np.exp(parameters[1])))
+
+    start = np.array([logit(pooled), math.log(fit_concentration(y, n, pooled))])
+    bounds = [(-15.0, 15.0), (math.log(LEAST_CONCENTRATION), math.log(MOST_CONCENTRATION))]
+    best = minimize(loss, start, method="Nelder-Mead", bounds=bounds, options={"xatol": 1e-6, "fatol": 1e-9})
+    return BetaPrior(float(expit(best.x[0])), float(np.exp(best.x[1])))
+
+
+def fit_concentration(positives: ArrayLike, impressions: ArrayLike, means: ArrayLike) -> float:
+    """Fit the one concentration of cells whose prior means are given, by maximum likelihood within the same bounds."""
+    y, n = np.asarray(positives, dtype=np.float64), np.asarray(impressions, dtype=np.float64)
+    if len(n) < 2 or y.sum() == 0 or y.sum() == n.sum():
+        return ASSUMED_CONCENTRATION
+
+    def loss(log_concentration: float) -> float:
+        return -log_likelihood(y, n, means, math.exp(log_concentration))
+
+    # The likelihood is flat towards strong priors: a gradient step from far away lands there and stays. So scan first.
+    grid = np.linspace(math.log(LEAST_CONCENTRATION), math.log(MOST_CONCENTRATION), 40)
+    best = int(np.argmin([loss(value) for value in grid]))
+    around = (grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)])
+    return math.exp(minimize_scalar(loss, bounds=around, method="bounded", options={"xatol": 1e-6}).x)
+
+
+@dataclass(frozen=True)
+class ClusterPriors:
+    """Prior means per cluster, the hyper-prior they are shrunk to, and the concentration of cells around them."""
+
+    hyper_prior: BetaPrior
+    cluster_means: dict[int, float]
+    concentration: float
+
+    def means(self, cluster_ids: Sequence[int]) -> Float64Array:
+        """Prior mean of each cluster; a cluster without feedback has the hyper-prior's mean."""
+        return np.array([self.cluster_means.get(cluster, self.hyper_prior.mean) for cluster in cluster_ids])
+
+
+def fit_cluster_priors(cells: pl.DataFrame) -> ClusterPriors:
+    """Fit the two levels of the prior: clusters under one hyper-prior, cells around their cluster.
+
+    1. kappa_0: the concentration of all cells under one global beta prior. Each cell counts with its
+       :func:`effective_impressions`: a few huge cells must not pass for certainty about the cluster.
+    2. The hyper-prior Beta(mu tau, (1 - mu) tau): a beta-binomial fit to the clusters' effective totals (E, Y). The
+       prior mean of a cluster is its posterior mean (Y + mu tau) / (E + tau).
+    3. The concentration of cells around their cluster's prior mean, one for all clusters.
+    """
+    n = cells["impressions"].to_numpy().astype(np.float64)
+    y = cells["positives"].to_numpy().astype(np.float64)
+    effective = effective_impressions(n, fit_beta_prior(y, n).concentration)
+    clusters, inverse = np.unique(cells["cluster_id"].to_numpy(), return_inverse=True)
+    impressions = np.bincount(inverse, weights=effective, minlength=len(clusters))
+    positives = np.bincount(inverse, weights=effective * y / n, minlength=len(clusters))
+    hyper = fit_beta_prior(positives, impressions)
+    means = (positives + hyper.alpha) / (impressions + hyper.concentration)
+    return ClusterPriors(
+        hyper_prior=hyper,
+        cluster_means={int(cluster): float(mean) for cluster, mean in zip(clusters, means, strict=True)},
+        concentration=fit_concentration(y, n, means[inverse]),
+    )
+
+
+def effective_impressions(impressions: Float64Array, concentration: float) -> Float64Array:
+    """n (kappa + 1) / (n + kappa): as many independent impressions tell as much of the mean around which cells vary.
+
+    The design effect of the beta-binomial; never more than kappa + 1.
+    """
+    return np.asarray(impressions * (concentration + 1.0) / (impressions + concentration))
+
+
+class AffinityPrior:
+    """Prior means of cells by cluster and by the members of the history: the third level, below cluster and all.
+
+    m(S, C) is the additive affinity model (``affinity.AdditiveAffinity``) of raw rates, each with its effective
+    impressions; ``concentration`` is that of cells around it. Shrinking towards the cluster's prior alone takes from
+    every cell most of what sets it apart from its cluster, and a model that learns such scores ranks by the prior: on a
+    simulated log with 14 impressions a cell, additive affinities of scores shrunk that way correlated 0.79 with the
+    true rates, of raw rates 0.89.
+
+    Args:
+        cells: to fit, of at least ``FOLDS`` histories.
+        priors: of the same cells.
+        clusters: N.
+    """
+
+    def __init__(self, cells: pl.DataFrame, priors: ClusterPriors, clusters: int) -> None:
+        n = cells["impressions"].to_numpy().astype(np.float64)
+        y = cells["positives"].to_numpy().astype(np.float64)
+        rows = cells.select(
+            "history",
+            "cluster_id",
+            pl.Series("score", y / n, dtype=pl.Float64),
+            pl.Series("weight", effective_impressions(n, priors.concentration), dtype=pl.Float64),
+        )
+        self.model = AdditiveAffinity.fit(rows, clusters)
+        self.served = set(cells["cluster_id"].to_list())
+        self.hyper_prior = priors.hyper_prior
+        # Around what was said of each history while it was left out: fitted values follow their own noise, and cells
+        # would seem to vary around them by chance alone.
+        self.concentration = fit_concentration(y, n, self._bounded(self.model.left_out))
+
+    def means(self, cells: pl.DataFrame) -> Float64Array:
+        """Prior mean of each cell, within the bounds of a rate; clusters never served have the hyper-prior's mean."""
+        clusters = cells["cluster_id"].to_list()
+        means = np.concatenate(
+            [np.zeros(0), *self.model.scores(cells["history"].to_list(), [[cluster] for cluster in clusters])]
+        )
+        known = np.array([cluster in self.served for cluster in clusters], dtype=np.bool_)
+        return np.where(known, self._bounded(means), self.hyper_prior.mean)
+
+    def _bounded(self, means: Float64Array) -> Float64Array:
+        """An additive model knows no bounds: a mean of 0 would say that no feedback could ever be positive."""
+        return np.clip(means, self.hyper_prior.mean / 10, 0.95)
+
+
+def shrink(cells: pl.DataFrame, priors: ClusterPriors, affinities: AffinityPrior | None = None) -> pl.DataFrame:
+    """Add ``raw_rate``, ``prior_rate``, ``shrunk_rate`` (posterior mean), ``lower`` and ``upper`` (central 90%).
+
+    The posterior of a cell is Beta(kappa m + y, kappa (1 - m) + n - y), m being the prior rate of its cluster, or the
+    mean that ``affinities`` give where there are some, and kappa the concentration of cells around it.
+    """
+    n = cells["impressions"].to_numpy().astype(np.float64)
+    y = cells["positives"].to_numpy().astype(np.float64)
+    prior = priors.means(cells["cluster_id"].to_list())
+    mean, kappa = (
+        (prior, priors.concentration) if affinities is None else (affinities.means(cells), affinities.concentration)
+    )
+    alpha, beta = mean * kappa + y, (1.0 - mean) * kappa + n - y
+    tail = (1.0 - CREDIBLE_MASS) / 2.0
+    return cells.with_columns(
+        pl.Series("raw_rate", y / n, dtype=pl.Float64),
+        pl.Series("prior_rate", prior, dtype=pl.Float64),
+        pl.Series("shrunk_rate", alpha / (alpha + beta), dtype=pl.Float64),
+        pl.Series("lower", beta_distribution.ppf(tail, alpha, beta), dtype=pl.Float64),
+        pl.Series("upper", beta_distribution.ppf(1.0 - tail, alpha, beta), dtype=pl.Float64),
+    )

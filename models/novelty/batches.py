@@ -1,0 +1,101 @@
+"""The batches of a novelty training: transitions split, grouped by history and cut into optimiser steps."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from models.language.prompts import History, check_histories
+from models.novelty.options import NoveltyOptions
+
+MAX_TARGETS_PER_PROMPT = 24  # keeps one popular history from filling a batch alone
+
+
+SORTED_WINDOW = 64  # histories
+
+
+@dataclass(frozen=True)
+class TargetGroup:
+    """A history, as its prompt shows it, with some of its targets and how often each occurs: one packed sequence."""
+
+    history: tuple[int, ...]
+    targets: tuple[int, ...]
+    counts: tuple[int, ...]
+
+
+def split_examples(examples: pl.DataFrame, clusters: int, options: NoveltyOptions) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Training transitions, and the seeded sample of held-out ones over at most ``holdout_histories`` histories.
+
+    Raises:
+        ValueError: a split is empty, a history is malformed, or a target is unknown or in its own history.
+    """
+    check_histories(examples["history"].to_list(), clusters)
+    for history, target in examples.select("history", "cluster_id").iter_rows():
+        if target in history or not 0 <= target < clusters:
+            raise ValueError(
+                f"the transition {history} to {target} must lead to one of the other clusters below {clusters}"
+            )
+    training, holdout = (examples.filter(pl.col("split") == split) for split in ("train", "holdout"))
+    if training.is_empty() or holdout.is_empty():
+        raise ValueError(
+            f"{len(training)} training and {len(holdout)} held-out transitions: training needs some of each"
+        )
+    shuffled = holdout.sample(fraction=1.0, shuffle=True, seed=options.seed)
+    kept = shuffled["history"].list.sort().unique(maintain_order=True).head(options.holdout_histories)
+    return training, shuffled.filter(pl.col("history").list.sort().is_in(kept.implode()))
+
+
+def training_batches(training: pl.DataFrame, options: NoveltyOptions) -> list[list[TargetGroup]]:
+    """The batches of all epochs: transitions in a seeded order, those of one history packed together.
+
+    Within windows of the shuffled histories those with as many targets share a batch: rows are padded to the longest,
+    and in batches at random half of all tokens were padding.
+    """
+    generator = np.random.default_rng(options.seed)
+    rows = training.select("history", "cluster_id").rows()
+    batches: list[list[TargetGroup]] = []
+    for _ in range(options.epochs):
+        groups = group_targets([rows[index] for index in generator.permutation(len(rows))])
+        shuffled = [groups[index] for index in generator.permutation(len(groups))]
+        epoch: list[list[TargetGroup]] = []
+        for start in range(0, len(shuffled), SORTED_WINDOW):
+            window = sorted(shuffled[start : start + SORTED_WINDOW], key=lambda group: len(group.targets))
+            epoch += _cut_batches(window, options.batch_size, generator)
+        batches += [epoch[index] for index in generator.permutation(len(epoch))]
+    return batches
+
+
+def _cut_batches(
+    groups: Sequence[TargetGroup], batch_size: int, generator: np.random.Generator
+) -> list[list[TargetGroup]]:
+    """Batches of at least ``batch_size`` transitions but the last, each history in an order of its own."""
+    batches: list[list[TargetGroup]] = []
+    batch: list[TargetGroup] = []
+    for group in groups:
+        shown = tuple(int(cluster) for cluster in generator.permutation(group.history))
+        batch.append(TargetGroup(shown, group.targets, group.counts))
+        if count_transitions(batch) >= batch_size:
+            batches.append(batch)
+            batch = []
+    return [*batches, batch] if batch else batches
+
+
+def group_targets(transitions: Iterable[tuple[History, int]]) -> list[TargetGroup]:
+    """Gather the targets of each history, at most ``MAX_TARGETS_PER_PROMPT`` distinct ones in a group."""
+    targets: dict[tuple[int, ...], Counter[int]] = {}
+    for history, target in transitions:
+        targets.setdefault(tuple(sorted(history)), Counter())[target] += 1
+    groups = []
+    for history, counter in targets.items():
+        counted = list(counter.items())
+        for start in range(0, len(counted), MAX_TARGETS_PER_PROMPT):
+            clusters, counts = zip(*counted[start : start + MAX_TARGETS_PER_PROMPT], strict=True)
+            groups.append(TargetGroup(history, clusters, counts))
+    return groups
+
+
+def count_transitions(groups: Sequence[TargetGroup]) -> int:
+    """The number of transitions in the groups, repeats counted."""
+    return sum(sum(group.counts) for group in groups)

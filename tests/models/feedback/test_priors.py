@@ -1,0 +1,121 @@
+"""Priors and posteriors of rates: against scipy, numerical integration and simulation."""
+
+from math import comb, log
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.integrate import quad
+from scipy.optimize import brute
+from scipy.stats import beta, betabinom, binom
+from support.cells import cells, simulated
+
+from models.feedback.priors import effective_impressions, fit_beta_prior, fit_cluster_priors, log_likelihood, shrink
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 60), st.floats(0, 1)), min_size=1, max_size=8),
+    st.floats(0.05, 0.95),
+    st.floats(1, 99),
+)
+def test_likelihood_agrees_with_scipy(rows, mean, concentration):
+    n = np.array([row[0] for row in rows])
+    y = np.round(n * [row[1] for row in rows])
+    expected = betabinom.logpmf(y, n, mean * concentration, (1 - mean) * concentration).sum()
+    coefficients = sum(log(comb(int(a), int(b))) for a, b in zip(n, y, strict=True))
+    assert log_likelihood(y, n, mean, concentration) + coefficients == pytest.approx(expected, abs=1e-8)
+
+
+def test_fit_is_the_maximum_of_scipys_likelihood():
+    n = np.array([20, 35, 50, 12, 80, 41])
+    y = np.array([3, 14, 6, 5, 9, 22])
+    prior = fit_beta_prior(y, n)
+
+    def loss(parameters):
+        mean, log_concentration = parameters
+        return -betabinom.logpmf(y, n, mean * np.exp(log_concentration), (1 - mean) * np.exp(log_concentration)).sum()
+
+    mean, log_concentration = brute(loss, ((0.05, 0.95), (-0.6, 8.0)), Ns=40)
+    assert prior.mean == pytest.approx(mean, abs=1e-3)
+    assert prior.concentration == pytest.approx(np.exp(log_concentration), rel=5e-3)
+    assert prior.alpha + prior.beta == pytest.approx(prior.concentration)
+    assert prior.note == ""
+
+
+def test_fit_recovers_the_law_that_made_the_cells():
+    y = betabinom.rvs(60, 3.0, 9.0, size=4000, random_state=1)
+    prior = fit_beta_prior(y, np.full(4000, 60))
+    assert prior.mean == pytest.approx(0.25, abs=0.01)
+    assert prior.concentration == pytest.approx(12, rel=0.1)
+
+
+def test_cells_that_differ_no_more_than_coin_flips_get_a_strong_prior():
+    y = binom.rvs(200, 0.3, size=2000, random_state=2)
+    assert fit_beta_prior(y, np.full(2000, 200)).concentration > 1000
+
+
+@pytest.mark.parametrize(
+    ("positives", "impressions", "mean", "note"),
+    [
+        ([], [], 0.5, "no cells"),
+        ([0], [0], 0.5, "no cells"),
+        ([3], [9], 0.35, "one cell"),
+        ([0, 0, 0], [10, 20, 29], 0.5 / 60, "no positive"),
+        ([10, 20], [10, 20], 30.5 / 31, "nothing but positives"),
+    ],
+)
+def test_degenerate_fits_say_what_they_assume(positives, impressions, mean, note):
+    prior = fit_beta_prior(positives, impressions)
+    assert prior.mean == pytest.approx(mean)
+    assert note in prior.note
+
+
+@pytest.mark.parametrize("impressions", [15, 50, 400])
+def test_cluster_priors_recover_the_two_levels(impressions):
+    frame, cluster_rates, _ = simulated(impressions=impressions)
+    priors = fit_cluster_priors(frame)
+    assert priors.hyper_prior.mean == pytest.approx(0.2, abs=0.04)
+    assert priors.concentration == pytest.approx(40, rel=0.25)
+    assert np.corrcoef(priors.means(range(30)), cluster_rates)[0, 1] > 0.97
+    assert priors.means([999])[0] == priors.hyper_prior.mean
+
+
+def test_a_cluster_with_little_feedback_lies_nearer_the_hyper_prior():
+    frame, _, _ = simulated()
+    small = cells(([1, 2], 70, 5, 5, 5))
+    large = cells(*(([1, 2], 71, 50, 50, 50) for _ in range(20)))
+    priors = fit_cluster_priors(pl.concat([frame, small, large]))
+    assert priors.hyper_prior.mean < priors.means([70])[0] < priors.means([71])[0] < 1
+
+
+def test_shrunk_rate_and_interval_by_integration():
+    frame, _, _ = simulated(clusters=5, cells_each=8, impressions=20)
+    priors = fit_cluster_priors(frame)
+    row = shrink(frame, priors).row(3, named=True)
+    a, b = row["prior_rate"] * priors.concentration, (1 - row["prior_rate"]) * priors.concentration
+
+    def joint(p):
+        return binom.pmf(row["positives"], row["impressions"], p) * beta.pdf(p, a, b)
+
+    evidence = quad(joint, 0, 1)[0]
+    assert row["shrunk_rate"] == pytest.approx(quad(lambda p: p * joint(p), 0, 1)[0] / evidence, rel=1e-6)
+    assert quad(joint, 0, row["lower"])[0] / evidence == pytest.approx(0.05, abs=1e-6)
+    assert quad(joint, row["upper"], 1)[0] / evidence == pytest.approx(0.05, abs=1e-6)
+
+
+def test_shrinking_is_nearer_the_truth_and_intervals_cover_it():
+    frame, _, rates = simulated(impressions=15, seed=3)
+    scored = shrink(frame, fit_cluster_priors(frame))
+    errors = {
+        name: np.mean((scored[name].to_numpy() - rates) ** 2) for name in ("raw_rate", "prior_rate", "shrunk_rate")
+    }
+    assert errors["shrunk_rate"] < 0.8 * min(errors["raw_rate"], errors["prior_rate"])
+    covered = (scored["lower"].to_numpy() <= rates) & (rates <= scored["upper"].to_numpy())
+    assert covered.mean() == pytest.approx(0.9, abs=0.03)
+
+
+def test_effective_impressions_by_hand():
+    np.testing.assert_allclose(effective_impressions(np.array([1.0, 9.0, 1e9]), 9.0), [1.0, 5.0, 10.0], rtol=1e-6)
