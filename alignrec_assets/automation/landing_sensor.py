@@ -15,7 +15,7 @@ import dagster as dg
 from alignrec_assets.assets.raw import landing_calendar
 from alignrec_assets.home import Home
 from alignrec_assets.instance.dagster_home import LOST_PROCESS, fail_dead_runs
-from alignrec_assets.landing.loading import day_inputs, survey, unreadable_days
+from alignrec_assets.landing.survey import day_inputs, survey, unreadable_days
 from alignrec_assets.partitions import DAYS, FIRST_DAY_TAG, LAST_DAY_TAG
 from alignrec_assets.remote import INDEX_FILE, RemoteError, fetch_landing
 from alignrec_assets.resources import HomeResource

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from alignrec_assets.home import Home
-from alignrec_assets.landing.formats import convert
+from alignrec_assets.landing.formats.converters import convert
 from alignrec_assets.settings import load_settings, settings_in_file, update_settings_file
 from models.progress import Log
 

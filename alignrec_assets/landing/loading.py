@@ -1,23 +1,20 @@
 """From the landing zone into the ``raw`` tables: by day, repeatable, with every row that breaks the contract explained.
 
 Works on an open connection inside the caller's transaction, in a session whose time zone is UTC. How files become rows
-is in ``landing_readers``; what a row means is in ``sql/landing``; the tables are in ``sql/raw``.
+is in ``readers``; what a row means is in ``sql/landing``; the tables are in ``sql/raw``.
 """
 
-import json
 import math
 from dataclasses import asdict, dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import polars as pl
 
-from alignrec_assets.home import FORMAT_VERSION
-from alignrec_assets.landing.readers import CANNOT_BE_OPENED, LandingError, LandingFile, registered_landing
+from alignrec_assets.landing.readers import LandingError, LandingFile, registered_landing
+from alignrec_assets.landing.survey import Calendar, covering_files, data_end, landing_files, survey, window_days
 from alignrec_assets.warehouse.queries import query
-from models.files import content_hash
 from models.progress import Log, Progress, silent
 
 BATCH_ROWS = {"events": 8_000_000, "feedback": 32_000_000}
@@ -26,19 +23,6 @@ BATCH_ROWS = {"events": 8_000_000, "feedback": 32_000_000}
 Of impressions only the doubtful ones are kept, so more of them fit.
 """
 _TYPED_FEEDBACK = f"WITH typed_feedback AS NOT MATERIALIZED ({query('landing.feedback')})"
-
-
-@dataclass(frozen=True)
-class Calendar:
-    """Days of the log; ``last_day`` is none while the log is open."""
-
-    first_day: date
-    last_day: date | None
-
-    def clamp(self, day: date | None) -> date:
-        """The day itself, or the end of the calendar that it lies beyond; no day counts as the first."""
-        latest = self.last_day or date.max
-        return min(max(day or self.first_day, self.first_day), latest)
 
 
 @dataclass(frozen=True)
@@ -67,203 +51,6 @@ class LoadReport:
     rows: int
     rejected: int
     duplicates: int
-
-
-@dataclass(frozen=True)
-class SurveyedFile:
-    """A landing file and the days, within the calendar, that its rows belong to.
-
-    Of a file that cannot be read, ``fault`` tells why. Its days are then that of its folder and those of what was last
-    read in its place, or all where there are neither.
-    """
-
-    kind: str
-    file: str
-    content_hash: str
-    first_day: date
-    last_day: date
-    rows: int
-    fault: str | None = None
-
-
-def landing_files(landing: Path, kind: str) -> list[LandingFile]:
-    """All landing files of a kind, by path; hidden, underscored and ``*.partial`` files are passed over.
-
-    Raises:
-        LandingError: a newer format, a folder that is no day, or one inside a day.
-    """
-    check_format(landing)
-    folder = landing / kind
-    files: list[LandingFile] = []
-    for path in _visible(folder) if folder.is_dir() else []:
-        if path.is_dir():
-            arrival_day = _arrival_day(path)
-            files += [_landing_file(landing, kind, inner, arrival_day) for inner in _visible(path)]
-        else:
-            files.append(_landing_file(landing, kind, path, None))
-    return sorted(files, key=lambda file: file.path)
-
-
-def check_format(landing: Path) -> None:
-    """Refuse a landing folder that a newer alignrec wrote.
-
-    Raises:
-        LandingError: naming the file ``FORMAT`` and both versions.
-    """
-    path = landing / "FORMAT"
-    if not path.exists():
-        return
-    try:
-        found = int(json.loads(path.read_text(encoding="utf-8"))["format_version"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise LandingError(f'{path} is damaged: it should read {{"format_version": {FORMAT_VERSION}}}') from error
-    if found > FORMAT_VERSION:
-        raise LandingError(
-            f"{path} says format_version {found}, this alignrec knows formats up to {FORMAT_VERSION}: upgrade alignrec"
-        )
-
-
-def _visible(folder: Path) -> list[Path]:
-    return [
-        path
-        for path in sorted(folder.iterdir())
-        if not path.name.startswith((".", "_")) and not path.name.endswith(".partial")
-    ]
-
-
-def _arrival_day(folder: Path) -> date:
-    try:
-        return datetime.strptime(folder.name, "day=%Y-%m-%d").date()
-    except ValueError:
-        raise LandingError(f"{folder} is not a day folder: call it day=YYYY-MM-DD, or move it away") from None
-
-
-def _landing_file(landing: Path, kind: str, path: Path, arrival_day: date | None) -> LandingFile:
-    if path.is_dir():
-        raise LandingError(f"{path} is a folder inside a day: put its files into the folder of their day")
-    return LandingFile(kind, path.relative_to(landing).as_posix(), arrival_day, _content_hash(path))
-
-
-def _content_hash(path: Path) -> str:
-    try:
-        return content_hash(path)
-    except OSError:  # a dangling link, no right to read, gone since it was listed: reading it tells, and its days wait
-        return CANNOT_BE_OPENED
-
-
-def survey(connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, calendar: Calendar) -> list[SurveyedFile]:
-    """Bring ``raw.landing_files`` up to date for a kind, reading only files whose content was not read before.
-
-    One that cannot be read is looked at each time anew; meanwhile the table keeps what was last read in its place.
-    """
-    found = {file.path: file for file in landing_files(landing, kind)}
-    known = _surveyed_files(connection, kind)
-    fresh = [file for path, file in found.items() if path not in known or known[path][0] != file.content_hash]
-    read, faults = _read_days(connection, landing, kind, fresh)
-    stale = known.keys() - found.keys() | {file.path for file in fresh} - faults.keys()
-    _replace_files(connection, kind, sorted(stale), read)
-    return [
-        SurveyedFile(kind, path, hashed, calendar.clamp(first), calendar.clamp(last), rows)
-        for path, (hashed, first, last, rows) in _surveyed_files(connection, kind).items()
-        if path not in faults
-    ] + [_unreadable_file(found[path], known.get(path), calendar, fault) for path, fault in faults.items()]
-
-
-Surveyed = tuple[str, date | None, date | None, int]
-"""Content hash, first day, last day and rows of a file in ``raw.landing_files``."""
-
-
-def _surveyed_files(connection: duckdb.DuckDBPyConnection, kind: str) -> dict[str, Surveyed]:
-    files = "FROM raw.landing_files SELECT file, content_hash, first_day, last_day, rows"
-    rows = connection.execute(f"{files} WHERE kind = $kind ORDER BY file", {"kind": kind}).fetchall()
-    return {row[0]: row[1:] for row in rows}
-
-
-def _read_days(
-    connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, files: list[LandingFile]
-) -> tuple[list[pl.DataFrame], dict[str, str]]:
-    """``file_days`` of the files that can be read, and what is wrong with each other one.
-
-    A fault is found by halving. The files are read on a connection of their own, for an error ends the transaction.
-    """
-    if not files:
-        return [], {}
-    try:
-        with connection.cursor() as reader:
-            reader.execute("SET TimeZone = 'UTC'")
-            return [file_days(reader, landing, kind, files)], {}
-    except LandingError as error:
-        if len(files) == 1:
-            return [], {files[0].path: str(error)}
-    half = len(files) // 2
-    first, first_faults = _read_days(connection, landing, kind, files[:half])
-    second, second_faults = _read_days(connection, landing, kind, files[half:])
-    return first + second, first_faults | second_faults
-
-
-def _replace_files(
-    connection: duckdb.DuckDBPyConnection, kind: str, stale: list[str], read: list[pl.DataFrame]
-) -> None:
-    for table in ("raw.landing_files", "raw.forgotten_rows"):
-        connection.execute(
-            f"DELETE FROM {table} WHERE kind = $kind AND list_contains($stale::VARCHAR[], file)",
-            {"kind": kind, "stale": stale},
-        )
-    for files in read:
-        connection.register("fresh_files", files)
-        connection.execute(
-            "INSERT INTO raw.landing_files BY NAME FROM fresh_files SELECT * EXCLUDE (earliest_day, forgotten)"
-        )
-        connection.execute(
-            "INSERT INTO raw.forgotten_rows BY NAME "
-            "FROM fresh_files SELECT kind, file, forgotten AS rows WHERE forgotten > 0"
-        )
-        connection.unregister("fresh_files")
-
-
-def _unreadable_file(file: LandingFile, before: Surveyed | None, calendar: Calendar, fault: str) -> SurveyedFile:
-    days = [] if before is None else [calendar.clamp(before[1]), calendar.clamp(before[2])]
-    days += [] if file.arrival_day is None else [calendar.clamp(file.arrival_day)]
-    days = days or [calendar.first_day, calendar.clamp(date.max)]
-    return SurveyedFile(file.kind, file.path, file.content_hash, min(days), max(days), 0, fault)
-
-
-def unreadable_days(surveyed: list[SurveyedFile], days: list[date], attribution_hours: float = 0.0) -> dict[date, str]:
-    """Of the days that cannot be made: what is wrong with files that count for them.
-
-    Impressions count within the attribution window around the day, outcomes up to its end.
-    """
-    around = timedelta(days=_window_days(attribution_hours))
-    broken = [(file, timedelta(0) if file.kind == "outcomes" else around) for file in surveyed if file.fault]
-    found = {
-        day: [file.fault for file, before in broken if day + around >= file.first_day and day - before <= file.last_day]
-        for day in days
-    }
-    return {day: "; ".join(map(str, faults)) for day, faults in found.items() if faults}
-
-
-def file_days(
-    connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, files: list[LandingFile]
-) -> pl.DataFrame:
-    """Rows of ``raw.landing_files`` for the files, with two columns beside them.
-
-    ``earliest_day`` is the first day of any readable ts, ``forgotten`` the number of rows of forgotten users, which
-    count for nothing else.
-
-    Raises:
-        LandingError: naming the file that cannot be read.
-    """
-    hashes = {"file": [file.path for file in files], "content_hash": [file.content_hash for file in files]}
-    connection.register("surveyed_files", pl.DataFrame(hashes, schema={"file": pl.String, "content_hash": pl.String}))
-    with registered_landing(connection, landing, kind, files):
-        rows = connection.view(f"landing_{kind}")
-        moment = "ts" if "ts" in rows.columns else "CAST(NULL AS VARCHAR) AS ts"
-        connection.register("surveyed_rows", rows.project(f"file, row_number, arrival_day, {moment}"))
-        found: pl.DataFrame = connection.sql(query("raw.landing_files"), params={"kind": kind}).pl()
-        forgotten = connection.view(f"forgotten_{kind}").aggregate("file, count(*) AS forgotten", "file").pl()
-        connection.unregister("surveyed_rows")
-    connection.unregister("surveyed_files")
-    return found.join(forgotten, on="file", how="left").with_columns(pl.col("forgotten").fill_null(0))
 
 
 def load_items(connection: duckdb.DuckDBPyConnection, landing: Path, calendar: Calendar) -> LoadReport:
@@ -307,7 +94,7 @@ def load_events(
     progress = Progress(len(days), "days", log)
     for batch in _batches(connection, "events", days, calendar):
         _set_days(connection, "read_days", batch, 0, 0)
-        files = _covering(connection, landing, "events", batch, calendar)
+        files = covering_files(connection, landing, "events", batch, calendar)
         _check_rows(connection, landing, "events", files, asdict(calendar))
         _set_days(connection, "wanted_days", batch, 0, 0)
         _clear_days(connection, "raw.events", "events")
@@ -335,18 +122,18 @@ def load_feedback(
     Raises:
         LandingError: naming the file that cannot be read.
     """
-    around = _window_days(attribution_hours)
+    around = window_days(attribution_hours)
     rule = {name: value for name, value in asdict(positive).items() if name != "rating_at_least"}
-    window = {"attribution_us": round(attribution_hours * 3_600_000_000), "data_end": _data_end(connection, calendar)}
+    window = {"attribution_us": round(attribution_hours * 3_600_000_000), "data_end": data_end(connection, calendar)}
     reports: dict[date, LoadReport] = {}
     progress = Progress(len(days), "days", log)
     for batch in _batches(connection, "feedback", days, calendar):
         _set_days(connection, "wanted_days", batch, 0, 0)
         _set_days(connection, "read_days", batch, 0, around)
-        outcomes = _covering(connection, landing, "outcomes", batch, calendar, 0, around)
+        outcomes = covering_files(connection, landing, "outcomes", batch, calendar, 0, around)
         _check_rows(connection, landing, "outcomes", outcomes, asdict(calendar))
         _set_days(connection, "read_days", batch, around, around)
-        files = _covering(connection, landing, "feedback", batch, calendar, around, around)
+        files = covering_files(connection, landing, "feedback", batch, calendar, around, around)
         with registered_landing(connection, landing, "feedback", files):
             _doubt_impressions(connection, calendar, around)
             _clear_days(connection, "raw.feedback_logs", "feedback")
@@ -357,66 +144,6 @@ def load_feedback(
         reports |= _reports(connection, batch, "raw.feedback_logs", "doubtful_feedback", "checked_outcomes")
         progress.advance(len(batch))
     return reports
-
-
-def day_inputs(
-    connection: duckdb.DuckDBPyConnection,
-    kind: str,
-    days: list[date],
-    calendar: Calendar,
-    attribution_hours: float = 0.0,
-) -> dict[date, list[str]]:
-    """What the rows of each day are made from, for fingerprints: ``file hash`` of every landing file that counts.
-
-    For feedback these are the impressions within the attribution window around the day, the outcomes up to its end,
-    and, while the window of the day's last moment is open, the end of the data at hand.
-    """
-    around = _window_days(attribution_hours)
-    inputs = _covering_hashes(connection, kind, days, calendar, around, around)
-    if kind != "feedback":
-        return inputs
-    outcomes = _covering_hashes(connection, "outcomes", days, calendar, 0, around)
-    data_end = _data_end(connection, calendar)
-    for day in days:
-        closes = datetime.combine(day + timedelta(days=1), datetime.min.time()) + timedelta(hours=attribution_hours)
-        is_open = data_end is None or closes > datetime.combine(data_end, datetime.min.time())
-        inputs[day] += outcomes[day] + ([f"data up to {data_end}"] if is_open else [])
-    return inputs
-
-
-def _covering_hashes(
-    connection: duckdb.DuckDBPyConnection, kind: str, days: list[date], calendar: Calendar, before: int, after: int
-) -> dict[date, list[str]]:
-    inputs: dict[date, list[str]] = {day: [] for day in days}
-    for day, file, hashed in _covering_rows(connection, kind, days, calendar, before, after):
-        inputs[day].append(f"{file} {hashed}")
-    return inputs
-
-
-def _covering_rows(
-    connection: duckdb.DuckDBPyConnection, kind: str, days: list[date], calendar: Calendar, before: int, after: int
-) -> list[tuple[date, str, str]]:
-    parameters = asdict(calendar) | {"kind": kind, "days": days, "days_before": before, "days_after": after}
-    return connection.execute(query("landing.covering_files"), parameters).fetchall()
-
-
-def _covering(
-    connection: duckdb.DuckDBPyConnection,
-    landing: Path,
-    kind: str,
-    days: list[date],
-    calendar: Calendar,
-    before: int = 0,
-    after: int = 0,
-) -> list[LandingFile]:
-    """Surveyed files with rows on or around the days."""
-    rows = _covering_rows(connection, kind, days, calendar, before, after)
-    hashes = {file: hashed for _, file, hashed in rows}
-    folders = {file: (landing / file).parent for file in hashes}
-    return [
-        LandingFile(kind, file, None if folders[file].name == kind else _arrival_day(folders[file]), hashed)
-        for file, hashed in sorted(hashes.items())
-    ]
 
 
 def _check_rows(
@@ -520,14 +247,3 @@ def _reports(
             seen = reports[day]
             reports[day] = LoadReport(seen.rows, seen.rejected + rejected, seen.duplicates + duplicates)
     return reports
-
-
-def _window_days(attribution_hours: float) -> int:
-    """Whole days that an attribution window can reach into."""
-    return math.ceil(attribution_hours / 24)
-
-
-def _data_end(connection: duckdb.DuckDBPyConnection, calendar: Calendar) -> date | None:
-    row = connection.execute(query("landing.data_end"), asdict(calendar)).fetchone()
-    found: date | None = row[0] if row else None
-    return found

@@ -9,8 +9,8 @@ import polars as pl
 
 from alignrec_assets.home import FORMAT_VERSION
 from alignrec_assets.landing.formats.writing import Ingested
-from alignrec_assets.landing.loading import check_format, file_days, landing_files
 from alignrec_assets.landing.readers import CONTRACTS, LandingError, LandingFile, file_format
+from alignrec_assets.landing.survey import check_format, file_days, landing_files
 from models.files import content_hash, replacing, write_json
 from models.progress import Log
 

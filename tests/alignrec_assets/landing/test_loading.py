@@ -1,108 +1,35 @@
 """Landing files become raw tables, and what breaks the contract is named: file, row, field and mend."""
 
-import csv
 import gzip
 import json
 from collections import Counter
-from datetime import UTC, date, datetime, timedelta, timezone
-from pathlib import Path
+from datetime import UTC, datetime, timedelta, timezone
 
-import duckdb
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from alignrec_assets.landing.loading import (
-    Calendar,
-    LoadReport,
-    PositiveRule,
-    day_inputs,
-    landing_files,
-    load_events,
-    load_feedback,
-    load_items,
-    survey,
-    unreadable_days,
+from support.landing import (
+    CALENDAR,
+    D1,
+    D2,
+    D3,
+    D4,
+    EVENT,
+    IMPRESSION,
+    ITEMS,
+    RULE,
+    connect,
+    load,
+    reasons,
+    rows,
+    tables,
+    write,
 )
+
+from alignrec_assets.landing.loading import LoadReport, PositiveRule, load_events, load_items
 from alignrec_assets.landing.readers import LandingError
-from alignrec_assets.warehouse.connection import create_tables
-
-D1, D2, D3, D4 = (date(2026, 1, day) for day in (1, 2, 3, 4))
-CALENDAR = Calendar(D1, D4)
-RULE = PositiveRule(watch_share=0.5, rating_at_least=4.0, liked=True, completed=True, when_unknown=False)
-ITEMS = [
-    {"item_id": "a", "title": "Owls", "tags": ["bird", "night"], "duration_s": 100.0},
-    {"item_id": "b", "title": "Bread", "tags": ["baking"], "duration_s": 0.0},
-    {"item_id": "c", "title": "Chess"},
-]
-
-
-@pytest.fixture
-def landing(tmp_path):
-    write(tmp_path / "items" / "items.jsonl", ITEMS)
-    return tmp_path
-
-
-@pytest.fixture
-def connection():
-    with connect() as opened:
-        yield opened
-
-
-def connect():
-    connection = duckdb.connect(config={"threads": 2})
-    connection.execute("SET TimeZone = 'UTC'")
-    create_tables(connection)
-    return connection
-
-
-def write(path: Path, rows: list[dict]) -> Path:
-    """Write rows in the format of the file's suffix."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".parquet":
-        pl.DataFrame(rows, infer_schema_length=None).write_parquet(path)
-    elif path.suffix == ".csv":
-        names = list(dict.fromkeys(name for row in rows for name in row))
-        with path.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, names)
-            writer.writeheader()
-            for row in rows:
-                writer.writerow({key: json.dumps(v) if isinstance(v, list) else v for key, v in row.items()})
-    else:
-        text = "".join(json.dumps(row, default=str) + "\n" for row in rows)
-        path.write_text(text, encoding="utf-8")
-    return path
-
-
-def load(connection, landing, days=(D1, D2, D3, D4), rule=RULE, calendar=CALENDAR, hours=24.0):
-    """Run every load, as the assets do; returns the reports of events and of feedback."""
-    load_items(connection, landing, calendar)
-    for kind in ("events", "feedback", "outcomes"):
-        survey(connection, landing, kind, calendar)
-    events = load_events(connection, landing, list(days), calendar, rule)
-    return events, load_feedback(connection, landing, list(days), calendar, rule, hours)
-
-
-def rows(connection, table, columns="*"):
-    return sorted(connection.execute(f"FROM {table} SELECT {columns}").fetchall(), key=str)
-
-
-def reasons(connection):
-    return [reason for (reason,) in rows(connection, "raw.rejected_rows", "reason")]
-
-
-def tables(connection):
-    names = ("raw.items", "raw.events", "raw.feedback_logs", "raw.rejected_rows", "raw.landing_files")
-    return {name: rows(connection, name) for name in names}
-
-
-EVENT = {"user_id": "u", "item_id": "a", "ts": "2026-01-02T10:00:00Z"}
-IMPRESSION = {
-    "request_id": "r", "item_id": "a", "user_id": "u", "ts": "2026-01-02T10:00:00Z", "history": [7, 3],
-    "cluster_id": 5, "policy": "table", "table_version": "v1", "taxonomy_version": "t1",
-}  # fmt: skip
-
+from alignrec_assets.landing.survey import Calendar, survey
 
 # The contract, read well ---------------------------------------------------------------------------------------------
 
@@ -190,12 +117,6 @@ def test_the_latest_row_of_an_item_wins_then_the_last_file_then_the_last_row(lan
     report = load_items(connection, landing, CALENDAR)
     assert rows(connection, "raw.items", "item_id, title") == [("a", "newer"), ("b", "second"), ("c", "by file")]
     assert report == LoadReport(3, 0, 5)
-
-
-def test_hidden_and_unfinished_files_are_passed_over(landing):
-    for name in (".x.csv", "_SUCCESS", "x.parquet.partial"):
-        (landing / "items" / name).write_text("nonsense")
-    assert [file.path for file in landing_files(landing, "items")] == ["items/items.jsonl"]
 
 
 @pytest.mark.parametrize("type_", [pl.Int16, pl.Int32, pl.Int64, pl.Float64])
@@ -309,49 +230,6 @@ def test_a_removed_file_vanishes_and_a_changed_one_is_read_again(landing, connec
         ("events", "events/y.jsonl", D3, D3, 1),
         ("items", "items/items.jsonl", None, None, 3),
     ]
-
-
-def test_a_file_is_surveyed_once(landing, connection):
-    write(landing / "events" / "x.jsonl", [EVENT, EVENT | {"ts": "2026-01-04"}, EVENT | {"ts": "2031-01-04"}])
-    first = survey(connection, landing, "events", CALENDAR)
-    assert [(file.file, file.first_day, file.last_day, file.rows) for file in first] == [("events/x.jsonl", D2, D4, 3)]
-    connection.execute("UPDATE raw.landing_files SET rows = 99")
-    assert survey(connection, landing, "events", CALENDAR)[0].rows == 99
-
-
-def test_a_calendar_that_widens_needs_no_second_survey(landing, connection):
-    write(landing / "events" / "x.jsonl", [EVENT, EVENT | {"ts": "2026-01-04"}])
-    short = Calendar(D1, D2)
-    load(connection, landing, days=[D1, D2], calendar=short)
-    assert len(reasons(connection)) == 1
-    load(connection, landing, calendar=Calendar(D1, None))
-    assert rows(connection, "raw.events", "day") == [(D2,), (D4,)]
-    assert reasons(connection) == []
-
-
-def test_inputs_of_a_day_are_the_files_that_hold_its_rows(landing, connection):
-    write(landing / "events" / "x.jsonl", [EVENT])
-    write(landing / "events" / "y.jsonl", [EVENT, EVENT | {"ts": "2026-01-04"}])
-    survey(connection, landing, "events", CALENDAR)
-    inputs = day_inputs(connection, "events", [D1, D2, D3], CALENDAR)
-    assert {day: [entry.split()[0] for entry in entries] for day, entries in inputs.items()} == {
-        D1: [],
-        D2: ["events/x.jsonl", "events/y.jsonl"],
-        D3: ["events/y.jsonl"],
-    }
-
-
-def test_inputs_of_a_feedback_day_change_until_its_window_has_closed(landing, connection):
-    write(landing / "feedback" / "x.jsonl", [IMPRESSION | {"ts": "2026-01-01"}])
-    inputs = []
-    for day in (1, 2, 3, 4):
-        write(landing / "outcomes" / f"{day}.jsonl", [{"request_id": "o", "item_id": "a", "ts": f"2026-01-0{day}"}])
-        for kind in ("feedback", "outcomes"):
-            survey(connection, landing, kind, CALENDAR)
-        inputs.append(day_inputs(connection, "feedback", [D1], CALENDAR, attribution_hours=24)[D1])
-    assert len({tuple(entries) for entries in inputs[:3]}) == 3
-    assert inputs[2] == inputs[3]  # the window of the first closes where the third begins
-    assert [entry.split()[0] for entry in inputs[3]] == ["feedback/x.jsonl", "outcomes/1.jsonl", "outcomes/2.jsonl"]
 
 
 # Feedback ------------------------------------------------------------------------------------------------------------
@@ -568,200 +446,9 @@ def test_a_day_without_rows_and_a_single_user_are_fine(landing, connection):
 # Bad files -----------------------------------------------------------------------------------------------------------
 
 
-def fault(connection, landing, kind="events"):
-    """What is wrong with the one file that cannot be read."""
-    (found,) = [file.fault for file in survey(connection, landing, kind, CALENDAR) if file.fault]
-    return found
-
-
-def refusal(connection, landing, kind="events"):
-    """What is wrong with the landing zone as a whole."""
-    with pytest.raises(LandingError) as caught:
-        survey(connection, landing, kind, CALENDAR)
-    return str(caught.value)
-
-
-@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
-def test_a_missing_required_column_names_file_column_and_mend(landing, connection, suffix):
-    path = write(landing / "events" / f"x.{suffix}", [{"user_id": "u", "item_id": "a", "time": "2026-01-02"}])
-    message = fault(connection, landing)
-    assert str(path) in message
-    assert "lacks the required column ts of events" in message
-    assert "user_id, item_id, time" in message
-
-
-def test_items_need_a_column_that_says_what_they_are(landing, connection):
-    write(landing / "items" / "x.csv", [{"item_id": "z", "description": "only this"}])
-    with pytest.raises(LandingError, match=r"x\.csv has none of the columns title, tags, category, embedding"):
-        load_items(connection, landing, CALENDAR)
-
-
 def test_no_items_at_all_is_an_error(tmp_path, connection):
     with pytest.raises(LandingError, match="items holds no files"):
         load_items(connection, tmp_path, CALENDAR)
-
-
-@pytest.mark.parametrize("kept", [0.3, 0.9, 0.999])
-def test_a_truncated_parquet_is_named(landing, connection, kept):
-    path = write(landing / "events" / "x.parquet", [EVENT | {"user_id": f"u{i}"} for i in range(500)])
-    content = path.read_bytes()
-    path.write_bytes(content[: int(len(content) * kept)])
-    message = fault(connection, landing)
-    assert str(path) in message
-    assert "send it again" in message
-
-
-@pytest.mark.parametrize("place", [8, 2000])
-def test_a_damaged_page_of_a_parquet_is_named(landing, connection, place):
-    good = write(landing / "events" / "a.parquet", [EVENT])
-    path = landing / "events" / "x.parquet"
-    pl.DataFrame([EVENT | {"user_id": f"u{i * 7919}"} for i in range(5000)]).write_parquet(path, compression="snappy")
-    content = bytearray(path.read_bytes())
-    content[place : place + 200] = b"\xab" * 200
-    path.write_bytes(content)
-    faults = [file.fault for file in survey(connection, landing, "events", CALENDAR) if file.fault]
-    if not faults:  # the survey reads little more than time stamps
-        with pytest.raises(LandingError) as caught:
-            load(connection, landing)
-        assert caught.value.path == path
-        faults = [str(caught.value)]
-    assert str(path) in faults[0]
-    assert str(good) not in faults[0]
-
-
-@pytest.mark.parametrize("name", ["x.parquet", "x.csv", "x.jsonl", "x.csv.gz"])
-@pytest.mark.parametrize("content", [bytes(range(256)) * 8, b"hello world\nthis is no data\n", b"\n"])
-def test_a_file_that_is_no_data_at_all_is_named(landing, connection, name, content):
-    path = landing / "events" / name
-    path.parent.mkdir()
-    path.write_bytes(content)
-    assert str(path) in fault(connection, landing)
-
-
-def test_a_file_of_another_kind_is_named_with_what_to_do(landing, connection):
-    path = landing / "events" / "notes.txt"
-    path.parent.mkdir()
-    path.write_text("hello")
-    message = fault(connection, landing)
-    assert str(path) in message
-    assert "move it away" in message
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "line"),
-    [
-        ("x.csv", "user_id,item_id,ts\nu,a,2026-01-02\nu,a\n", 3),
-        ("x.csv", "user_id,item_id,ts\nu,a,2026-01-02,7\n", 2),
-        ("x.csv", 'user_id,item_id,ts\nu,a,2026-01-02\nu,"a,2026-01-02\n', 3),
-        ("x.jsonl", '{"user_id": "u", "item_id": "a", "ts": "2026-01-02"}\n{"user_id": \n', 2),
-        ("x.jsonl", '{"user_id": "u", "item_id": "a", "ts": "2026-01-02"}\n' * 150 + "{]\n", 151),
-        ("x.json", '[{"user_id": "u"},\n{"user_id": "v"}]\n', 1),
-    ],
-)
-def test_a_malformed_line_is_named(landing, connection, name, text, line):
-    path = landing / "events" / name
-    path.parent.mkdir()
-    path.write_text(text)
-    message = fault(connection, landing)
-    assert str(path) in message
-    assert f"line {line}:" in message
-
-
-def test_a_column_named_twice_is_refused(landing, connection):
-    (landing / "events").mkdir()
-    (landing / "events" / "x.csv").write_text("user_id,item_id,ts,ts\nu,a,2026-01-02,2026-01-02\n")
-    assert "names the column ts twice" in fault(connection, landing)
-
-
-def test_all_files_that_cannot_be_read_are_found_among_many(landing, connection):
-    bad = {3, 4, 11}
-    for number in range(13):
-        path = write(landing / "events" / f"{number:02}.csv", [EVENT | {"ts": "2026-01-03"}])
-        if number in bad:
-            path.write_text("user_id,item_id,ts\nu,a\n")
-    found = survey(connection, landing, "events", CALENDAR)
-    assert {file.file for file in found if file.fault} == {f"events/{number:02}.csv" for number in bad}
-    assert all(file.file in file.fault for file in found if file.fault)
-    load(connection, landing)
-    assert rows(connection, "raw.events", "day, user_id") == [(D3, "u")]
-    assert rows(connection, "raw.landing_files", "count(*)") == [(11,)]  # ten, and the catalogue
-
-
-@pytest.mark.parametrize("name", ["x.csv.gz", "x.jsonl.gz"])
-def test_damage_inside_a_compressed_file_holds_back_its_day_alone(landing, connection, name):
-    path = landing / "events" / f"day={D1}" / name
-    path.parent.mkdir(parents=True)
-    content = bytearray(gzip.compress(b"user_id,item_id,ts\n" + b"u,a,2026-01-02\n" * 500))
-    content[12:16] = b"\xff\xff\xff\xff"
-    path.write_bytes(content)
-    found = unreadable_days(survey(connection, landing, "events", CALENDAR), [D1, D2])
-    assert list(found) == [D1]
-    assert f"{path} cannot be read to its end" in found[D1]
-
-
-def test_a_file_that_cannot_be_opened_holds_back_its_day_alone(landing, connection):
-    path = write(landing / "events" / f"day={D1}" / "x.csv", [EVENT | {"ts": "2026-01-02"}])
-    assert unreadable_days(survey(connection, landing, "events", CALENDAR), [D1, D2]) == {}
-    content = path.read_bytes()
-    path.unlink()
-    path.symlink_to(landing / "elsewhere.csv")
-    found = unreadable_days(survey(connection, landing, "events", CALENDAR), [D1, D2, D3])
-    assert list(found) == [D1, D2]  # its folder's day, and that of the row that was read before
-    assert found[D1] == f"{path} cannot be opened: let this user read it, or take it away"
-    path.unlink()
-    path.write_bytes(content)
-    assert unreadable_days(survey(connection, landing, "events", CALENDAR), [D1, D2]) == {}
-
-
-def test_days_of_a_file_that_cannot_be_read_are_those_that_it_may_count_for(landing, connection):
-    damaged = "user_id,item_id,ts\nu,a\n"
-    loose = write(landing / "events" / "loose.csv", [EVENT | {"ts": "2026-01-03"}])
-    path = write(landing / "events" / f"day={D1}" / "x.csv", [EVENT | {"ts": "2026-01-02"}])
-    days = [D1, D2, D3, D4]
-
-    def broken():
-        return unreadable_days(survey(connection, landing, "events", CALENDAR), days)
-
-    assert broken() == {}
-    path.write_text(damaged)
-    assert list(broken()) == [D1, D2]  # its folder's day, and that of the row that was read before
-    assert rows(connection, "raw.landing_files", "file, first_day")[0] == (f"events/day={D1}/x.csv", D2)
-    loose.write_text(damaged)
-    assert list(broken()) == [D1, D2, D3]
-    (landing / "events" / "unknown.csv").write_text(damaged)
-    assert list(broken()) == days
-    for file in (loose, path, landing / "events" / "unknown.csv"):
-        file.unlink()
-    assert broken() == {}
-    assert rows(connection, "raw.landing_files") == []
-
-
-def test_impressions_that_cannot_be_read_count_for_the_days_around_them_outcomes_for_those_before(landing, connection):
-    days = [date(2026, 1, number) for number in range(1, 8)]
-    around = {}
-    for kind in ("feedback", "outcomes"):
-        path = write(landing / kind / "day=2026-01-04" / "x.csv", [{"request_id": "o"}])
-        surveyed = survey(connection, landing, kind, Calendar(D1, None))
-        around[kind] = [day.day for day in unreadable_days(surveyed, days, attribution_hours=24)]
-        path.unlink()
-    assert around == {"feedback": [3, 4, 5], "outcomes": [3, 4]}
-
-
-@pytest.mark.parametrize("folder", ["day=2026-13-01", "day=monday", "january"])
-def test_a_folder_that_is_no_day_is_named(landing, connection, folder):
-    write(landing / "events" / folder / "x.csv", [EVENT])
-    message = refusal(connection, landing)
-    assert folder in message
-    assert "day=YYYY-MM-DD" in message
-
-
-def test_a_landing_folder_of_a_newer_format_is_refused_by_name(landing, connection):
-    (landing / "FORMAT").write_text('{"format_version": 2}')
-    assert "says format_version 2" in refusal(connection, landing)
-    (landing / "FORMAT").write_text("two")
-    assert "is damaged" in refusal(connection, landing)
-    (landing / "FORMAT").write_text('{"format_version": 1}')
-    assert survey(connection, landing, "events", CALENDAR) == []
 
 
 def test_a_file_that_vanishes_after_the_survey_is_named(landing, connection):

@@ -4,15 +4,15 @@ import hashlib
 from datetime import date, datetime
 from pathlib import Path
 
-import duckdb
 import polars as pl
 import pytest
+from support.landing import connect
 
-from alignrec_assets.landing.formats import convert
+from alignrec_assets.landing.formats.converters import convert
 from alignrec_assets.landing.formats.ratings import split_title
-from alignrec_assets.landing.loading import Calendar, PositiveRule, load_events, load_feedback, load_items, survey
+from alignrec_assets.landing.loading import PositiveRule, load_events, load_feedback, load_items
 from alignrec_assets.landing.readers import LandingError
-from alignrec_assets.warehouse.connection import create_tables
+from alignrec_assets.landing.survey import Calendar, survey
 
 RULE = PositiveRule(0.5, None, liked=True, completed=True, when_unknown=False)
 
@@ -38,9 +38,7 @@ def digests(landing: Path) -> dict[str, str]:
 
 def loaded(landing: Path, first: date, last: date):
     """An open warehouse with every landing row loaded."""
-    connection = duckdb.connect(config={"threads": 2})
-    connection.execute("SET TimeZone = 'UTC'")
-    create_tables(connection)
+    connection = connect()
     calendar = Calendar(first, last)
     days = [date.fromordinal(day) for day in range(first.toordinal(), last.toordinal() + 1)]
     load_items(connection, landing, calendar)
