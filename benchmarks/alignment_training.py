@@ -40,7 +40,7 @@ from models.alignment.examples import group_by_history
 from models.alignment.linear_head import fit_head
 from models.alignment.options import AlignmentOptions
 from models.alignment.pairs import sample_pairs
-from models.alignment.training import AlignmentTraining, training_batches
+from models.alignment.trainer import AlignmentTrainer, training_batches
 from models.arena.topics import attribute_matrix, load_topics
 from models.language.base_model import materialize_base_model
 from models.language.fine_tuning import GRADIENT_NORM, Optimiser, Schedule
@@ -103,7 +103,7 @@ def batches(options):
 def prepare(folder):
     """Write the checkpoint that every arm starts from: the embedded model with a fitted head."""
     materialize_base_model(folder / "base")
-    training = AlignmentTraining(folder / "base", topic_labels(), AlignmentOptions(), 3)
+    training = AlignmentTrainer(folder / "base", topic_labels(), AlignmentOptions(), 3)
     fit_head(training.reader, served_histories(HEAD_HISTORIES))
     training.save(folder / "start")
 
@@ -276,7 +276,7 @@ def loss(training):
 
 
 def run_arm(folder, options, peer, connection):
-    training = AlignmentTraining(folder / "start", topic_labels(), options, 3)
+    training = AlignmentTrainer(folder / "start", topic_labels(), options, 3)
     schedule = Schedule(options.learning_rate, options.steps, options.warmup_share, options.weight_decay)
     before = loss(training)
     tokens = []

@@ -37,7 +37,7 @@ from models.files import fingerprint, write_json
 from models.progress import Log
 
 if TYPE_CHECKING:
-    from models.alignment.search import Prepare, SearchReport, TrialData
+    from models.alignment.trials import Prepare, SearchReport, TrialData
     from models.feedback.normalisation import Method
 
 ASSET = "alignment_search"
@@ -105,7 +105,8 @@ def winning_settings(report: "SearchReport") -> str:
 
 
 def _search(warehouse: Warehouse, settings: Settings, log: Log) -> "SearchReport":
-    from models.alignment.search import AlignmentSearch, SearchOptions
+    from models.alignment.search import AlignmentSearch
+    from models.alignment.trials import SearchOptions
     from models.interests.item_embeddings import text_vectors
 
     base, labels = required_checkpoint(warehouse, "base_model"), cluster_labels(warehouse)
@@ -141,7 +142,7 @@ def _search(warehouse: Warehouse, settings: Settings, log: Log) -> "SearchReport
 def _preparation(examples: pl.DataFrame, settings: Settings, labels: int) -> "Prepare":
     """What a trial learns from: the examples of the line, their scores by its own normalisation."""
     from models.alignment.pairs import sample_pairs
-    from models.alignment.search import TrialData
+    from models.alignment.trials import TrialData
     from models.feedback.transition_scores import normalise_scores
 
     interval = score_options(settings.feedback)["interval"]

@@ -7,6 +7,7 @@ added to what the head makes of the words.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,29 @@ def load_offsets(folder: Path) -> AdditiveAffinity | None:
         return None
     with np.load(folder / OFFSETS_FILE) as arrays:
         return AdditiveAffinity(arrays["bias"], arrays["affinity"])
+
+
+@dataclass(frozen=True, eq=False)
+class CandidateStates:
+    """The last hidden states of the candidates of some histories: what a head scores.
+
+    Attributes:
+        histories: cluster ids, as they were read.
+        candidates: cluster ids of each history; may be empty.
+        batches: [candidates of a micro-batch, hidden], float32, in order.
+    """
+
+    histories: Sequence[History]
+    candidates: Sequence[Clusters]
+    batches: Sequence[Tensor]
+
+    def array(self) -> Float64Array:
+        """[candidates in all, hidden]."""
+        return np.concatenate([states.cpu().numpy().astype(np.float64) for states in self.batches])
+
+    def by_history(self, values: Float64Array) -> list[Float64Array]:
+        """Cut values of all candidates into those of each history."""
+        return np.split(values, np.cumsum([len(clusters) for clusters in self.candidates])[:-1])
 
 
 class CandidateReader:
@@ -113,38 +137,45 @@ class CandidateReader:
 
     def logits(self, histories: Sequence[History], candidates: Sequence[Clusters]) -> Tensor:
         """Logit of every candidate, [candidates in all]; float32, for bfloat16 would tie neighbours in a ranking."""
-        logits: Tensor = self.states(histories, candidates) @ self.head.float().squeeze(0)
-        if self.offsets is None:
-            return logits
-        return logits + torch.from_numpy(np.concatenate(self.offsets.scores(histories, candidates))).to(logits)
+        return self._with_offsets(self._under_head(self.states(histories, candidates)), histories, candidates)
 
     @torch.inference_mode()
-    def all_states(
-        self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent
-    ) -> Float64Array:
-        """[candidates in all, hidden] states of many histories, in micro-batches by index; every history has some."""
-        states: list[Float64Array] = []
+    def read(self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent) -> CandidateStates:
+        """Read the candidates of many histories, in micro-batches by index. A history without candidates is skipped."""
+        batches: list[Tensor] = []
         progress = Progress(len(histories), "histories read for the head", log)
-        for batch in micro_batches(len(histories), HISTORIES_PER_PASS):
-            read = self.states([histories[i] for i in batch], [candidates[i] for i in batch])
-            states.append(read.cpu().numpy().astype(np.float64))
-            progress.advance(len(batch))
-        return np.concatenate(states)
-
-    @torch.inference_mode()
-    def all_logits(
-        self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent
-    ) -> list[Float64Array]:
-        """Logits of every history's candidates, in micro-batches by index. A history without candidates is skipped."""
-        result = [np.zeros(0) for _ in histories]
-        progress = Progress(len(histories), "histories", log)
         for batch in micro_batches(len(histories), HISTORIES_PER_PASS):
             filled = [index for index in batch if candidates[index]]
             if filled:
-                logits = self.logits([histories[i] for i in filled], [candidates[i] for i in filled])
-                sizes = [len(candidates[index]) for index in filled]
-                parts = np.split(logits.cpu().numpy().astype(np.float64), np.cumsum(sizes)[:-1])
-                for index, part in zip(filled, parts, strict=True):
-                    result[index] = part
+                batches.append(self.states([histories[i] for i in filled], [candidates[i] for i in filled]))
+            progress.advance(len(batch))
+        return CandidateStates(histories, candidates, batches)
+
+    @torch.inference_mode()
+    def score(self, read: CandidateStates) -> list[Float64Array]:
+        """Logits of what was read, by history, under the head and the offsets as they are now."""
+        if not read.batches:
+            return [np.zeros(0) for _ in read.candidates]
+        logits = torch.cat([self._under_head(states) for states in read.batches])
+        found = self._with_offsets(logits, read.histories, read.candidates)
+        return read.by_history(found.cpu().numpy().astype(np.float64))
+
+    def all_logits(
+        self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent
+    ) -> list[Float64Array]:
+        """Read and score many histories, one micro-batch after the other, so that no states are kept."""
+        result: list[Float64Array] = []
+        progress = Progress(len(histories), "histories", log)
+        for batch in micro_batches(len(histories), HISTORIES_PER_PASS):
+            result += self.score(self.read([histories[i] for i in batch], [candidates[i] for i in batch]))
             progress.advance(len(batch))
         return result
+
+    def _under_head(self, states: Tensor) -> Tensor:
+        logits: Tensor = states @ self.head.float().squeeze(0)
+        return logits
+
+    def _with_offsets(self, logits: Tensor, histories: Sequence[History], candidates: Sequence[Clusters]) -> Tensor:
+        if self.offsets is None:
+            return logits
+        return logits + torch.from_numpy(np.concatenate(self.offsets.scores(histories, candidates))).to(logits)

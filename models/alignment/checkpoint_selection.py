@@ -1,4 +1,4 @@
-"""Looks at the validation histories while the alignment model trains, and which of them makes the best checkpoint."""
+"""Evaluations on the validation histories while the alignment model trains, and which makes the best checkpoint."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,11 +15,11 @@ from models.evaluation.metrics import evaluate_ranking
 
 
 @dataclass(frozen=True)
-class CurvePoint:
-    """One look at the validation histories; a figure is None where it could not be measured.
+class ValidationPoint:
+    """One evaluation on the validation histories; a figure is None where it could not be measured.
 
     ``training_loss`` is the mean over the steps since the point before (None at step 0), ``seconds`` the time of all
-    steps so far, without the looks.
+    steps so far, without the evaluations.
     """
 
     step: int
@@ -30,7 +30,7 @@ class CurvePoint:
     seconds: float = field(default=0.0, compare=False)
 
 
-def merit(point: CurvePoint) -> tuple[float, float, float]:
+def merit(point: ValidationPoint) -> tuple[float, float, float]:
     """What makes a checkpoint better: F1@k, then NDCG@k; else the validation loss; else the later step."""
     if point.f1_at_k is not None:
         return point.f1_at_k, point.ndcg_at_k or 0.0, 0.0
@@ -39,7 +39,7 @@ def merit(point: CurvePoint) -> tuple[float, float, float]:
     return 0.0, 0.0, float(point.step)
 
 
-def describe(point: CurvePoint) -> str:
+def describe(point: ValidationPoint) -> str:
     """The figures of a point that exist, in words for the log."""
     figures = {
         "training loss": point.training_loss,
@@ -57,10 +57,10 @@ def validation_point(
     step: int,
     training_loss: float | None,
     multipliers: Float64Array,
-) -> CurvePoint:
+) -> ValidationPoint:
     """Loss (pointwise, whatever is trained) and ranking of the validation histories as they stand."""
     if not served:
-        return CurvePoint(step, training_loss, None, None, None)
+        return ValidationPoint(step, training_loss, None, None, None)
     clusters = [row.clusters for row in served]
     logits = reader.all_logits([row.history for row in served], clusters)
     loss = soft_label_loss(
@@ -69,7 +69,7 @@ def validation_point(
         torch.from_numpy(np.concatenate([row.weights for row in served])),
     )
     ranking = evaluate_ranking(rank_scores(logits, clusters, multipliers), [row.rates for row in served], k)
-    return CurvePoint(step, training_loss, float(loss), ranking.f1_at_k, ranking.ndcg_at_k)
+    return ValidationPoint(step, training_loss, float(loss), ranking.f1_at_k, ranking.ndcg_at_k)
 
 
 def rank_scores(
@@ -79,7 +79,7 @@ def rank_scores(
     return [expit(values) * multipliers[list(chosen)] for values, chosen in zip(logits, clusters, strict=True)]
 
 
-def selection_rule(selected: CurvePoint, validation_histories: int, k: int) -> tuple[str, list[str]]:
+def selection_rule(selected: ValidationPoint, validation_histories: int, k: int) -> tuple[str, list[str]]:
     """Name the rule that chose the checkpoint, and why it was not F1@k."""
     if selected.f1_at_k is not None:
         return "f1_at_k", []

@@ -1,4 +1,10 @@
-"""The examples of the alignment model: scored clusters gathered by history, and checked before any training."""
+"""The examples of the alignment model: scored clusters gathered by history, and checked before any training.
+
+A frame of examples has one row for each history and cluster served: ``history`` (sorted cluster ids), ``cluster_id``,
+``score`` (soft label L in [0, 1]), ``weight`` (evidence, above 0), ``raw_rate``, ``shrunk_rate``, ``impressions``,
+``split`` (``train``, ``validation`` or ``test``; all rows of a history in one), and ``unseen`` (whether the cluster is
+kept from training and validation, to judge what words tell of it).
+"""
 
 from dataclasses import dataclass
 
@@ -42,7 +48,7 @@ def group_by_history(
     """Gather the examples of each history, by split; histories sorted, so that the order of rows does not matter.
 
     Args:
-        examples: one row per (history, cluster served), see ``alignment.train_alignment_model``.
+        examples: see the head of this module.
         clusters: N.
         pairs: ``history``, ``better_id``, ``worse_id``, ``weight``: both clusters served to the history.
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import expit, logit
 
+from models.alignment.candidate_reader import CandidateStates
 from models.alignment.examples import ServedHistory
 from models.alignment.linear_head import LEAST_MEAN
 from models.arrays import BoolArray, Float64Array, IntArray
@@ -174,6 +175,14 @@ def fit_joint_head(cells: JointCells, spreads: Spreads, iterations: int = ITERAT
     bias = effects[:, 0] + constant - float(middle @ unscaled)
     affinity = u @ effects[:, 1 : 1 + RANK].T + effects[:, 1 + RANK :].T
     return JointHead(unscaled, AdditiveAffinity(bias, np.ascontiguousarray(affinity)), spreads, middle)
+
+
+def stack_scores(read: CandidateStates, head: Float64Array, offsets: AdditiveAffinity) -> list[Float64Array]:
+    """Predicted rates of the candidates that were read, by history, under a head [hidden] and its offsets."""
+    if not read.batches:
+        return [np.zeros(0) for _ in read.candidates]
+    parts = zip(read.by_history(read.array() @ head), offsets.scores(read.histories, read.candidates), strict=True)
+    return [expit(part + offset) for part, offset in parts]
 
 
 def _reweighted(cells: JointCells, constant: float, eta: Float64Array) -> tuple[Float64Array, Float64Array]:

@@ -25,7 +25,7 @@ def fit_head(reader: CandidateReader, served: Sequence[ServedHistory], log: Log 
     Returns:
         The penalty, chosen by cross-validation over histories: noisy scores need a stronger one.
     """
-    states = reader.all_states([row.history for row in served], [row.clusters for row in served], log)
+    states = reader.read([row.history for row in served], [row.clusters for row in served], log).array()
     weights = np.concatenate([row.weights for row in served])
     targets = working_logits(np.concatenate([row.scores for row in served]), weights)
     folds = np.repeat(np.arange(len(served)) % HEAD_FOLDS, [len(row.clusters) for row in served])

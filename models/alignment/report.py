@@ -1,17 +1,17 @@
-"""How good the alignment model is on histories that it never saw: yardsticks, calibration, trust, new clusters.
+"""How good the alignment model is on histories that it never saw: yardsticks, calibration, rate errors, new clusters.
 
 Everything here is measured on the raw rates of held-out cells, neither shrunk nor rounded. Yardsticks learn from the
 same training cells as the model: from their raw rates, each with its evidence, for shrunken ones serve them worse.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from models.alignment.candidate_reader import Clusters
+from models.alignment.candidate_reader import CandidateStates, Clusters
 from models.alignment.examples import ServedHistory, group_by_history
 from models.alignment.predicted_rates import PredictedRates
 from models.arrays import AnyFloatArray, Float64Array
@@ -33,7 +33,8 @@ from models.feedback.affinity import AdditiveAffinity, Factorisation
 from models.feedback.priors import CREDIBLE_MASS
 from models.language.prompts import History
 
-Predict = Callable[[Sequence[History], Sequence[Clusters]], list[Float64Array]]
+Score = Callable[[Sequence[History], Sequence[Clusters]], list[Float64Array]]
+"""Scores the candidates of histories."""
 
 FURTHER_CUTS = (1, 3, 5, 10)
 
@@ -60,8 +61,8 @@ class Judgement:
         calibration: of the test cells; None without any.
         predicted: [cells] rates of the test cells.
         observed: [cells] their raw rates.
-        errors: see ``trust.errors_by``, by ``impressions`` of the cell and ``popularity`` of the cluster.
-        words: see ``trust.rewarded_words``.
+        errors: see ``rate_errors.errors_by``, by ``impressions`` of the cell and ``popularity`` of the cluster.
+        words: see ``rate_errors.rewarded_words``.
         notes: every reason why a figure is missing.
     """
 
@@ -78,64 +79,77 @@ class Judgement:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class JudgedModel:
+    """A trained model that is to be judged.
+
+    Attributes:
+        read: reads the candidates of histories.
+        score: predicted scores L of what was read.
+        rates: what makes ranking values and rates of scores.
+        score_alone: scores by the language model of a stack, without its affinities; None: the model is no stack.
+    """
+
+    read: Callable[[Sequence[History], Sequence[Clusters]], CandidateStates]
+    score: Callable[[CandidateStates], list[Float64Array]]
+    rates: PredictedRates
+    score_alone: Callable[[CandidateStates], list[Float64Array]] | None = None
+
+
 def judge(
-    predict: Predict,
-    predicted_rates: PredictedRates,
+    model: JudgedModel,
     examples: pl.DataFrame,
     labels: Sequence[str],
     k: int,
     label_embeddings: AnyFloatArray | None,
     seed: int,
-    alone: Predict | None = None,
 ) -> Judgement:
     """Judge a trained model on the test histories.
 
     Args:
-        predict: the model: predicted scores L of candidates.
-        predicted_rates: what makes ranking values and rates of them.
-        examples: as ``alignment.train_alignment_model`` takes them.
+        model: what to judge.
+        examples: see the head of ``examples``.
         labels: the label of cluster i at index i.
         k: the cut of the metrics.
         label_embeddings: [N, dimensions] of the labels, rows of length 1; None leaves out what needs them.
         seed: of bootstrap, split halves and factorisation.
-        alone: the language model of a stack, without its affinities; None: the model is no stack.
     """
     seen = examples.filter(~pl.col("unseen"))
     test = group_by_history(seen, len(labels))["test"]
     rows = seen.filter(pl.col("split") == "train")
     yardsticks = yardstick_scores(rows, len(labels), label_embeddings, seed)
-    histories, candidates = [row.history for row in test], [row.clusters for row in test]
-    scores = predict(histories, candidates)
-    rates = [row.rates for row in test]
-    contestants = {
-        MODEL: predicted_rates.ranking_values(scores, candidates),
-        **{name: score(histories, candidates) for name, score in yardsticks.items()},
-    }
-    if alone is not None:
-        own = alone(histories, candidates)
-        contestants[LANGUAGE_MODEL] = predicted_rates.ranking_values(own, candidates)
+    read = model.read([row.history for row in test], [row.clusters for row in test])
+    scores, rates = model.score(read), [row.rates for row in test]
+    contestants = _contestants(model, read, scores, yardsticks)
     contest = hold_contest(contestants, rates, k, seed)
     halves = split_half_ceiling(rates, [row.impressions for row in test], k, seed)
-    notes = [f"no figures on test histories: {contest.reason}"] if contest.reason else []
-
-    def rank(histories: Sequence[History], candidates: Sequence[Clusters]) -> list[Float64Array]:
-        return predicted_rates.ranking_values(predict(histories, candidates), candidates)
-
-    unseen, unseen_notes = _unseen_figures(rank, examples, len(labels), k, label_embeddings, yardsticks)
-    predicted = predicted_rates.rates(scores, candidates)
-    trust = _trust(predicted, predicted_rates, test, rows, labels)
+    unseen, unseen_notes = _unseen_figures(model, examples, len(labels), k, label_embeddings, yardsticks)
+    errors = _rate_errors(model.rates.rates(scores, read.candidates), model.rates, test, rows, labels)
     return Judgement(
-        figures={**_contest_figures(contest, halves), **trust.pop("figures"), **unseen},
-        model="language model" if alone is None else "language model + additive affinity",
+        figures={**_contest_figures(contest, halves), **errors.pop("figures"), **unseen},
+        model="language model" if model.score_alone is None else "language model + additive affinity",
         held_out_histories=contest.histories,
         leads={name: {m: list(interval) for m, interval in found.items()} for name, found in contest.leads.items()},
         by_cut=_by_cut(contestants, rates),
-        **trust,
-        notes=(*notes, *unseen_notes),
+        **errors,
+        notes=(*([f"no figures on test histories: {contest.reason}"] if contest.reason else []), *unseen_notes),
     )
 
 
-def _trust(
+def _contestants(
+    model: JudgedModel, read: CandidateStates, scores: Sequence[Float64Array], yardsticks: Mapping[str, Score]
+) -> dict[str, list[Float64Array]]:
+    """What each contestant ranks the candidates that were read by."""
+    found = {
+        MODEL: model.rates.ranking_values(scores, read.candidates),
+        **{name: score(read.histories, read.candidates) for name, score in yardsticks.items()},
+    }
+    if model.score_alone is not None:
+        found[LANGUAGE_MODEL] = model.rates.ranking_values(model.score_alone(read), read.candidates)
+    return found
+
+
+def _rate_errors(
     predicted: Sequence[Float64Array],
     predicted_rates: PredictedRates,
     test: Sequence[ServedHistory],
@@ -179,7 +193,7 @@ def _trust(
 
 def yardstick_scores(
     rows: pl.DataFrame, labels: int, label_embeddings: AnyFloatArray | None, seed: int
-) -> dict[str, Predict]:
+) -> dict[str, Score]:
     """What scores candidates without the language model: rates, fitted to those of the training cells.
 
     Args:
@@ -190,7 +204,7 @@ def yardstick_scores(
     """
     means = TrainingMeans(rows)
     raw = rows.with_columns(score=pl.col("raw_rate"))
-    found: dict[str, Predict] = {
+    found: dict[str, Score] = {
         "random": lambda _, candidates: random_scores(candidates),
         "prior": lambda _, candidates: means.prior_scores(candidates),
         "training_means": means.scores,
@@ -228,12 +242,12 @@ def _by_cut(scores: dict[str, list[Float64Array]], rates: Sequence[Float64Array]
 
 
 def _unseen_figures(
-    rank: Predict,
+    model: JudgedModel,
     examples: pl.DataFrame,
     labels: int,
     k: int,
     label_embeddings: AnyFloatArray | None,
-    yardsticks: dict[str, Predict],
+    yardsticks: dict[str, Score],
 ) -> tuple[dict[str, float | None], list[str]]:
     """The clusters kept from training, ranked among themselves for the test histories."""
     kept = examples.filter(pl.col("unseen"))
@@ -246,7 +260,8 @@ def _unseen_figures(
     if not test:
         return {}, ["no figures on clusters never served: there are no test histories"]
     histories, candidates, rates = zip(*((row.history, row.clusters, row.rates) for row in test), strict=True)
-    scores: dict[str, list[Float64Array]] = {"": rank(histories, candidates), "_random": random_scores(candidates)}
+    ranking_values = model.rates.ranking_values(model.score(model.read(histories, candidates)), candidates)
+    scores: dict[str, list[Float64Array]] = {"": ranking_values, "_random": random_scores(candidates)}
     if label_embeddings is not None:
         served = examples.filter(~pl.col("unseen") & (pl.col("split") == "train"))["cluster_id"].to_list()
         scores["_nearest_label"] = nearest_label_scores(

@@ -7,7 +7,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from models.alignment.search import LOSSES, NORMALISATIONS, SearchReport, Trial, describe_parameters
+from models.alignment.trials import LOSSES, NORMALISATIONS, SearchReport, Trial, describe_parameters
 from models.drawing import BLUE, GREY, ORANGE, save
 
 COLOURS = dict(zip(NORMALISATIONS, (BLUE, ORANGE, "#3b8f4f", "#c2452d"), strict=True))

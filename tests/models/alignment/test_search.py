@@ -12,8 +12,10 @@ from scipy.special import expit
 import models.alignment.search as searching
 from models.alignment.options import AlignmentOptions
 from models.alignment.pairs import PAIR_SCHEMA
-from models.alignment.search import AlignmentSearch, SearchOptions, TrialData, search_space
-from models.alignment.training import AlignmentTraining, train_alignment_model
+from models.alignment.search import AlignmentSearch
+from models.alignment.trainer import AlignmentTrainer
+from models.alignment.training import train_alignment_model
+from models.alignment.trials import SearchOptions, TrialData, search_space
 from models.files import content_hash
 from models.progress import silent
 
@@ -154,8 +156,8 @@ def test_weights_of_others_go_at_once(begin, unjudged, tmp_path):
 
 
 def test_an_interrupted_search_ends_with_the_same_trials(begin, undisturbed, tmp_path, monkeypatch):
-    fit = AlignmentTraining.fit
-    monkeypatch.setattr(AlignmentTraining, "fit", lambda *arguments: fit(*arguments, save_every_seconds=0.0))
+    fit = AlignmentTrainer.fit
+    monkeypatch.setattr(AlignmentTrainer, "fit", lambda *arguments: fit(*arguments, save_every_seconds=0.0))
     lines = []
 
     def kill_at(*beginnings):
@@ -175,7 +177,7 @@ def test_an_interrupted_search_ends_with_the_same_trials(begin, undisturbed, tmp
             begin(tmp_path, log=kill_at(*places)).run()
     assert begin(tmp_path, trials=6, log=lines.append).run().trials[-1].number == 6
     report = begin(tmp_path, log=lines.append).run()
-    assert sum(line.endswith("goes on") for line in lines) == 1
+    assert sum(line.endswith("resumes") for line in lines) == 1
     assert found(report) == found(undisturbed[1])
     assert report.test["figures"] == undisturbed[1].test["figures"]
     assert weights(tmp_path) == weights(undisturbed[0])
@@ -253,7 +255,7 @@ def test_what_stands_must_work(begin, tmp_path, monkeypatch):
     def fail(*arguments):
         raise ValueError("a prediction is not finite")
 
-    monkeypatch.setattr(AlignmentTraining, "fit", fail)
+    monkeypatch.setattr(AlignmentTrainer, "fit", fail)
     with pytest.raises(ValueError, match="not finite"):
         begin(tmp_path).run()
 

@@ -13,7 +13,7 @@ from sklearn.linear_model import Ridge
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from models.alignment.candidate_reader import CandidateReader
-from models.alignment.checkpoint_selection import CurvePoint, merit
+from models.alignment.checkpoint_selection import ValidationPoint, merit
 from models.alignment.examples import group_by_history
 from models.alignment.joint_head import JointCells, choose_spreads, fit_joint_head
 from models.alignment.linear_head import HEAD_PENALTIES, fit_head, ridge, working_logits
@@ -21,7 +21,8 @@ from models.alignment.losses import pairwise_loss, soft_label_loss
 from models.alignment.options import AlignmentOptions
 from models.alignment.predicted_rates import PredictedRates
 from models.alignment.scoring import CandidateScorer
-from models.alignment.training import AlignmentTraining, train_alignment_model, training_batches
+from models.alignment.trainer import AlignmentTrainer, training_batches
+from models.alignment.training import train_alignment_model
 from models.evaluation.metrics import evaluate_ranking
 from models.files import content_hash
 from models.language.fine_tuning import Optimiser, Schedule
@@ -109,7 +110,7 @@ def test_packed_logits_equal_one_by_one(reader):
 
 
 def test_packed_gradient_equals_the_unpacked_computation(tiny_model_folder, examples):
-    training = AlignmentTraining(tiny_model_folder, LABELS, QUICK, k=2)
+    training = AlignmentTrainer(tiny_model_folder, LABELS, QUICK, k=2)
     served = group_by_history(examples, len(LABELS))["train"][:3]
 
     training.loss(served).backward()
@@ -134,7 +135,7 @@ def test_passes_add_up_to_the_gradient_of_the_whole_batch(loss, tiny_model_folde
     gradients = []
     for histories_per_pass in (1, 2, 5):
         options = replace(QUICK, loss=loss, histories_per_pass=histories_per_pass)
-        training = AlignmentTraining(tiny_model_folder, LABELS, options, k=2)
+        training = AlignmentTrainer(tiny_model_folder, LABELS, options, k=2)
         served = group_by_history(examples, len(LABELS), toy_pairs(examples))["train"][:5]
         optimiser = Optimiser(training.model.parameters(), Schedule(1e-3, 1, 0.1, 0.0))
         value = training.accumulate_gradient(optimiser, served)
@@ -170,10 +171,12 @@ def test_pairs_of_clusters_that_were_not_served_are_refused(examples):
 
 
 @pytest.mark.parametrize("tune, stack", [("full", False), ("lora", True)])
-def test_a_training_that_was_killed_goes_on_to_the_same_weights(tune, stack, tiny_model_folder, examples, tmp_path):
+def test_a_training_that_was_killed_resumes_and_ends_with_the_same_weights(
+    tune, stack, tiny_model_folder, examples, tmp_path
+):
     options = replace(QUICK, tune=tune, stack=stack, steps=9, evaluate_every=4)
     served = group_by_history(examples, len(LABELS))
-    whole = AlignmentTraining(tiny_model_folder, LABELS, options, k=2)
+    whole = AlignmentTrainer(tiny_model_folder, LABELS, options, k=2)
     whole.fit(served["train"], served["validation"], silent)
 
     def kill(line):
@@ -181,14 +184,14 @@ def test_a_training_that_was_killed_goes_on_to_the_same_weights(tune, stack, tin
             raise KeyboardInterrupt
 
     resume = tmp_path / "unfinished"
-    killed = AlignmentTraining(tiny_model_folder, LABELS, options, k=2)
+    killed = AlignmentTrainer(tiny_model_folder, LABELS, options, k=2)
     with pytest.raises(KeyboardInterrupt):
         killed.fit(served["train"], served["validation"], kill, resume, save_every_seconds=0.0)
     assert resume.exists()
-    again = AlignmentTraining(tiny_model_folder, LABELS, options, k=2)
+    again = AlignmentTrainer(tiny_model_folder, LABELS, options, k=2)
     lines = []
     again.fit(served["train"], served["validation"], lines.append, resume, save_every_seconds=0.0)
-    assert "interrupted after step 3 goes on" in lines[0]
+    assert "interrupted after step 3 resumes" in lines[0]
     assert not resume.exists()
     assert again.curve == whole.curve
     if stack:
@@ -222,28 +225,29 @@ def test_a_stack_travels_with_the_model_and_is_judged_as_the_model(tiny_model_fo
 
 def test_the_head_of_a_stack_is_fitted_to_the_selected_body(tiny_model_folder, examples):
     options = replace(QUICK, stack=True, head_histories=10**6)
-    training = AlignmentTraining(tiny_model_folder, LABELS, options, k=2)
+    training = AlignmentTrainer(tiny_model_folder, LABELS, options, k=2)
     served = group_by_history(examples, len(LABELS))
     training.fit(served["train"], served["validation"], silent)
     read = [row.history for row in served["train"]], [row.clusters for row in served["train"]]
-    cells = JointCells.of(training.reader.all_states(*read), served["train"], len(LABELS))
+    cells = JointCells.of(training.reader.read(*read).array(), served["train"], len(LABELS))
     joint = fit_joint_head(cells, choose_spreads(cells))
     np.testing.assert_allclose(training.reader.head.detach().numpy()[0], joint.head, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(training.reader.offsets.affinity, joint.offsets.affinity)
     histories, candidates = [[0, 1]], [[3, 4]]
-    with_both, alone = (predict(histories, candidates)[0] for predict in (training.predict, training.predict_alone))
+    read = training.reader.read(histories, candidates)
+    with_both, alone = (score(read)[0] for score in (training.score, training.score_alone))
     words = training.reader.states(histories, candidates).detach().numpy() @ training.alone.head
     np.testing.assert_allclose(alone, expit(words + training.alone.offsets.bias[[3, 4]]), rtol=1e-4)
-    np.testing.assert_array_equal(training.predict(histories, candidates)[0], with_both)
+    np.testing.assert_array_equal(training.score(read)[0], with_both)
     with pytest.raises(ValueError, match="no stack"):
-        AlignmentTraining(tiny_model_folder, LABELS, QUICK, k=2).predict_alone(histories, candidates)
+        AlignmentTrainer(tiny_model_folder, LABELS, QUICK, k=2).score_alone(read)
 
 
 def test_overtrained_arms_are_kept_at_two_and_three_times_the_selected_step(tiny_model_folder, examples, tmp_path):
-    training = AlignmentTraining(tiny_model_folder, LABELS, replace(QUICK, keep_overtrained=True), k=2)
+    training = AlignmentTrainer(tiny_model_folder, LABELS, replace(QUICK, keep_overtrained=True), k=2)
     served = group_by_history(examples, len(LABELS))
     training.fit(served["train"], served["validation"], silent)
-    assert sorted(training.look_weights) == [0, 5, 10, 15, 20]
+    assert sorted(training.evaluated_weights) == [0, 5, 10, 15, 20]
     steps = {}
     for selected in (0, 5, 10):
         training.selected = replace(training.curve[0], step=selected)
@@ -369,7 +373,7 @@ def test_what_is_saved_is_the_best_look_at_the_validation_histories(tiny_model_f
 
 def test_the_better_point():
     def point(step, loss, f1, ndcg):
-        return CurvePoint(step, None, loss, f1, ndcg)
+        return ValidationPoint(step, None, loss, f1, ndcg)
 
     assert merit(point(1, 9.0, 0.6, 0.1)) > merit(point(2, 0.1, 0.5, 0.9))
     assert merit(point(1, 9.0, 0.5, 0.9)) > merit(point(2, 0.1, 0.5, 0.8))
@@ -415,8 +419,8 @@ def test_without_enough_supported_clusters_the_loss_selects(tiny_model_folder, e
     assert report.selected_by == "validation_loss"
     assert report.selected_step == min(report.curve, key=lambda point: point.validation_loss).step
     assert report.judgement.held_out_histories == 0
-    trust = {"ece", "predictive_coverage", "interval_width"}
-    ranked = {name: value for name, value in report.judgement.figures.items() if name not in trust}
+    rate_errors = {"ece", "predictive_coverage", "interval_width"}
+    ranked = {name: value for name, value in report.judgement.figures.items() if name not in rate_errors}
     assert set(ranked.values()) == {None}
     assert any("10 supported clusters" in note for note in report.notes)
 

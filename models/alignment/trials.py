@@ -1,0 +1,184 @@
+"""Trials of a search: what they choose from, what they are made of, and which one is better.
+
+Trials are compared by F1@k on the validation histories, at the best evaluation of each training.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import polars as pl
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+
+from models.alignment.checkpoint_selection import ValidationPoint
+from models.alignment.options import AlignmentOptions
+from models.arrays import Float64Array
+from models.feedback.normalisation import Method
+
+Parameters = dict[str, Any]
+
+
+NORMALISATIONS: tuple[Method, ...] = ("quantile", "rate", "z_score", "lift")
+
+
+LOSSES = ("pointwise", "pairwise")
+
+
+TOP_LAYERS = (4, 10, 20)
+
+
+LEARNING_RATES = (3e-5, 1e-3)
+
+
+STEP_FACTORS = (0.5, 1.0, 2.0)
+
+
+# NDCG@k decides between equals: two different F1@k are never so near to each other.
+TIE_BREAK = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class TrialData:
+    """What one normalisation makes of the feedback.
+
+    Attributes:
+        examples: see the head of ``examples``; between two normalisations only ``score`` differs.
+        pairs: as ``pairs.sample_pairs`` gives them; None for the pointwise loss.
+        multipliers: [N] by which predicted scores are multiplied before they rank; None: not at all.
+    """
+
+    examples: pl.DataFrame
+    pairs: pl.DataFrame | None
+    multipliers: Float64Array | None
+
+
+Prepare = Callable[[Method, str], TrialData]
+"""From a normalisation and a loss to what a trial learns from."""
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """Where a search begins, and when it ends.
+
+    Attributes:
+        normalisation: the one that stands.
+        training: the settings that stand; what is not searched is the same in every trial.
+        trials: finished trials in all.
+        minutes: no trial begins when the finished ones have taken this long, over all sessions; None: no such limit.
+        seed: of the sampler.
+    """
+
+    normalisation: Method
+    training: AlignmentOptions
+    trials: int
+    minutes: float | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One finished training.
+
+    Attributes:
+        number: place among the finished trials, from 1; the first has the settings that stand.
+        version: the name of its folder.
+        parameters: ``normalisation``, ``loss``, ``tune``, ``learning_rate``, ``steps``.
+        figures: of the validation histories, at the best evaluation: ``f1_at_k``, ``ndcg_at_k``, ``validation_loss``
+            and ``selected_step`` (None where the training failed); ``seconds``; ``weights_kept``.
+        curve: every evaluation, see ``checkpoint_selection.ValidationPoint``.
+        made_at: moment of its end, UTC.
+        failure: why there is no figure; empty after a sound training.
+    """
+
+    number: int
+    version: str
+    parameters: Parameters
+    figures: dict[str, Any]
+    curve: list[dict[str, Any]]
+    made_at: str
+    failure: str = ""
+
+    @property
+    def rank(self) -> tuple[float, float, int]:
+        """What makes a trial better: F1@k, then NDCG@k, then being earlier. A failed training is below all others."""
+        f1, ndcg = self.figures["f1_at_k"], self.figures["ndcg_at_k"]
+        return (-1.0 if f1 is None else f1), (ndcg or 0.0), -self.number
+
+    @property
+    def objective(self) -> float:
+        """What the sampler maximises."""
+        f1, ndcg, _ = self.rank
+        return max(f1, 0.0) + TIE_BREAK * ndcg
+
+
+@dataclass(frozen=True)
+class SearchReport:
+    """What a search has found so far.
+
+    Attributes:
+        trials: the finished ones, in order.
+        winner: the best of them on the validation histories.
+        test: of the winner on the test histories: ``figures`` (as ``report.judge`` names them),
+            ``held_out_histories``, ``leads``, ``by_cut``, ``notes``; and ``judged``, the versions of all winners that
+            this search ever judged there: more than one after a search was resumed and found a better one.
+        seconds: of all trials.
+    """
+
+    trials: tuple[Trial, ...]
+    winner: Trial
+    test: dict[str, Any]
+    seconds: float
+
+
+def search_space(options: SearchOptions, layers: int) -> dict[str, BaseDistribution]:
+    """What trials choose from; the settings that stand are always within.
+
+    Args:
+        options: where the search begins.
+        layers: of the base model: no more can be tuned.
+    """
+    standing = options.training
+    tune = ["full", "lora", *(f"top:{count}" for count in TOP_LAYERS if count <= (standing.layers or layers))]
+    low, high = min(LEARNING_RATES[0], standing.learning_rate), max(LEARNING_RATES[1], standing.learning_rate)
+    return {
+        "normalisation": CategoricalDistribution(NORMALISATIONS),
+        "loss": CategoricalDistribution(LOSSES),
+        "tune": CategoricalDistribution(sorted({*tune, standing.tune})),
+        "learning_rate": FloatDistribution(low, high, log=True),
+        "steps": CategoricalDistribution(sorted({max(1, round(standing.steps * factor)) for factor in STEP_FACTORS})),
+    }
+
+
+def describe_parameters(parameters: Parameters) -> str:
+    """The parameters of a trial in words for the log."""
+    return (
+        f"{parameters['normalisation']}, {parameters['loss']}, {parameters['tune']}, "
+        f"learning rate {parameters['learning_rate']:.2g}, {parameters['steps']} steps"
+    )
+
+
+def best_first(trials: Sequence[Trial]) -> list[Trial]:
+    """The trials, the best one first."""
+    return sorted(trials, key=lambda trial: trial.rank, reverse=True)
+
+
+def with_weights(trial: Trial, *, kept: bool) -> Trial:
+    """The trial, its record saying whether its weights are kept."""
+    return replace(trial, figures=trial.figures | {"weights_kept": kept})
+
+
+def total_seconds(trials: Sequence[Trial]) -> float:
+    """Seconds of all trials together."""
+    return float(sum(trial.figures["seconds"] for trial in trials))
+
+
+def point_figures(point: ValidationPoint | None) -> dict[str, Any]:
+    """The figures of a training at its selected point; None each where it failed."""
+    if point is None:
+        return dict.fromkeys(("f1_at_k", "ndcg_at_k", "validation_loss", "selected_step"))
+    return {
+        "f1_at_k": point.f1_at_k,
+        "ndcg_at_k": point.ndcg_at_k,
+        "validation_loss": point.validation_loss,
+        "selected_step": point.step,
+    }
