@@ -9,8 +9,8 @@ from typing import Any
 import dagster as dg
 import duckdb
 
+from alignrec_assets.landing.data_contract import LandingError
 from alignrec_assets.landing.loading import LoadReport, PositiveRule, load_events, load_feedback, load_items
-from alignrec_assets.landing.readers import LandingError
 from alignrec_assets.landing.survey import Calendar, day_inputs, landing_files, survey, unreadable_days
 from alignrec_assets.partitions import DAYS
 from alignrec_assets.refresh.asset_settings import settings_of
@@ -34,7 +34,10 @@ from alignrec_assets.warehouse.rows import set_wanted_days
 from models.files import fingerprint
 from models.progress import Log
 
-READERS = tuple(f"alignrec_assets/landing/{name}.py" for name in ("survey", "readers", "loading"))
+READERS = tuple(
+    f"alignrec_assets/landing/{name}.py"
+    for name in ("survey", "data_contract", "readers", "text_files", "parquet_files", "expressions", "loading")
+)
 READING = ["landing.csv_lines", "landing.json_lines", "landing.parquet_schemas", "landing.covering_files"]
 ITEMS_CODE = code_version(*READERS, queries=[*READING, "landing.items", "raw.items"])
 EVENTS_CODE = code_version(*READERS, queries=[*READING, "landing.events", "raw.events"])

@@ -23,7 +23,8 @@ import pyarrow.parquet
 
 from alignrec_assets.home import Home
 from alignrec_assets.instance.dagster_home import prepare_instance, runs_under_way
-from alignrec_assets.landing.readers import LandingError, file_format, landing_rows, reading
+from alignrec_assets.landing.data_contract import LandingError, file_format
+from alignrec_assets.landing.readers import landing_rows, reading
 from alignrec_assets.landing.survey import landing_files
 from alignrec_assets.landing.tombstones import read_tombstones, write_tombstones
 from alignrec_assets.refresh.checkpoints import MANIFEST

@@ -12,7 +12,8 @@ from typing import Any
 
 import duckdb
 
-from alignrec_assets.landing.readers import LandingError, LandingFile, registered_landing
+from alignrec_assets.landing.data_contract import LandingError, LandingFile
+from alignrec_assets.landing.readers import registered_landing
 from alignrec_assets.landing.survey import Calendar, covering_files, data_end, landing_files, survey, window_days
 from alignrec_assets.warehouse.queries import query
 from models.progress import Log, Progress, silent

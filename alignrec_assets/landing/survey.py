@@ -14,7 +14,8 @@ import duckdb
 import polars as pl
 
 from alignrec_assets.home import FORMAT_VERSION
-from alignrec_assets.landing.readers import CANNOT_BE_OPENED, LandingError, LandingFile, registered_landing
+from alignrec_assets.landing.data_contract import CANNOT_BE_OPENED, LandingError, LandingFile
+from alignrec_assets.landing.readers import registered_landing
 from alignrec_assets.warehouse.queries import query
 from models.files import content_hash
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from alignrec_assets.landing.data_contract import LandingError
 from alignrec_assets.landing.formats.kuairand import convert_kuairand
 from alignrec_assets.landing.formats.landing_files import copy_landing
 from alignrec_assets.landing.formats.ratings import convert_movielens, convert_movietweetings
 from alignrec_assets.landing.formats.writing import Ingested
-from alignrec_assets.landing.readers import LandingError
 from alignrec_assets.landing.survey import check_format
 from models.progress import Log, silent
 

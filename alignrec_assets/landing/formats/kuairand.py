@@ -5,10 +5,10 @@ from pathlib import Path
 
 import polars as pl
 
+from alignrec_assets.landing.data_contract import LandingError
 from alignrec_assets.landing.formats.reading import moment, number, scan_csv
 from alignrec_assets.landing.formats.writing import Ingested, write_landing
 from alignrec_assets.landing.loading import PositiveRule
-from alignrec_assets.landing.readers import LandingError
 from models.progress import Log
 
 _KEYS = ["user_id", "video_id", "time_ms"]

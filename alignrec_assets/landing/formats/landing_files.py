@@ -8,8 +8,8 @@ import duckdb
 import polars as pl
 
 from alignrec_assets.home import FORMAT_VERSION
+from alignrec_assets.landing.data_contract import LANDING_COLUMNS, LandingError, LandingFile, file_format
 from alignrec_assets.landing.formats.writing import Ingested
-from alignrec_assets.landing.readers import CONTRACTS, LandingError, LandingFile, file_format
 from alignrec_assets.landing.survey import check_format, file_days, landing_files
 from models.files import content_hash, replacing, write_json
 from models.progress import Log
@@ -25,8 +25,8 @@ def copy_landing(source: Path, landing: Path, tag_names: Path | None, log: Log) 
         LandingError: naming the file that breaks the contract, or the kind that is missing.
     """
     check_format(source)
-    files = [file for kind in CONTRACTS for file in _files(source, kind)]
-    kinds = {file.kind for file in files} | {kind for kind in CONTRACTS if landing_files(landing, kind)}
+    files = [file for kind in LANDING_COLUMNS for file in _files(source, kind)]
+    kinds = {file.kind for file in files} | {kind for kind in LANDING_COLUMNS if landing_files(landing, kind)}
     for kind in ("items", "events"):
         if kind not in kinds:
             raise LandingError(
@@ -35,7 +35,7 @@ def copy_landing(source: Path, landing: Path, tag_names: Path | None, log: Log) 
             )
     rows: dict[str, int] = {}
     days: list[date] = []
-    for kind in CONTRACTS:
+    for kind in LANDING_COLUMNS:
         of_kind = [file for file in files if file.kind == kind]
         if of_kind:
             log(f"checking {len(of_kind):,} files of {kind}")

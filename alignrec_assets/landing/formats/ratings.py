@@ -6,10 +6,10 @@ from pathlib import Path
 
 import polars as pl
 
+from alignrec_assets.landing.data_contract import LandingError
 from alignrec_assets.landing.formats.reading import moment, require_content, scan_csv
 from alignrec_assets.landing.formats.writing import Ingested, write_landing
 from alignrec_assets.landing.loading import PositiveRule
-from alignrec_assets.landing.readers import LandingError
 from models.progress import Log
 
 _TITLE_YEAR = re.compile(r"^(?P<title>.*\S)\s*\((?P<year>\d{4})(?:\s*[-–]\s*(?:\d{4})?)?\s*\)$")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
-from alignrec_assets.landing.readers import LandingError
+from alignrec_assets.landing.data_contract import LandingError
 
 _YEARS_1_TO_9999 = (-62_135_596_800, 253_402_300_799)
 """Seconds since 1970 that are a date in Python."""

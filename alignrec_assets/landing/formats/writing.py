@@ -14,8 +14,8 @@ import duckdb
 import polars as pl
 
 from alignrec_assets.home import FORMAT_VERSION
+from alignrec_assets.landing.data_contract import LandingError
 from alignrec_assets.landing.loading import PositiveRule
-from alignrec_assets.landing.readers import LandingError
 from models.files import write_json
 from models.progress import Log
 

@@ -9,8 +9,8 @@ import pytest
 
 from alignrec_assets.home import Home
 from alignrec_assets.housekeeping.forgetting import forget_user
+from alignrec_assets.landing.data_contract import LandingError
 from alignrec_assets.landing.loading import PositiveRule, load_events, load_feedback, load_items
-from alignrec_assets.landing.readers import LandingError
 from alignrec_assets.landing.survey import Calendar, survey
 from alignrec_assets.landing.tombstones import TombstonesError, read_tombstones
 from alignrec_assets.warehouse.connection import Warehouse

@@ -27,8 +27,8 @@ from support.landing import (
     write,
 )
 
+from alignrec_assets.landing.data_contract import LandingError
 from alignrec_assets.landing.loading import LoadReport, PositiveRule, load_events, load_items
-from alignrec_assets.landing.readers import LandingError
 from alignrec_assets.landing.survey import Calendar, survey
 
 # The contract, read well ---------------------------------------------------------------------------------------------

@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 from support.landing import CALENDAR, EVENT, load, write
 
+from alignrec_assets.landing.data_contract import LandingError
 from alignrec_assets.landing.loading import load_items
-from alignrec_assets.landing.readers import LandingError
 from alignrec_assets.landing.survey import survey
 
 

@@ -6,7 +6,7 @@ from datetime import date
 import pytest
 from support.landing import CALENDAR, D1, D2, D3, D4, EVENT, IMPRESSION, load, reasons, rows, write
 
-from alignrec_assets.landing.readers import LandingError
+from alignrec_assets.landing.data_contract import LandingError
 from alignrec_assets.landing.survey import Calendar, day_inputs, landing_files, survey, unreadable_days
 
 

@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 from support.landing import connect
 
+from alignrec_assets.landing.data_contract import LandingError
 from alignrec_assets.landing.formats.converters import convert
 from alignrec_assets.landing.formats.ratings import split_title
 from alignrec_assets.landing.loading import PositiveRule, load_events, load_feedback, load_items
-from alignrec_assets.landing.readers import LandingError
 from alignrec_assets.landing.survey import Calendar, survey
 
 RULE = PositiveRule(0.5, None, liked=True, completed=True, when_unknown=False)

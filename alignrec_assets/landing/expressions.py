@@ -1,0 +1,16 @@
+"""DuckDB expressions that the readers of all formats share, and the errors that mean a fault of the file."""
+
+import duckdb
+from duckdb import ConstantExpression, Expression, FunctionExpression
+
+READING_FAULTS = (duckdb.InvalidInputException, duckdb.IOException, duckdb.ConversionException)
+
+
+def null(type_: str) -> Expression:
+    """A null of the type."""
+    return ConstantExpression(None).cast(type_)
+
+
+def trimmed_text(expression: Expression) -> Expression:
+    """The value as trimmed text; blank is null."""
+    return FunctionExpression("nullif", FunctionExpression("trim", expression.cast("VARCHAR")), ConstantExpression(""))
