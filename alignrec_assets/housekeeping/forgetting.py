@@ -30,8 +30,9 @@ from alignrec_assets.landing.tombstones import read_tombstones, write_tombstones
 from alignrec_assets.refresh.checkpoints import MANIFEST
 from alignrec_assets.remote import keep_rewritten
 from alignrec_assets.settings import load_settings
+from alignrec_assets.warehouse.columns import USER
 from alignrec_assets.warehouse.connection import Warehouse
-from alignrec_assets.warehouse.tables import TABLES, USER
+from alignrec_assets.warehouse.tables import TABLES
 from models.files import replacing
 from models.progress import Log
 

@@ -9,11 +9,12 @@ import polars as pl
 
 from alignrec_assets.refresh.fingerprints import Input, day_fingerprints, days_read, table_layout
 from alignrec_assets.warehouse.column_lineage import lineage_metadata
+from alignrec_assets.warehouse.columns import Table
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.contract import conditions, row_rules
 from alignrec_assets.warehouse.records import Record, read_records, write_records
 from alignrec_assets.warehouse.rows import replace_table
-from alignrec_assets.warehouse.tables import TABLES, Table
+from alignrec_assets.warehouse.tables import TABLES
 from models.files import fingerprint
 
 if TYPE_CHECKING:

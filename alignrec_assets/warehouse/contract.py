@@ -9,7 +9,8 @@ from datetime import date
 
 import duckdb
 
-from alignrec_assets.warehouse.tables import TABLES, USER, Table
+from alignrec_assets.warehouse.columns import USER, Table
+from alignrec_assets.warehouse.tables import TABLES
 
 HIDDEN = "***"
 """Stands for users' ids, and rows with them, in examples: Dagster's log is not cleared by `alignrec forget`."""
