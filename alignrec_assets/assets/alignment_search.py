@@ -18,7 +18,6 @@ from alignrec_assets.assets.checkpoints import (
     alignment_options,
     base_model,
     model_asset,
-    prior_rates,
 )
 from alignrec_assets.assets.feedback import score_options
 from alignrec_assets.assets.interests import clusters
@@ -142,6 +141,7 @@ def _search(warehouse: Warehouse, settings: Settings, log: Log) -> "SearchReport
 def _preparation(examples: pl.DataFrame, settings: Settings, labels: int) -> "Prepare":
     """What a trial learns from: the examples of the line, their scores by its own normalisation."""
     from models.alignment.pairs import sample_pairs
+    from models.alignment.pointwise_examples import prior_rates
     from models.alignment.trials import TrialData
     from models.feedback.transition_scores import normalise_scores
 

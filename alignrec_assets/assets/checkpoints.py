@@ -31,9 +31,6 @@ from models.files import fingerprint, write_json
 from models.progress import Log
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from models.alignment.options import AlignmentOptions
 
 LANGUAGE_MODEL = (
@@ -75,6 +72,7 @@ ALIGNMENT_CODE = code_version(
     *SCORING,
     *JUDGING,
     "models/alignment/examples.py",
+    "models/alignment/pointwise_examples.py",
     "models/alignment/linear_head.py",
     "models/alignment/joint_head.py",
 )
@@ -192,6 +190,8 @@ def novelty_model(context: dg.AssetExecutionContext, home: HomeResource) -> Resu
 )
 def alignment_model(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Without enough feedback there is no model yet, and the table is planned by novelty alone."""
+    from models.alignment.pointwise_examples import histories_by_split
+
     settings = home.settings
     options = settings.alignment
     warehouse = home.warehouse(context.log.info)
@@ -200,7 +200,7 @@ def alignment_model(context: dg.AssetExecutionContext, home: HomeResource) -> Re
         made_from = origin_of(connection, "alignment_model", ALIGNMENT_CODE, inputs, settings)
         examples = table_frame(connection, "training.pointwise_examples")
     version = fingerprint(made_from)
-    histories = examples.filter(pl.col("split") == "train")["history"].n_unique()
+    histories = histories_by_split(examples).get("train", 0)
     if histories < options.minimum_histories:
         reason = (
             f"no alignment model: {histories} training histories have enough feedback, "
@@ -276,6 +276,7 @@ def _train_alignment_model(
 ) -> Facts:
     """Write model and pictures to the folder; returns what the manifest says of them."""
     from models.alignment.pictures import draw_alignment_contest, draw_alignment_curves
+    from models.alignment.pointwise_examples import prior_rates
     from models.alignment.training import train_alignment_model
     from models.interests.item_embeddings import text_vectors
 
@@ -333,16 +334,6 @@ def alignment_options(settings: Settings) -> "AlignmentOptions":
     chosen = settings.alignment.model_dump(include={field.name for field in fields(AlignmentOptions)})
     stack = settings.alignment.stack and settings.feedback.normalisation == "rate"
     return AlignmentOptions(**chosen | {"stack": stack})
-
-
-def prior_rates(examples: pl.DataFrame, clusters: int) -> "NDArray[np.float64]":
-    """[clusters] prior rate of each cluster; the mean of all where it was never served."""
-    import numpy as np
-
-    served = examples.filter(~pl.col("unseen")).group_by("cluster_id").agg(pl.col("prior_rate").first())
-    rates = np.full(clusters, served["prior_rate"].mean())
-    rates[served["cluster_id"].to_numpy()] = served["prior_rate"].to_numpy()
-    return rates
 
 
 def checkpoint_result(checkpoint: Checkpoint, **metadata: Any) -> Result:

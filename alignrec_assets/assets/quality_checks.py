@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import duckdb
-import numpy as np
-import polars as pl
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from alignrec_assets.assets.checkpoints import alignment_model, novelty_model
@@ -33,8 +31,6 @@ from alignrec_assets.warehouse.rows import read_frame, set_wanted_days
 if TYPE_CHECKING:
     from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
     from dagster._core.storage.event_log.base import EventLogStorage
-
-    from models.feedback.drift import Drift
 
 LEAST_TRAILING_DAYS = 3  # with fewer days before it, nothing is said of a day's volume
 SURE_OF_DRIFT = 0.001  # probability that chance alone would look like it
@@ -106,6 +102,8 @@ def clustered_share(context: dg.AssetCheckExecutionContext, home: HomeResource) 
 @dg.asset_check(asset=transition_counts, blocking=STOPS_THE_LINE)
 def feedback_rates(context: dg.AssetCheckExecutionContext, home: HomeResource) -> dg.AssetCheckResult:
     """Drift of the clusters' positive rates on a day against the days before it."""
+    from models.feedback.drift import feedback_drift
+
     limits = home.settings.checks
     taxonomy = required_taxonomy(home.home)
 
@@ -123,17 +121,17 @@ def feedback_rates(context: dg.AssetCheckExecutionContext, home: HomeResource) -
 @dg.asset_check(asset=item_clusters, name=TAXONOMY_REVIEW.name)
 def new_items_fit(home: HomeResource) -> dg.AssetCheckResult:
     """Whether items that came after the taxonomy was made are as close to their clusters as those that made it."""
-    parts = read_assignments(home.home, required_taxonomy(home.home))
-    first, later = parts.filter(pl.col("part") == 0)["similarity"], parts.filter(pl.col("part") > 0)["similarity"]
-    if later.is_empty():
+    from models.interests.later_items import fit_of_later_items
+
+    later = fit_of_later_items(read_assignments(home.home, required_taxonomy(home.home)))
+    if not later.items:
         return dg.AssetCheckResult(passed=True, metadata={"new_items": 0})
-    share = float(later.mean()) / float(first.mean())  # type: ignore[arg-type]
-    passed = share >= home.settings.checks.similarity_share
+    passed = later.similarity_share >= home.settings.checks.similarity_share
     return dg.AssetCheckResult(
         passed=passed,
         severity=_severity(home),
         description=None if passed else "new items fit the clusters badly: `alignrec recluster` makes a new taxonomy",
-        metadata={"new_items": len(later), "similarity_of_new_items": share},
+        metadata={"new_items": later.items, "similarity_of_new_items": later.similarity_share},
     )
 
 
@@ -216,14 +214,6 @@ def _last_results(
             if record.event and record.event.asset_check_evaluation:
                 found[check] = record.event.asset_check_evaluation
     return found
-
-
-def feedback_drift(counts: pl.DataFrame) -> "Drift":
-    """Drift of the rates in a result of ``evaluation.feedback_since``."""
-    from models.feedback.drift import rate_drift
-
-    columns = ("positives_before", "before", "positives_after", "after")
-    return rate_drift(*(counts[name].to_numpy().astype(np.float64) for name in columns))
 
 
 def _judge_days(

@@ -1,6 +1,7 @@
 """Training sets: novel transitions by day, and the examples that the two language models learn from."""
 
 from datetime import date, timedelta
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import polars as pl
@@ -19,14 +20,18 @@ from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.records import latest_day
 from alignrec_assets.warehouse.rows import read_frame, table_frame
+from models.novelty.examples import last_learning_day
+
+if TYPE_CHECKING:
+    from models.alignment.pointwise_examples import PointwiseOptions
 
 TRANSITIONS_CODE = code_version(queries=["training.novel_transitions"])
 NOVEL_TRANSITIONS = Recipe(
     "training.novel_transitions", TRANSITIONS_CODE, (Input("interests.first_interactions", "day"),)
 )
 NOVELTY_CODE = code_version("models/novelty/examples.py", queries=["training.novelty_examples"])
-FIRST_REFRESH_DAYS = 7
 POINTWISE_CODE = code_version(
+    "models/alignment/pointwise_examples.py",
     "models/feedback/transition_scores.py",
     "models/feedback/priors.py",
     "models/feedback/normalisation.py",
@@ -64,7 +69,7 @@ def novelty_examples(context: dg.AssetExecutionContext, home: HomeResource) -> R
     options = settings.novelty
     replay_share = settings.feedback.replay_share if settings.feedback.source == "replay" else 0.0
     latest = latest_day(warehouse, "training.novel_transitions")
-    as_of = refresh_day(settings.calendar.first_day, latest, options.refresh_days)
+    as_of = last_learning_day(settings.calendar.first_day, latest, options.refresh_days)
     made_by = {"code": NOVELTY_CODE, "settings": settings_of("training.novelty_examples", settings)}
 
     def build() -> tuple[pl.DataFrame, Facts]:
@@ -121,14 +126,17 @@ def pointwise_examples(context: dg.AssetExecutionContext, home: HomeResource) ->
     made_by = {"code": POINTWISE_CODE, "settings": settings_of("training.pointwise_examples", settings)}
 
     def build() -> tuple[pl.DataFrame, Facts]:
+        from models.alignment.pointwise_examples import histories_by_split
+        from models.alignment.pointwise_examples import pointwise_examples as examples_of
+
         with warehouse.reading() as connection:
             parameters = {"as_of": as_of, "taxonomy_version": taxonomy, "signal": settings.feedback.signal}
             scored = read_frame(connection, query("training.pointwise_examples"), parameters)
-        rows = pointwise_rows(scored, settings)
+        rows = examples_of(scored, pointwise_options(settings))
         if options.training_user_share < 1:
-            rows = with_less_feedback(warehouse, settings, rows, options.training_user_share, as_of)
-        counted = dict(rows.group_by("split").agg(pl.col("history").n_unique()).iter_rows())
-        facts: Facts = {"as_of": as_of.isoformat(), **{f"{split}_histories": n for split, n in sorted(counted.items())}}
+            rows = taught_by_some_users(warehouse, settings, rows, options.training_user_share, as_of)
+        counted = {f"{split}_histories": histories for split, histories in histories_by_split(rows).items()}
+        facts: Facts = {"as_of": as_of.isoformat(), **counted}
         return rows.with_columns(pl.lit(as_of).alias("as_of"), pl.lit(taxonomy).alias("taxonomy_version")), facts
 
     return refresh_table(
@@ -182,54 +190,27 @@ def pairwise_examples(context: dg.AssetExecutionContext, home: HomeResource) -> 
     )
 
 
-def refresh_day(first: date, latest: date, every: int) -> date:
-    """The day up to which the novelty model learns: the end of the first week, and then every so many days.
+def pointwise_options(settings: Settings) -> "PointwiseOptions":
+    """The settings by which counted cells become examples."""
+    from models.alignment.pointwise_examples import PointwiseOptions
 
-    It follows from the calendar alone, so that the same log gives the same model however its days were run.
-    """
-    end_of_first_week = first + timedelta(days=FIRST_REFRESH_DAYS - 1)
-    if latest <= end_of_first_week:
-        return latest
-    return latest - timedelta(days=(latest - end_of_first_week).days % every)
-
-
-def pointwise_rows(cells: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    """Examples from cells that passed the filter: split, shrunk, normalised, with their evidence.
-
-    Args:
-        cells: ``history``, ``cluster_id``, ``impressions``, ``users``, ``positives``.
-        settings: of the home.
-    """
-    from models.feedback.priors import effective_impressions
-    from models.feedback.splits import split_histories, unseen_clusters
-    from models.feedback.transition_scores import ScoreOptions
-    from models.feedback.transition_scores import transition_scores as score
-
-    chosen = settings.alignment
-    test_share = chosen.holdout_share * chosen.report_share
-    splits = split_histories(cells["history"].to_list(), chosen.holdout_share - test_share, test_share, chosen.seed)
-    unseen = unseen_clusters(cells["cluster_id"].unique().to_list(), chosen.unseen_cluster_share, chosen.seed)
-    marked = cells.with_columns(
-        pl.Series("split", splits, dtype=pl.String), pl.col("cluster_id").is_in(unseen).alias("unseen")
+    chosen, scored = settings.alignment, score_options(settings.feedback)
+    return PointwiseOptions(
+        holdout_share=chosen.holdout_share,
+        report_share=chosen.report_share,
+        unseen_cluster_share=chosen.unseen_cluster_share,
+        prior=settings.feedback.prior,
+        method=scored["method"],
+        interval=scored["interval"],
+        seed=chosen.seed,
     )
-    # The cells passed the filter when they were scored; what changes here is what priors and quantiles are fitted on.
-    options = ScoreOptions(
-        **score_options(settings.feedback)
-        | {"minimum_impressions": 1, "minimum_users": 1, "minimum_share_of_mean": 0.0}
-        | {"prior": settings.feedback.prior}
-    )
-    scored = score(marked, options)
-    evidence_weight = effective_impressions(scored.scores["impressions"].to_numpy(), scored.priors.concentration)
-    weight = pl.Series("weight", evidence_weight, dtype=pl.Float64)
-    evidence = ["raw_rate", "impressions", "prior_rate", "shrunk_rate", "lower", "upper", "unseen", "split"]
-    return scored.scores.select("history", "cluster_id", "score", weight, *evidence)
 
 
-def with_less_feedback(
+def taught_by_some_users(
     warehouse: Warehouse, settings: Settings, examples: pl.DataFrame, share: float, as_of: date
 ) -> pl.DataFrame:
     """Examples whose training rows come from a share of the users; the held-out rows stay as they are."""
-    from models.feedback.transition_scores import filter_cells
+    from models.alignment.pointwise_examples import with_less_feedback
 
     parameters = {
         "as_of": as_of,
@@ -239,9 +220,11 @@ def with_less_feedback(
     }
     with warehouse.reading() as connection:
         counted = read_frame(connection, query("evaluation.cells_of_some_users"), parameters)
-    bars = settings.feedback
-    cells = counted.with_columns(pl.col("impressions", "users", "positives").cast(pl.Int64))
-    kept = filter_cells(cells, bars.minimum_impressions, bars.minimum_users, bars.minimum_share_of_mean).kept
-    unseen = examples.filter("unseen")["cluster_id"].unique()
-    taught = pointwise_rows(kept, settings).with_columns(pl.col("cluster_id").is_in(unseen.implode()).alias("unseen"))
-    return pl.concat([taught.filter(pl.col("split") == "train"), examples.filter(pl.col("split") != "train")])
+    return with_less_feedback(
+        examples,
+        counted,
+        pointwise_options(settings),
+        minimum_impressions=settings.feedback.minimum_impressions,
+        minimum_users=settings.feedback.minimum_users,
+        minimum_share_of_mean=settings.feedback.minimum_share_of_mean,
+    )

@@ -15,7 +15,7 @@ import polars as pl
 
 from alignrec_assets.assets.feedback import TRANSITION_COUNTS, transition_scores_recipe, transition_users_recipe
 from alignrec_assets.assets.interests import USER_CLUSTER_DAYS, first_interactions_recipe
-from alignrec_assets.assets.quality_checks import SURE_OF_DRIFT, TAXONOMY_REVIEW, failed_checks, feedback_drift
+from alignrec_assets.assets.quality_checks import SURE_OF_DRIFT, TAXONOMY_REVIEW, failed_checks
 from alignrec_assets.assets.training import NOVEL_TRANSITIONS
 from alignrec_assets.home import Home
 from alignrec_assets.housekeeping.pruning import housekeeping
@@ -169,6 +169,8 @@ def _growth(counts: pl.DataFrame, home: HomeResource) -> str | None:
 
 
 def _drift(counts: pl.DataFrame, home: HomeResource) -> str | None:
+    from models.feedback.drift import feedback_drift
+
     drift = feedback_drift(counts)
     limit = home.settings.automation.drift_limit
     if drift.p_value < SURE_OF_DRIFT and drift.change > limit:

@@ -240,7 +240,7 @@ class Study:
     def _arm(self, name: str, share: float, changed: dict[str, Any]) -> Facts:
         """Train beside the model with some options changed, judge on the same histories, and keep the figures alone."""
         from alignrec_assets.assets.checkpoints import MODEL_FOLDER, alignment_options
-        from alignrec_assets.assets.training import with_less_feedback
+        from alignrec_assets.assets.training import taught_by_some_users
         from alignrec_assets.refresh.checkpoints import required_checkpoint
         from models.alignment.pairs import sample_pairs
         from models.alignment.training import train_alignment_model
@@ -256,7 +256,7 @@ class Study:
         chosen = self.settings.alignment
         shorter = {"steps": max(1, round(chosen.steps * ARM_STEPS_SHARE)), "keep_overtrained": False}
         options = replace(alignment_options(self.settings), **shorter | changed)
-        examples = with_less_feedback(self.warehouse, self.settings, self.examples, share, self.as_of)
+        examples = taught_by_some_users(self.warehouse, self.settings, self.examples, share, self.as_of)
         seen = examples.filter(~pl.col("unseen"))
         taught = seen.filter(pl.col("split") == "train")
         found: Facts = {"stamp": stamp, **_feedback(taught), "figures": {}, "curve": []}

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 from scipy.stats import chi2
 
 from models.arrays import Float64Array
@@ -20,6 +21,17 @@ class Drift(NamedTuple):
     change: float
     p_value: float
     clusters: int
+
+
+def feedback_drift(counts: pl.DataFrame) -> Drift:
+    """Drift of the rates in a result of ``evaluation.feedback_since``.
+
+    Args:
+        counts: a row for each cluster with the four columns that :func:`rate_drift` compares: ``positives_before``,
+            ``before``, ``positives_after``, ``after``.
+    """
+    columns = ("positives_before", "before", "positives_after", "after")
+    return rate_drift(*(counts[name].to_numpy().astype(np.float64) for name in columns))
 
 
 def rate_drift(

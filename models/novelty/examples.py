@@ -1,12 +1,31 @@
-"""Which novel transitions the novelty model learns from, and which are held out.
+"""Which novel transitions the novelty model learns from, up to which day, and which are held out.
 
 Rows are chosen and split by a seeded hash of what identifies them, never by their place in a frame, so the same log
 gives the same sets in whatever order it is read.
 """
 
 import hashlib
+from datetime import date, timedelta
 
 import polars as pl
+
+FIRST_LEARNING_DAYS = 7
+
+
+def last_learning_day(first: date, latest: date, every: int) -> date:
+    """The day up to which the novelty model learns: the end of the first week, and then every so many days.
+
+    It follows from the calendar alone, so that the same log gives the same model however its days were run.
+
+    Args:
+        first: day of the log.
+        latest: day of the log that was made.
+        every: days from one learning to the next.
+    """
+    end_of_first_week = first + timedelta(days=FIRST_LEARNING_DAYS - 1)
+    if latest <= end_of_first_week:
+        return latest
+    return latest - timedelta(days=(latest - end_of_first_week).days % every)
 
 
 def choose_novelty_examples(

@@ -1,12 +1,13 @@
 """Drift against a contingency test, by hand, and on drawn feedback."""
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2, chi2_contingency
 
-from models.feedback.drift import rate_drift
+from models.feedback.drift import feedback_drift, rate_drift
 
 
 def arrays(*values):
@@ -61,3 +62,8 @@ def test_never_out_of_bounds_and_the_same_both_ways(cells):
 
 def test_without_feedback_there_is_no_drift():
     assert rate_drift(*arrays([0], [0], [3], [5])) == (0.0, 1.0, 0)
+
+
+def test_counts_of_a_frame_are_compared_by_their_names():
+    counts = {"after": [200], "positives_after": [90], "before": [100], "positives_before": [30], "cluster_id": [7]}
+    assert feedback_drift(pl.DataFrame(counts)) == rate_drift(*arrays([30], [100], [90], [200]))

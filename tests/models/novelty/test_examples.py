@@ -1,11 +1,14 @@
 from collections import Counter
+from datetime import date, timedelta
 
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.novelty.examples import choose_novelty_examples
+from models.novelty.examples import choose_novelty_examples, last_learning_day
 
+FIRST = date(2026, 1, 5)
 SCHEMA = {"user_id": pl.String, "history": pl.List(pl.Int32), "cluster_id": pl.Int32}
 
 
@@ -51,3 +54,11 @@ def test_another_seed_holds_out_other_users():
         for seed in (1, 2)
     ]
     assert held[0] != held[1]
+
+
+@pytest.mark.parametrize(
+    ("days", "expected"), [(1, 1), (6, 6), (7, 7), (8, 7), (14, 7), (34, 7), (35, 35), (36, 35), (63, 63), (100, 91)]
+)
+def test_the_novelty_model_learns_from_the_first_week_and_then_every_28_days(days, expected):
+    latest = FIRST + timedelta(days=days - 1)
+    assert last_learning_day(FIRST, latest, every=28) == FIRST + timedelta(days=expected - 1)
