@@ -79,7 +79,7 @@ def rollback(
 ) -> None:
     """Make an earlier version current until the next publication, in the home and in its bucket."""
     from alignrec_assets.remote import publish_current
-    from alignrec_assets.settings import load_settings
+    from alignrec_assets.settings.sources import load_settings
     from models.serving.transition_table import make_current
 
     chosen = _use(home)
@@ -249,7 +249,7 @@ def forget(
 @app.command()
 def settings(home: HomeOption = None) -> None:
     """Print every setting, its value and where it comes from."""
-    from alignrec_assets.settings import describe_settings, masked
+    from alignrec_assets.settings.sources import describe_settings, masked
 
     chosen = _use(home)
     table = Table(box=None, pad_edge=False)

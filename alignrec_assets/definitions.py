@@ -25,7 +25,7 @@ from alignrec_assets.instance.dagster_home import in_process_executor
 from alignrec_assets.instance.step_log import step_logger
 from alignrec_assets.refresh.asset_settings import marked_by_settings
 from alignrec_assets.resources import HomeResource
-from alignrec_assets.settings import load_settings
+from alignrec_assets.settings.sources import load_settings
 
 HOME = Home.from_environment()
 SETTINGS = load_settings(HOME)

@@ -5,7 +5,8 @@ from datetime import timedelta
 import dagster as dg
 
 from alignrec_assets.home import Home
-from alignrec_assets.settings import CalendarSettings, load_settings
+from alignrec_assets.settings.sections import CalendarSettings
+from alignrec_assets.settings.sources import load_settings
 
 FIRST_DAY_TAG = "dagster/asset_partition_range_start"
 LAST_DAY_TAG = "dagster/asset_partition_range_end"

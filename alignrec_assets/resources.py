@@ -8,7 +8,8 @@ from typing import Any
 from dagster_duckdb import DuckDBResource
 
 from alignrec_assets.home import Home
-from alignrec_assets.settings import Settings, load_settings
+from alignrec_assets.settings.schema import Settings
+from alignrec_assets.settings.sources import load_settings
 from alignrec_assets.warehouse.connection import Warehouse
 from models.progress import Log, silent
 

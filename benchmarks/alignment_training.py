@@ -35,7 +35,7 @@ import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from alignrec_assets.settings import AlignmentSettings
+from alignrec_assets.settings.sections import AlignmentSettings
 from models.alignment.examples import group_by_history
 from models.alignment.linear_head import fit_head
 from models.alignment.options import AlignmentOptions

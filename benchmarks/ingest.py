@@ -102,7 +102,7 @@ def prepare(home_folder):
     write_catalogue(home.landing)
     from alignrec_assets.commands.run import run_line
     from alignrec_assets.refresh.taxonomies import required_taxonomy
-    from alignrec_assets.settings import load_settings
+    from alignrec_assets.settings.sources import load_settings
 
     run_line(home, FIRST_DAY, FIRST_DAY, lambda _: None, selections=("days",))
     return {"clusters": load_settings(home).interests.clusters, "taxonomy": required_taxonomy(home)}

@@ -29,7 +29,7 @@ from alignrec_assets.refresh.fingerprints import code_version, origin_of
 from alignrec_assets.refresh.tables import Facts, Result
 from alignrec_assets.refresh.taxonomies import cluster_labels
 from alignrec_assets.resources import HomeResource
-from alignrec_assets.settings import Settings
+from alignrec_assets.settings.schema import Settings
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.rows import table_frame
 from models.files import fingerprint, write_json

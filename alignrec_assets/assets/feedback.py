@@ -16,7 +16,9 @@ from alignrec_assets.refresh.fingerprints import Input, code_version
 from alignrec_assets.refresh.tables import Facts, Result
 from alignrec_assets.refresh.taxonomies import required_taxonomy
 from alignrec_assets.resources import HomeResource
-from alignrec_assets.settings import FeedbackSettings, Settings, load_settings
+from alignrec_assets.settings.schema import Settings
+from alignrec_assets.settings.sections import FeedbackSettings
+from alignrec_assets.settings.sources import load_settings
 from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.rows import append_rows, read_frame, replace_days
 from models.progress import Progress

@@ -19,7 +19,7 @@ from alignrec_assets.refresh.fingerprints import code_version
 from alignrec_assets.refresh.tables import Result
 from alignrec_assets.refresh.taxonomies import cluster_labels
 from alignrec_assets.resources import HomeResource
-from alignrec_assets.settings import Settings
+from alignrec_assets.settings.schema import Settings
 from alignrec_assets.warehouse.connection import Warehouse
 from models.files import fingerprint, write_json
 from models.progress import Log

@@ -17,7 +17,7 @@ from alignrec_assets.refresh.tables import Facts, Result, origin_metadata, table
 from alignrec_assets.refresh.taxonomies import required_taxonomy
 from alignrec_assets.remote import publish_current
 from alignrec_assets.resources import HomeResource
-from alignrec_assets.settings import Settings
+from alignrec_assets.settings.schema import Settings
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.contract import check_table
 from alignrec_assets.warehouse.records import Record, latest_day, read_records, write_records

@@ -23,7 +23,7 @@ from alignrec_assets.refresh.checkpoints import current_checkpoint
 from alignrec_assets.refresh.tables import Facts
 from alignrec_assets.refresh.taxonomies import read_assignments, required_taxonomy
 from alignrec_assets.resources import HomeResource
-from alignrec_assets.settings import load_settings
+from alignrec_assets.settings.sources import load_settings
 from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.records import Record, read_records
 from alignrec_assets.warehouse.rows import read_frame, set_wanted_days

@@ -26,7 +26,7 @@ from alignrec_assets.refresh.fingerprints import Input, code_version, table_layo
 from alignrec_assets.refresh.tables import Facts, Result, table_asset, table_result
 from alignrec_assets.remote import fetch_landing
 from alignrec_assets.resources import HomeResource
-from alignrec_assets.settings import Settings
+from alignrec_assets.settings.schema import Settings
 from alignrec_assets.warehouse.contract import check_table
 from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.records import Record, read_records, write_records

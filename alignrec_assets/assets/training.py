@@ -15,7 +15,7 @@ from alignrec_assets.refresh.fingerprints import Input, code_version
 from alignrec_assets.refresh.tables import Facts, Result, refresh_table, table_asset
 from alignrec_assets.refresh.taxonomies import required_taxonomy
 from alignrec_assets.resources import HomeResource
-from alignrec_assets.settings import Settings
+from alignrec_assets.settings.schema import Settings
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.records import latest_day

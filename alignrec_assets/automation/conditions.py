@@ -25,7 +25,7 @@ from alignrec_assets.refresh.fingerprints import Input
 from alignrec_assets.refresh.tables import CONTRACT_CHECK
 from alignrec_assets.refresh.taxonomies import required_taxonomy
 from alignrec_assets.resources import HomeResource
-from alignrec_assets.settings import Settings
+from alignrec_assets.settings.schema import Settings
 from alignrec_assets.warehouse.connection import Warehouse, WarehouseError
 from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.records import Record, read_records

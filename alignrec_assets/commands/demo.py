@@ -8,7 +8,7 @@ from typing import Any
 from alignrec_assets.commands.demo_report import write_report
 from alignrec_assets.home import Home
 from alignrec_assets.instance.dagster_home import prepare_instance
-from alignrec_assets.settings import update_settings_file
+from alignrec_assets.settings.sources import update_settings_file
 from models.progress import Log
 from models.serving.transition_table import current_version
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from alignrec_assets.home import Home
 from alignrec_assets.refresh.checkpoints import current_checkpoint, required_checkpoint
-from alignrec_assets.settings import load_settings
+from alignrec_assets.settings.sources import load_settings
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.records import read_records
 from alignrec_assets.warehouse.rows import count_rows, table_frame

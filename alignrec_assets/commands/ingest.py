@@ -6,7 +6,7 @@ from typing import Any
 
 from alignrec_assets.home import Home
 from alignrec_assets.landing.formats.converters import convert
-from alignrec_assets.settings import load_settings, settings_in_file, update_settings_file
+from alignrec_assets.settings.sources import load_settings, settings_in_file, update_settings_file
 from models.progress import Log
 
 

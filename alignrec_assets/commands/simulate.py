@@ -17,7 +17,7 @@ import polars as pl
 from alignrec_assets.assets.candidates import LAWS_FILE, read_shards
 from alignrec_assets.home import Home
 from alignrec_assets.refresh.taxonomies import read_assignments
-from alignrec_assets.settings import load_settings, update_settings_file
+from alignrec_assets.settings.sources import load_settings, update_settings_file
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.records import read_records
 from models.files import replacing, write_json

@@ -20,7 +20,8 @@ import polars as pl
 from alignrec_assets.home import Home
 from alignrec_assets.instance.dagster_home import prepare_instance
 from alignrec_assets.refresh.tables import Facts
-from alignrec_assets.settings import Settings, load_settings, update_settings_file
+from alignrec_assets.settings.schema import Settings
+from alignrec_assets.settings.sources import load_settings, update_settings_file
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.rows import read_frame, table_frame

@@ -29,7 +29,7 @@ from alignrec_assets.landing.survey import landing_files
 from alignrec_assets.landing.tombstones import read_tombstones, write_tombstones
 from alignrec_assets.refresh.checkpoints import MANIFEST
 from alignrec_assets.remote import keep_rewritten
-from alignrec_assets.settings import load_settings
+from alignrec_assets.settings.sources import load_settings
 from alignrec_assets.warehouse.columns import USER
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.tables import TABLES

@@ -24,7 +24,8 @@ from alignrec_assets.instance.dagster_home import prepare_instance, runs_under_w
 from alignrec_assets.refresh.checkpoints import MANIFEST
 from alignrec_assets.refresh.taxonomies import standing_taxonomy
 from alignrec_assets.resources import HomeResource
-from alignrec_assets.settings import HousekeepingSettings, load_settings
+from alignrec_assets.settings.sections import HousekeepingSettings
+from alignrec_assets.settings.sources import load_settings
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.records import read_records
 from models.files import remove_folder

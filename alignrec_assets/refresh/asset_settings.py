@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from alignrec_assets.settings import Settings
+from alignrec_assets.settings.schema import Settings
 from models.files import fingerprint
 
 SCORING = (

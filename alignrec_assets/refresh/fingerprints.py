@@ -13,7 +13,7 @@ from typing import Any, Literal
 import duckdb
 
 from alignrec_assets.refresh.asset_settings import settings_of
-from alignrec_assets.settings import Settings
+from alignrec_assets.settings.schema import Settings
 from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.records import Record, read_records
 from alignrec_assets.warehouse.tables import TABLES

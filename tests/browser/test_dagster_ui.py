@@ -18,7 +18,7 @@ from support.line import FIRST_DAY, simulate
 from alignrec_assets.assets.pictures import DIALOG_WIDTH
 from alignrec_assets.home import Home
 from alignrec_assets.instance.dagster_home import open_instance
-from alignrec_assets.settings import load_settings, update_settings_file
+from alignrec_assets.settings.sources import load_settings, update_settings_file
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.rows import table_frame
 

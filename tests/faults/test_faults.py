@@ -23,7 +23,7 @@ from support.state import REPORTS, make_older, state
 
 from alignrec_assets.home import Home
 from alignrec_assets.instance.dagster_home import open_instance
-from alignrec_assets.settings import update_settings_file
+from alignrec_assets.settings.sources import update_settings_file
 
 SELECTIONS = selections()
 KINDS = ("kill", "error", "full", "corrupt", "second", "daemon")

@@ -8,7 +8,7 @@ import pytest
 from support.line import FIRST_DAY, LAST_DAY, command, simulate
 
 from alignrec_assets.home import Home
-from alignrec_assets.settings import update_settings_file
+from alignrec_assets.settings.sources import update_settings_file
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.records import read_records
 from alignrec_assets.warehouse.rows import count_rows, table_frame

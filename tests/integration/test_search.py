@@ -11,7 +11,7 @@ from support.line import command
 from alignrec_assets.automation.selections import SELECTIONS
 from alignrec_assets.definitions import defs
 from alignrec_assets.home import Home
-from alignrec_assets.settings import load_settings, update_settings_file
+from alignrec_assets.settings.sources import load_settings, update_settings_file
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.rows import table_frame
 

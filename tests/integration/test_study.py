@@ -7,7 +7,7 @@ from support.line import SMALL, command
 
 from alignrec_assets.commands.study import STUDY_SETTINGS
 from alignrec_assets.home import Home
-from alignrec_assets.settings import update_settings_file
+from alignrec_assets.settings.sources import update_settings_file
 
 pytestmark = pytest.mark.full  # two minutes where two cores are slow
 

@@ -38,7 +38,7 @@ def prepare(folder, movietweetings):
     from conftest import save_tiny_model
 
     from alignrec_assets.home import Home
-    from alignrec_assets.settings import update_settings_file
+    from alignrec_assets.settings.sources import update_settings_file
 
     tiny = save_tiny_model(folder / "tiny_model")
     model = {"base_model": {"source": str(tiny)}, **LEARNER}

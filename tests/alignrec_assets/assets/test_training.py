@@ -1,7 +1,7 @@
 """Training sets: the settings that decide how counted cells become examples."""
 
 from alignrec_assets.assets.training import pointwise_options
-from alignrec_assets.settings import Settings
+from alignrec_assets.settings.schema import Settings
 from models.alignment.pointwise_examples import PointwiseOptions
 
 

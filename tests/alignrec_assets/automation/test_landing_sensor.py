@@ -14,7 +14,7 @@ from dagster._core.utils import make_new_run_id
 
 from alignrec_assets.home import Home
 from alignrec_assets.resources import HomeResource
-from alignrec_assets.settings import update_settings_file
+from alignrec_assets.settings.sources import update_settings_file
 
 FIRST = date(2026, 1, 1)
 DAYS = 6
@@ -41,7 +41,7 @@ def instance():
 def tick(home, instance, monkeypatch):
     import alignrec_assets.automation.landing_sensor as module
     from alignrec_assets.partitions import days_of
-    from alignrec_assets.settings import load_settings
+    from alignrec_assets.settings.sources import load_settings
 
     monkeypatch.setattr(module, "DAYS", days_of(load_settings(home).calendar))
     cursor = None
@@ -220,7 +220,7 @@ def test_a_run_that_failed_with_its_process_alive_is_not(home, tick, instance):
 def test_the_cursor_of_a_year_is_small(home, instance, monkeypatch):
     import alignrec_assets.automation.landing_sensor as module
     from alignrec_assets.partitions import days_of
-    from alignrec_assets.settings import load_settings
+    from alignrec_assets.settings.sources import load_settings
 
     first = FIRST - timedelta(days=364)
     update_settings_file(home, {"calendar": {"first_day": first, "last_day": FIRST}})

@@ -9,7 +9,7 @@ from alignrec_assets.assets.raw import events
 from alignrec_assets.automation.conditions import automated, freshness
 from alignrec_assets.definitions import defs
 from alignrec_assets.home import Home
-from alignrec_assets.settings import load_settings, update_settings_file
+from alignrec_assets.settings.sources import load_settings, update_settings_file
 
 KIND = "alignrec/kind"
 

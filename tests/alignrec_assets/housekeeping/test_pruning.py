@@ -7,7 +7,7 @@ import pytest
 
 from alignrec_assets.home import Home
 from alignrec_assets.housekeeping.pruning import plan_pruning, prune
-from alignrec_assets.settings import update_settings_file
+from alignrec_assets.settings.sources import update_settings_file
 from models.files import new_folder, remove_folder
 from models.serving.transition_table import current_version, make_current, publish
 

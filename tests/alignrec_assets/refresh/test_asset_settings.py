@@ -10,7 +10,8 @@ from alignrec_assets.assets.interests import first_interactions_recipe
 from alignrec_assets.home import Home
 from alignrec_assets.refresh.asset_settings import ASSET_SETTINGS, marked_by_settings, settings_of
 from alignrec_assets.resources import HomeResource
-from alignrec_assets.settings import Settings, update_settings_file
+from alignrec_assets.settings.schema import Settings
+from alignrec_assets.settings.sources import update_settings_file
 
 OTHER = {
     "history.clusters": 3,

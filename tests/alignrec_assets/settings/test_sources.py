@@ -4,7 +4,13 @@ import pytest
 
 from alignrec_assets.assets.checkpoints import alignment_options
 from alignrec_assets.home import Home
-from alignrec_assets.settings import SettingsError, describe_settings, load_settings, masked, update_settings_file
+from alignrec_assets.settings.sources import (
+    SettingsError,
+    describe_settings,
+    load_settings,
+    masked,
+    update_settings_file,
+)
 
 
 @pytest.fixture
