@@ -45,6 +45,7 @@ SEARCH_CODE = fingerprint(
         ALIGNMENT_CODE,
         code_version(
             "models/alignment/search.py",
+            "models/alignment/trials.py",
             "models/feedback/transition_scores.py",
             "models/feedback/priors.py",
             "models/feedback/normalisation.py",

@@ -51,6 +51,7 @@ NOVELTY_CODE = code_version(
 SCORING = (
     "models/alignment/candidate_reader.py",
     "models/alignment/training.py",
+    "models/alignment/trainer.py",
     "models/alignment/options.py",
     "models/alignment/losses.py",
     "models/alignment/checkpoint_selection.py",

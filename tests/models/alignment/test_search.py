@@ -15,7 +15,7 @@ from models.alignment.pairs import PAIR_SCHEMA
 from models.alignment.search import AlignmentSearch
 from models.alignment.trainer import AlignmentTrainer
 from models.alignment.training import train_alignment_model
-from models.alignment.trials import SearchOptions, TrialData, search_space
+from models.alignment.trials import SearchOptions, TrialData
 from models.files import content_hash
 from models.progress import silent
 
@@ -258,14 +258,6 @@ def test_what_stands_must_work(begin, tmp_path, monkeypatch):
     monkeypatch.setattr(AlignmentTrainer, "fit", fail)
     with pytest.raises(ValueError, match="not finite"):
         begin(tmp_path).run()
-
-
-def test_the_space_holds_what_stands_and_no_more_layers_than_there_are():
-    odd = SearchOptions("rate", replace(STANDING, tune="top:7", learning_rate=0.5, steps=1), 1)
-    space = search_space(odd, layers=12)
-    assert space["tune"].choices == ("full", "lora", "top:10", "top:4", "top:7")
-    assert (space["learning_rate"].low, space["learning_rate"].high) == (3e-5, 0.5)
-    assert space["steps"].choices == (1, 2)
 
 
 def test_data_that_cannot_tell_trials_apart_are_refused(begin, examples, tmp_path):

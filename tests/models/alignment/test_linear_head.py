@@ -1,0 +1,55 @@
+"""The head's start: ridge regression against scikit-learn."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+from support.alignment import LABELS, toy_examples
+
+from models.alignment.candidate_reader import CandidateReader
+from models.alignment.examples import group_by_history
+from models.alignment.linear_head import HEAD_PENALTIES, fit_head, ridge, working_logits
+from models.language.language_model import load_scoring_model, load_tokenizer
+
+
+def test_fitted_head_is_the_weighted_ridge_solution(tiny_model_folder):
+    reader = CandidateReader(load_scoring_model(tiny_model_folder), load_tokenizer(tiny_model_folder), LABELS)
+    served = group_by_history(toy_examples(), len(LABELS))["train"]
+    x = reader.states([row.history for row in served], [row.clusters for row in served]).detach().numpy()
+    scores, weights = (np.concatenate([getattr(row, name) for row in served]) for name in ("scores", "weights"))
+    target = working_logits(scores, weights)
+    penalty = fit_head(reader, served)
+    reference = Ridge(alpha=penalty * weights.sum(), fit_intercept=False).fit(x, target, sample_weight=weights)
+    np.testing.assert_allclose(reader.head.detach().numpy()[0], reference.coef_, rtol=1e-3, atol=1e-4)
+
+
+def test_working_logits_are_one_step_towards_the_logistic_fit():
+    """From the constant model one least-squares step must lead where one Newton step of the likelihood does."""
+    generator = np.random.default_rng(1)
+    x = np.c_[generator.normal(size=(50, 2)), np.ones(50)]
+    scores, weights = generator.uniform(size=50), generator.uniform(0.5, 2, 50)
+    mean = np.average(scores, weights=weights)
+    start = np.array([0, 0, np.log(mean / (1 - mean))])
+    gradient = x.T @ (weights * (scores - mean))
+    newton = start + np.linalg.solve((x * (weights * mean * (1 - mean))[:, None]).T @ x, gradient)
+    least_squares = np.linalg.solve((x * weights[:, None]).T @ x, x.T @ (weights * working_logits(scores, weights)))
+    np.testing.assert_allclose(least_squares, newton, atol=1e-10)
+    assert np.isfinite(working_logits(np.zeros(3), np.ones(3))).all()
+
+
+@pytest.mark.parametrize("noise", [0.01, 30.0])
+def test_the_penalty_is_the_one_of_least_error_on_left_out_histories(noise):
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(120, 30))
+    target = x @ generator.normal(size=30) + noise * generator.normal(size=120)
+    weights, folds = generator.uniform(0.5, 2, 120), np.arange(120) % 5
+    errors = []
+    for candidate in HEAD_PENALTIES:
+        error = 0.0
+        for fold in range(5):
+            out, kept = folds == fold, folds != fold
+            model = Ridge(alpha=candidate * weights.sum(), fit_intercept=False)
+            model.fit(x[kept], target[kept], sample_weight=weights[kept])
+            error += weights[out] @ (model.predict(x[out]) - target[out]) ** 2
+        errors.append(error)
+    penalty, _ = ridge(x, target, weights, folds)
+    assert penalty == HEAD_PENALTIES[int(np.argmin(errors))] == (0.001 if noise < 1 else 1.0)

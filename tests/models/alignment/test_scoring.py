@@ -1,0 +1,43 @@
+"""Scores of a trained model: those of single candidates, whatever the order of a history."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+from support.alignment import LABELS, QUICK, logit_alone, score_candidates, toy_examples
+
+from models.alignment.candidate_reader import CandidateReader
+from models.alignment.training import train_alignment_model
+from models.language.language_model import load_scoring_model, load_tokenizer
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_model_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alignment") / "model"
+    train_alignment_model(tiny_model_folder, folder, LABELS, toy_examples(), QUICK, k=2)
+    return folder
+
+
+def test_scores_are_those_of_single_candidates(trained):
+    histories = [[a, b] for a, b in combinations(range(6), 2)]
+    candidates = [[c for c in range(len(LABELS)) if c not in history] for history in histories]
+    candidates[4] = []
+    scores = score_candidates(trained, LABELS, histories, candidates)
+    reader = CandidateReader(load_scoring_model(trained), load_tokenizer(trained), LABELS)
+    for history, clusters, values in zip(histories, candidates, scores, strict=True):
+        expected = [torch.sigmoid(logit_alone(reader, history, cluster)).item() for cluster in clusters]
+        np.testing.assert_allclose(values, expected, rtol=1e-4)
+
+
+def test_a_history_is_read_as_a_set(trained):
+    (one,), (other,) = (score_candidates(trained, LABELS, [history], [[4, 5]]) for history in ([1, 2], [2, 1]))
+    assert one.tolist() == other.tolist()
+
+
+def test_an_untrained_folder_and_unknown_candidates_are_refused(tiny_model_folder, trained, tmp_path):
+    for folder in (tiny_model_folder, tmp_path):
+        with pytest.raises(ValueError, match="holds no alignment model"):
+            score_candidates(folder, LABELS, [[0, 1]], [[2]])
+    with pytest.raises(ValueError, match="candidate 8 is no cluster"):
+        score_candidates(trained, LABELS, [[0, 1]], [[8]])

@@ -1,0 +1,117 @@
+"""The trainer on a tiny random language model: exact gradients, and trainings that an interruption does not change."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import expit
+from support.alignment import LABELS, QUICK, logit_alone, toy_examples, toy_pairs
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from models.alignment.examples import group_by_history
+from models.alignment.joint_head import JointCells, choose_spreads, fit_joint_head
+from models.alignment.trainer import AlignmentTrainer, training_batches
+from models.language.fine_tuning import Optimiser, Schedule
+from models.progress import silent
+
+
+@pytest.fixture(scope="module")
+def examples():
+    return toy_examples()
+
+
+def test_packed_gradient_equals_the_unpacked_computation(tiny_model_folder, examples):
+    training = AlignmentTrainer(tiny_model_folder, LABELS, QUICK, k=2)
+    served = group_by_history(examples, len(LABELS))["train"][:3]
+
+    training.loss(served).backward()
+    packed = {name: weight.grad.clone() for name, weight in training.model.named_parameters()}
+
+    training.model.zero_grad()
+    total, evidence = torch.zeros(()), 0.0
+    for row in served:
+        for cluster, score, weight in zip(row.clusters, row.scores, row.weights, strict=True):
+            logit = logit_alone(training.reader, row.history, cluster)
+            total = total + weight * binary_cross_entropy_with_logits(logit, torch.tensor(float(score)))
+            evidence += weight
+    (total / evidence).backward()
+
+    assert set(packed) == {name for name, _ in training.model.named_parameters()}
+    for name, weight in training.model.named_parameters():
+        torch.testing.assert_close(packed[name], weight.grad, rtol=1e-3, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("loss", ["pointwise", "pairwise"])
+def test_passes_add_up_to_the_gradient_of_the_whole_batch(loss, tiny_model_folder, examples):
+    gradients = []
+    for histories_per_pass in (1, 2, 5):
+        options = replace(QUICK, loss=loss, histories_per_pass=histories_per_pass)
+        training = AlignmentTrainer(tiny_model_folder, LABELS, options, k=2)
+        served = group_by_history(examples, len(LABELS), toy_pairs(examples))["train"][:5]
+        optimiser = Optimiser(training.model.parameters(), Schedule(1e-3, 1, 0.1, 0.0))
+        value = training.accumulate_gradient(optimiser, served)
+        assert value == pytest.approx(training.loss(served).item(), rel=1e-4)
+        gradients.append([master.grad for master in optimiser.masters if master.grad is not None])
+    for other in gradients[1:]:
+        for first, second in zip(gradients[0], other, strict=True):
+            torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("tune, stack", [("full", False), ("lora", True)])
+def test_a_training_that_was_killed_resumes_and_ends_with_the_same_weights(
+    tune, stack, tiny_model_folder, examples, tmp_path
+):
+    options = replace(QUICK, tune=tune, stack=stack, steps=9, evaluate_every=4)
+    served = group_by_history(examples, len(LABELS))
+    whole = AlignmentTrainer(tiny_model_folder, LABELS, options, k=2)
+    whole.fit(served["train"], served["validation"], silent)
+
+    def kill(line):
+        if line.startswith("step 4"):
+            raise KeyboardInterrupt
+
+    resume = tmp_path / "unfinished"
+    killed = AlignmentTrainer(tiny_model_folder, LABELS, options, k=2)
+    with pytest.raises(KeyboardInterrupt):
+        killed.fit(served["train"], served["validation"], kill, resume, save_every_seconds=0.0)
+    assert resume.exists()
+    again = AlignmentTrainer(tiny_model_folder, LABELS, options, k=2)
+    lines = []
+    again.fit(served["train"], served["validation"], lines.append, resume, save_every_seconds=0.0)
+    assert "interrupted after step 3 resumes" in lines[0]
+    assert not resume.exists()
+    assert again.curve == whole.curve
+    if stack:
+        np.testing.assert_array_equal(again.reader.offsets.affinity, whole.reader.offsets.affinity)
+    for (name, first), (_, second) in zip(whole.model.named_parameters(), again.model.named_parameters(), strict=True):
+        assert torch.equal(first, second), name
+
+
+def test_the_head_of_a_stack_is_fitted_to_the_selected_body(tiny_model_folder, examples):
+    options = replace(QUICK, stack=True, head_histories=10**6)
+    training = AlignmentTrainer(tiny_model_folder, LABELS, options, k=2)
+    served = group_by_history(examples, len(LABELS))
+    training.fit(served["train"], served["validation"], silent)
+    read = [row.history for row in served["train"]], [row.clusters for row in served["train"]]
+    cells = JointCells.of(training.reader.read(*read).array(), served["train"], len(LABELS))
+    joint = fit_joint_head(cells, choose_spreads(cells))
+    np.testing.assert_allclose(training.reader.head.detach().numpy()[0], joint.head, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(training.reader.offsets.affinity, joint.offsets.affinity)
+    histories, candidates = [[0, 1]], [[3, 4]]
+    read = training.reader.read(histories, candidates)
+    with_both, alone = (score(read)[0] for score in (training.score, training.score_alone))
+    words = training.reader.states(histories, candidates).detach().numpy() @ training.alone.head
+    np.testing.assert_allclose(alone, expit(words + training.alone.offsets.bias[[3, 4]]), rtol=1e-4)
+    np.testing.assert_array_equal(training.score(read)[0], with_both)
+    with pytest.raises(ValueError, match="no stack"):
+        AlignmentTrainer(tiny_model_folder, LABELS, QUICK, k=2).score_alone(read)
+
+
+def test_batches_show_every_history_before_any_comes_again():
+    options = replace(QUICK, steps=10, histories_per_batch=4)
+    shown = [index for batch in training_batches(7, options) for index in batch]
+    assert len(shown) == 40
+    for start in range(0, 35, 7):
+        assert sorted(shown[start : start + 7]) == list(range(7))
+    assert shown[:7] != shown[7:14]
