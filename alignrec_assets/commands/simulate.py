@@ -1,7 +1,7 @@
 """The simulated world as a data source: its days as landing files, and how far it has got.
 
-A world is a function of its options, so a simulation that was interrupted is taken up by simulating the finished days
-again in memory, which takes seconds, and writing the same files.
+A world is a function of its options, so an interrupted simulation resumes by simulating the finished days again in
+memory, which takes seconds, and writing the same files.
 """
 
 import json
@@ -26,6 +26,7 @@ from models.serving.exploration_policy import TablePolicy
 from models.serving.transition_table import TransitionTable
 
 if TYPE_CHECKING:
+    from models.arena.summary import WorldSummary
     from models.arena.traffic import Traffic
     from models.arena.world import World, WorldOptions
 
@@ -164,7 +165,7 @@ def simulate_world(home: Home, options: "WorldOptions", days: int, contest_seeds
     """Fill the landing zone of a home with a world's first ``days`` days, set its calendar, and report on the world.
 
     Args:
-        home: the home; a simulation of the same options that was interrupted is taken up.
+        home: the home; an interrupted simulation of the same options is resumed.
         options: of the world.
         days: how many.
         contest_seeds: worlds of this many seeds, with every mix, are compared as well; 0: none.
@@ -173,32 +174,19 @@ def simulate_world(home: Home, options: "WorldOptions", days: int, contest_seeds
     Raises:
         OtherSimulationError: the home holds the logs of another world.
     """
-    from models.arena.pictures import draw_contests, draw_world
-    from models.arena.predictors import MIXES, TopicLog, contests_over_worlds
-    from models.arena.summary import summarise
-    from models.arena.world import World
+    from models.arena.pictures import draw_world
 
     started = time.monotonic()
     home.create()
     simulation = Simulation(home, options, days, days)
     update_settings_file(home, {"calendar": {"first_day": options.first_day, "last_day": simulation.last_day(days)}})
-    world = World(options)
-    log, items = TopicLog(world), []
-
-    def watch(traffic: "Traffic") -> None:
-        log.add(traffic)
-        items.append(traffic.items)
-
-    simulation.write_quiet_days(world, write, watch)
     k = load_settings(home).candidates.k
-    summary = summarise(world, log, pl.concat(items), k, write)
+    summary = _summarised_days(simulation, k, write)
     draw_world(summary, home.reports / "world.png")
     figures = dict(summary.figures)
     report: dict[str, Any] = {"name": "world", "days": summary.days}
     if contest_seeds:
-        write(f"contests in worlds of {contest_seeds} seeds and {len(MIXES)} mixes")
-        contests = contests_over_worlds(options, days, contest_seeds, MIXES, k, write)
-        draw_contests(contests, home.reports / "world_contests.png")
+        contests = _drawn_contests(home, options, days, contest_seeds, k, write)
         figures |= {"contests": contests.height, "contests_in_order": int(contests["in_order"].sum())}
         report["contests"] = contests.to_dicts()
     figures |= {"seconds": round(time.monotonic() - started, 1), "peak_gb": round(peak_gigabytes(), 2)}
@@ -206,17 +194,49 @@ def simulate_world(home: Home, options: "WorldOptions", days: int, contest_seeds
         "figures": figures,
         "settings": simulation.identity,
         "seed": options.seed,
-        "command": (
-            f"alignrec simulate --users {options.users} --days {days} --items {options.items} "
-            f"--topics {options.topics} --mix {options.mix} --correlation {options.correlation} "
-            f"--random-exposures {options.random_shelf} --seed {options.seed} --first-day {options.first_day} "
-            f"--contest-seeds {contest_seeds}"
-        ),
+        "command": _command(options, days, contest_seeds),
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_json(home.reports / "world.json", report)
     for line in _summary_lines(home, figures):
         write(line)
+
+
+def _summarised_days(simulation: Simulation, k: int, write: Log) -> "WorldSummary":
+    """Write the days of the world, and summarise their traffic."""
+    from models.arena.predictors import TopicLog
+    from models.arena.summary import summarise
+    from models.arena.world import World
+
+    world = World(simulation.options)
+    log, items = TopicLog(world), []
+
+    def watch(traffic: "Traffic") -> None:
+        log.add(traffic)
+        items.append(traffic.items)
+
+    simulation.write_quiet_days(world, write, watch)
+    return summarise(world, log, pl.concat(items), k, write)
+
+
+def _drawn_contests(home: Home, options: "WorldOptions", days: int, seeds: int, k: int, write: Log) -> pl.DataFrame:
+    """Compare predictors in worlds of several seeds and mixes, and draw the comparison."""
+    from models.arena.pictures import draw_contests
+    from models.arena.predictors import MIXES, contests_over_worlds
+
+    write(f"contests in worlds of {seeds} seeds and {len(MIXES)} mixes")
+    contests = contests_over_worlds(options, days, seeds, MIXES, k, write)
+    draw_contests(contests, home.reports / "world_contests.png")
+    return contests
+
+
+def _command(options: "WorldOptions", days: int, contest_seeds: int) -> str:
+    return (
+        f"alignrec simulate --users {options.users} --days {days} --items {options.items} "
+        f"--topics {options.topics} --mix {options.mix} --correlation {options.correlation} "
+        f"--random-exposures {options.random_shelf} --seed {options.seed} --first-day {options.first_day} "
+        f"--contest-seeds {contest_seeds}"
+    )
 
 
 def _summary_lines(home: Home, figures: dict[str, float]) -> list[str]:
