@@ -6,6 +6,8 @@ A later run resumes where a killed one stopped.
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import polars as pl
+
 from models.files import new_folder
 from models.progress import Log, Progress, silent
 
@@ -18,7 +20,7 @@ def work_in_shards(
     Args:
         folder: holds the shards, named by their first index. It belongs to this work, with these inputs, alone.
         total: how many units.
-        size: units in a shard; hold it to a multiple of the work's own micro-batch, and results do not depend on it.
+        size: units in a shard, see :func:`shard_size`.
         work: is given the indices of a shard and an empty folder to fill.
         unit: the plural noun of one unit, for the log.
         log: receives the lines.
@@ -36,6 +38,21 @@ def work_in_shards(
             work(part, partial)
         progress.advance(len(part))
     return [path for _, path in shards]
+
+
+def shard_size(wanted: int, micro_batch: int) -> int:
+    """Units in a shard: a multiple of the work's own micro-batch, so that results do not depend on it.
+
+    Args:
+        wanted: about how many; the multiple below it, but one micro-batch at least.
+        micro_batch: units that the work takes together.
+    """
+    return max(1, wanted // micro_batch) * micro_batch
+
+
+def read_shards(folder: Path, file: str) -> pl.DataFrame:
+    """The rows of one Parquet file of all shards, in order."""
+    return pl.concat([pl.read_parquet(shard / file) for shard in sorted(folder.iterdir())])
 
 
 def micro_batches(total: int, size: int) -> Iterator[range]:

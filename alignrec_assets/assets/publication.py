@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from typing import Literal
 
 import dagster as dg
 import polars as pl
@@ -23,6 +24,7 @@ from alignrec_assets.warehouse.contract import check_table
 from alignrec_assets.warehouse.records import Record, latest_day, read_records, write_records
 from alignrec_assets.warehouse.rows import replace_table, table_frame
 from alignrec_assets.warehouse.tables import TABLES
+from models.candidates.best_of_n import plan_transitions
 from models.serving.transition_table import (
     CURRENT_FILE,
     MANIFEST_FILE,
@@ -60,7 +62,7 @@ def transition_table(context: dg.AssetExecutionContext, home: HomeResource) -> R
     with warehouse.reading() as connection:
         candidates = table_frame(connection, "candidates.scored")
         named = table_frame(connection, "interests.clusters").select("cluster_id", "label", "readable")
-    rows = _select(candidates, ranking, settings.candidates.k)
+    rows = plan_transitions(candidates, ranking, settings.candidates.k)
     before = current_version(home.home.published) if (home.home.published / CURRENT_FILE).exists() else None
     manifest = _manifest(home, warehouse, rows, ranking, before)
     manifest["made_from"]["run_id"] = context.run_id
@@ -122,7 +124,7 @@ def versions(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     return table_result(record)
 
 
-def _ranking(settings: Settings, *, has_alignment: bool) -> str:
+def _ranking(settings: Settings, *, has_alignment: bool) -> Literal["alignment", "novelty"]:
     wanted = settings.publication.ranking
     if wanted == "alignment" and not has_alignment:
         raise PublicationGateError(
@@ -152,20 +154,6 @@ def _audit(context: dg.AssetExecutionContext, warehouse: Warehouse, home: HomeRe
     missed = missed_gates({"recall_at_3": novelty["recall_at_3"], "format_validity_tuned": validity}, home)
     if missed:
         raise PublicationGateError(f"{'; '.join(missed)}. The version published before stays current.")
-
-
-def _select(candidates: pl.DataFrame, ranking: str, k: int) -> pl.DataFrame:
-    from models.candidates.best_of_n import novelty_alone, select_best
-
-    best = select_best(candidates, k) if ranking == "alignment" else novelty_alone(candidates, k)
-    return best.select(
-        "history",
-        "rank",
-        "cluster_id",
-        "alignment_score",
-        "novelty_probability",
-        (1.0 / pl.len().over("history")).alias("propensity"),
-    ).sort("history", "rank")
 
 
 def _manifest(

@@ -13,6 +13,7 @@ from alignrec_assets.settings.sources import load_settings
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.records import read_records
 from alignrec_assets.warehouse.rows import count_rows, table_frame
+from models.candidates.best_of_n import plan_transitions
 from models.files import write_json
 from models.progress import Log, peak_gigabytes
 from models.serving.transition_table import TransitionTable
@@ -136,10 +137,7 @@ def _figures(warehouse: Warehouse, table: TransitionTable) -> Facts:
 
 def _novelty_alone(table: TransitionTable, candidates: pl.DataFrame) -> TransitionTable:
     """The table that the same pools give without the alignment model."""
-    from models.candidates.best_of_n import novelty_alone
-
-    k = int(table.rows["rank"].max())  # type: ignore[arg-type]
-    rows = novelty_alone(candidates, k).with_columns(pl.lit(1 / k).alias("propensity")).select(table.rows.columns)
+    rows = plan_transitions(candidates, "novelty", table.k)
     return TransitionTable("novelty alone", table.manifest, rows, table.clusters)
 
 

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from alignrec_assets.assets.candidates import LAWS_FILE, read_shards
+from alignrec_assets.assets.candidates import SHARDS
 from alignrec_assets.home import Home
 from alignrec_assets.refresh.taxonomies import read_assignments
 from alignrec_assets.settings.sources import load_settings, update_settings_file
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.records import read_records
+from models.candidates.pool_shards import read_laws
 from models.files import replacing, write_json
 from models.progress import Log, Progress, peak_gigabytes
 from models.serving.exploration_policy import TablePolicy
@@ -143,7 +144,7 @@ class Simulation:
         table = TransitionTable.open(self.home.published, table_version)
         with Warehouse(self.home).reading() as connection:
             pools = read_records(connection, "candidates.pools")[""].details["folder"]
-        laws = read_shards(self.home.path / pools, LAWS_FILE)
+        laws = read_laws(self.home.path / pools / SHARDS)
         assigned = read_assignments(self.home, str(table.manifest["taxonomy"]))
         item_clusters = dict(zip(assigned["item_id"].to_list(), assigned["cluster_id"].to_list(), strict=True))
         return TablePolicy(table, laws, slice_share, item_clusters)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from scipy.special import expit
 
-from models.alignment.candidate_reader import CandidateReader, Clusters
+from models.alignment.candidate_reader import HISTORIES_PER_PASS, CandidateReader, Clusters
 from models.alignment.predicted_rates import PredictedRates
 from models.arrays import Float64Array
 from models.language.prompts import History, check_histories
@@ -38,7 +38,7 @@ class CandidateScorer:
     """A trained alignment model, ready to score candidates.
 
     Results of the packed engine move in the last digits of bfloat16 with the micro-batch a history falls in: cut shards
-    at multiples of ``candidate_reader.HISTORIES_PER_PASS`` histories.
+    at multiples of ``micro_batch`` histories.
 
     Args:
         folder: what ``alignment.train_alignment_model`` wrote.
@@ -48,6 +48,8 @@ class CandidateScorer:
     Raises:
         ValueError: the folder holds no alignment model.
     """
+
+    micro_batch = HISTORIES_PER_PASS
 
     def __init__(self, folder: Path, labels: Sequence[str], engine: Literal["packed", "vllm"] = "packed") -> None:
         check_alignment_model(folder)

@@ -6,6 +6,7 @@ the same stream, so that the two policies differ in nothing but the choice.
 
 import hashlib
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -144,3 +145,26 @@ def select_best(pools: pl.DataFrame, k: int) -> pl.DataFrame:
         .with_columns(rank=pl.int_range(1, pl.len() + 1).over("history"))
     )
     return ranked.filter(pl.col("rank") <= k).drop("place")
+
+
+def plan_transitions(candidates: pl.DataFrame, ranking: Literal["alignment", "novelty"], k: int) -> pl.DataFrame:
+    """The rows of a transition table: k clusters for each history, each served with the same probability.
+
+    Args:
+        candidates: the pools, with ``alignment_score``, which may be null where novelty ranks.
+        ranking: :func:`select_best`, or :func:`novelty_alone`.
+        k: how many clusters of each history.
+
+    Returns:
+        ``history``, ``rank`` (from 1), ``cluster_id``, ``alignment_score``, ``novelty_probability`` and ``propensity``,
+        sorted by history and rank.
+    """
+    planned = select_best(candidates, k) if ranking == "alignment" else novelty_alone(candidates, k)
+    return planned.select(
+        "history",
+        "rank",
+        "cluster_id",
+        "alignment_score",
+        "novelty_probability",
+        (1.0 / pl.len().over("history")).alias("propensity"),
+    ).sort("history", "rank")

@@ -1,7 +1,7 @@
 """The candidate pool of every history: n draws from the label distribution of the novelty model, duplicates merged.
 
-How they are drawn stands in ``pool_engines``; here are the tables they make, and the figures that tell what they are
-like.
+``pool_engines`` draws them and ``pool_shards`` keeps them; here are the tables that they make, and the figures that tell
+what they are like.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,15 @@ import polars as pl
 
 from models.arrays import IntArray
 from models.candidates.best_of_n import POOL_SCHEMA, append_pool
+from models.candidates.histories import evenly_spread
 from models.candidates.pool_engines import Drawn, PoolOptions, open_engine
+from models.evaluation.memorisation import memorisation
 from models.language.prompts import History
+from models.novelty.label_distribution import label_distributions
 from models.progress import Log, Progress, silent
 from models.shards import micro_batches
 
+GATE_HISTORIES = 128  # whose format validity at T = 1 is computed where the engine does not tell it
 LAW_SCHEMA: dict[str, pl.DataType] = {
     "history": pl.List(pl.Int64()),
     "format_validity": pl.Float64(),
@@ -114,6 +118,37 @@ def pool_figures(candidates: pl.DataFrame, laws: pl.DataFrame, clusters: int) ->
         "top_label_share": float(counts.max() / counts.sum()),
         "histories": float(laws.height),
     }
+
+
+def format_validity(
+    novelty: Path, labels: Sequence[str], histories: Sequence[tuple[int, ...]], log: Log = silent
+) -> float:
+    """Mean format validity at T = 1 of a novelty model: the gate's figure, where the engine does not tell it.
+
+    Args:
+        novelty: folder of the model.
+        labels: the label of cluster i at index i.
+        histories: of the pools; at most ``GATE_HISTORIES`` of them are read, evenly spread.
+        log: receives progress lines.
+    """
+    some = evenly_spread(histories, GATE_HISTORIES)
+    log(f"format validity at T = 1 of {len(some)} histories")
+    return float(label_distributions(novelty, labels, some, [1.0], log).format_validity[0].mean())
+
+
+def pool_memorisation(candidates: pl.DataFrame, examples: pl.DataFrame) -> float | None:
+    """The share of draws that repeat a training pair, see ``memorisation.memorisation``.
+
+    Args:
+        candidates: ``history``, ``cluster_id``, ``draws``.
+        examples: of the novelty model: ``history``, ``cluster_id``, ``split``.
+    """
+    taught = examples.filter(pl.col("split") == "train")
+    learned = taught.select(pl.col("history").cast(pl.List(pl.Int64))).unique()
+    repeated = candidates.join(learned, on="history", how="semi").with_columns(pl.col("cluster_id").repeat_by("draws"))
+    draws = repeated.group_by("history", maintain_order=True).agg(pl.col("cluster_id").explode())
+    pairs = taught.select("history", "cluster_id").iter_rows()
+    return memorisation(draws["history"].to_list(), draws["cluster_id"].to_list(), pairs)
 
 
 def _add_law(columns: dict[str, list[object]], history: History, drawn: Drawn) -> None:

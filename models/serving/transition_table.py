@@ -67,6 +67,11 @@ class TransitionTable:
         """Label of every cluster id."""
         return dict(zip(self.clusters["cluster_id"].to_list(), self.clusters["label"].to_list(), strict=True))
 
+    @property
+    def k(self) -> int:
+        """Clusters that are planned for a history, at most."""
+        return int(self.rows.select(pl.col("rank").max()).item())
+
     def cluster_id(self, cluster: str | int) -> int:
         """Cluster id of an id, a whole label, or a part of one label that no other label contains.
 

@@ -1,10 +1,11 @@
 """Micro-batches by index, and work in shards: whole or not at all, taken up where it stopped."""
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.shards import micro_batches, work_in_shards
+from models.shards import micro_batches, read_shards, shard_size, work_in_shards
 
 
 def write(part, folder):
@@ -44,3 +45,16 @@ def test_micro_batches_cover_every_index_once(total, size):
     batches = list(micro_batches(total, size))
     assert [index for batch in batches for index in batch] == list(range(total))
     assert all(len(batch) == size for batch in batches[:-1])
+
+
+@pytest.mark.parametrize(("wanted", "micro_batch", "size"), [(2048, 16, 2048), (2050, 16, 2048), (10, 16, 16)])
+def test_shards_hold_whole_micro_batches(wanted, micro_batch, size):
+    assert shard_size(wanted, micro_batch) == size
+
+
+def test_the_rows_of_all_shards_are_read_in_the_order_of_the_indices(tmp_path):
+    def rows(part, folder):
+        pl.DataFrame({"index": list(part)}).write_parquet(folder / "rows.parquet")
+
+    work_in_shards(tmp_path / "shards", 12, 5, rows, "rows")
+    assert read_shards(tmp_path / "shards", "rows.parquet")["index"].to_list() == list(range(12))

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import chisquare
 from support.tuned import HISTORIES, LABELS, tune
 
-from models.candidates.candidate_pools import PoolSampler, gini, pool_figures
+from models.candidates.candidate_pools import PoolSampler, format_validity, gini, pool_figures, pool_memorisation
 from models.candidates.pool_engines import PoolOptions, merge_draws
 from models.novelty.label_distribution import label_distributions
 
@@ -114,6 +114,31 @@ def test_figures_by_hand():
     assert figures["format_validity_sampling"] == pytest.approx(0.7)
     assert (figures["left_out_at_most"], figures["entropy"]) == (0.01, 1.5)
     assert (figures["distinct_per_history"], figures["distinct_labels"], figures["top_label_share"]) == (1.5, 2, 0.75)
+
+
+def test_format_validity_is_the_mean_over_the_histories(folder):
+    exact = PoolSampler(folder, LABELS, options("exact")).draw(HISTORIES[:5]).laws
+    assert format_validity(folder, LABELS, HISTORIES[:5]) == pytest.approx(exact["format_validity_at_1"].mean())
+
+
+def test_memorisation_of_pools_counts_draws_of_training_histories_alone():
+    candidates = pl.DataFrame(
+        {
+            "history": [[0, 1], [0, 1], [2, 3], [4, 5]],
+            "cluster_id": [7, 8, 7, 9],
+            "draws": [3, 1, 5, 4],
+        }
+    )
+    examples = pl.DataFrame(
+        {
+            "history": [[0, 1], [4, 5], [2, 3]],
+            "cluster_id": [7, 8, 7],
+            "split": ["train", "train", "holdout"],
+        },
+        schema_overrides={"history": pl.List(pl.Int32)},
+    )
+    # Of the 4 draws after [0, 1] three repeat its training pair, of the 4 after [4, 5] none; [2, 3] is held out.
+    assert pool_memorisation(candidates, examples) == pytest.approx(3 / 8)
 
 
 def test_options_without_sense_are_refused(tiny_model_folder):

@@ -44,6 +44,7 @@ def test_published_rows_are_found_by_id_label_and_part_of_a_label_in_any_order(t
     version = publish(tmp_path, rows(), clusters(), MANIFEST)
     table = TransitionTable.open(tmp_path)
     assert table.version == version == current_version(tmp_path)
+    assert table.k == 2
     expected = table.lookup([0, 1])
     assert [(row.rank, row.cluster_id, row.label, row.alignment_score) for row in expected] == [
         (1, 3, "jazz, piano", 0.8),
