@@ -1,7 +1,7 @@
 """The candidate pool of every history: n draws from the label distribution of the novelty model, duplicates merged.
 
-``pool_engines`` draws them and ``pool_shards`` keeps them; here are the tables that they make, and the figures that tell
-what they are like.
+``pool_engines`` draws them and ``pool_shards`` keeps them; here are the tables that they make, and the figures that
+tell what they are like.
 """
 
 from collections.abc import Sequence
