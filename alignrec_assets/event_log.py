@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from dagster import EventLogEntry
-from dagster._config import UserConfigSchema
-from dagster._core.events import ASSET_EVENTS
-from dagster._core.storage.event_log import SqliteEventLogStorage
-from dagster._serdes import ConfigurableClassData
+
+from alignrec_assets.instance.dagster_private import (
+    ASSET_EVENTS,
+    ConfigurableClassData,
+    SqliteEventLogStorage,
+    UserConfigSchema,
+)
 
 BATCH_VARIABLE = "DAGSTER_EVENT_BATCH_SIZE"
 BATCH_EVENTS = 1000

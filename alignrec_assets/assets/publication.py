@@ -11,10 +11,11 @@ from alignrec_assets.assets.candidates import pools, scored
 from alignrec_assets.assets.checkpoints import novelty_model
 from alignrec_assets.assets.feedback import transition_scores
 from alignrec_assets.assets.interests import clusters
-from alignrec_assets.assets.quality_checks import failed_checks, missed_gates
+from alignrec_assets.assets.quality_checks import CHECKS, missed_gates
+from alignrec_assets.instance.check_results import failed_checks
 from alignrec_assets.refresh.checkpoints import current_checkpoint, required_checkpoint
 from alignrec_assets.refresh.fingerprints import code_version, origin_of
-from alignrec_assets.refresh.tables import Facts, Result, origin_metadata, table_asset, table_result
+from alignrec_assets.refresh.tables import CONTRACT_CHECK, Facts, Result, origin_metadata, table_asset, table_result
 from alignrec_assets.refresh.taxonomies import required_taxonomy
 from alignrec_assets.remote import publish_current
 from alignrec_assets.resources import HomeResource
@@ -36,6 +37,15 @@ from models.serving.transition_table import (
 
 TABLE_CODE = code_version("models/serving/transition_table.py", "models/candidates/best_of_n.py")
 INPUTS = ["candidates.scored", "candidates.pools", "novelty_model", "alignment_model", "interests.clusters"]
+CHECKS_BEFORE = {
+    *(
+        dg.AssetCheckKey(dg.AssetKey(table.split(".")), CONTRACT_CHECK)
+        for table in TABLES
+        if not table.startswith(("publication.", "registry."))
+    ),
+    *(spec.key for checks in CHECKS for spec in checks.check_specs if spec.blocking),
+}
+"""Checks that stop the line before publication, by their keys: a step may run without the repository that has them."""
 ASKED_ANEW = {"novelty_model:gates", "candidates/scored:contract", "interests/clusters:contract"}
 VERSIONS_CODE = code_version("alignrec_assets/assets/publication.py")
 
@@ -136,9 +146,7 @@ def _ranking(settings: Settings, *, has_alignment: bool) -> Literal["alignment",
 
 def _audit(context: dg.AssetExecutionContext, warehouse: Warehouse, home: HomeResource) -> None:
     """No check before this step may have failed, however it was launched; what is cheap to ask is asked anew."""
-    from alignrec_assets.definitions import defs  # which holds this asset too; a step may run without its repository
-
-    failed = failed_checks(context.instance, defs.resolve_asset_graph(), context.asset_key)
+    failed = failed_checks(context.instance, CHECKS_BEFORE)
     told = [f"{check}: {words}" for check, words in failed.items() if check not in ASKED_ANEW]
     if told:
         raise PublicationGateError(

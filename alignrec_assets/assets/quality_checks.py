@@ -7,17 +7,16 @@ a gate always does.
 import math
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import duckdb
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from alignrec_assets.assets.checkpoints import alignment_model, novelty_model
 from alignrec_assets.assets.feedback import transition_counts
 from alignrec_assets.assets.interests import item_clusters, user_cluster_days
 from alignrec_assets.assets.raw import events, feedback_logs
 from alignrec_assets.home import Home
+from alignrec_assets.instance.check_results import last_results
 from alignrec_assets.partitions import FIRST_DAY_TAG, LAST_DAY_TAG
 from alignrec_assets.refresh.checkpoints import current_checkpoint
 from alignrec_assets.refresh.tables import Facts
@@ -27,10 +26,6 @@ from alignrec_assets.settings.sources import load_settings
 from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.records import Record, read_records
 from alignrec_assets.warehouse.rows import read_frame, set_wanted_days
-
-if TYPE_CHECKING:
-    from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
-    from dagster._core.storage.event_log.base import EventLogStorage
 
 LEAST_TRAILING_DAYS = 3  # with fewer days before it, nothing is said of a day's volume
 SURE_OF_DRIFT = 0.001  # probability that chance alone would look like it
@@ -182,40 +177,6 @@ def missed_gates(figures: Facts, home: HomeResource) -> list[str]:
     ]
 
 
-def failed_checks(instance: dg.DagsterInstance, graph: "BaseAssetGraph[Any]", asset: dg.AssetKey) -> dict[str, str]:
-    """Checks that stop the line before an asset: those that failed when they ran last, with what they said.
-
-    Looked at are the assets that it is made from, near and far; for a whole table all daily ones too.
-    """
-    upstream = set(graph.get_ancestor_asset_keys(asset))
-    if not graph.get(asset).is_partitioned:
-        upstream |= {node.key for node in graph.asset_nodes if node.is_partitioned}
-    blocking = {check for check in graph.get_check_keys_for_assets(upstream) if graph.get(check).blocking}
-    last = _last_results(instance.event_log_storage, blocking)
-    return {
-        check.to_user_string(): last[check].description or "see the run that it failed in"
-        for check in sorted(last, key=str)
-        if not last[check].passed and last[check].severity == dg.AssetCheckSeverity.ERROR
-    }
-
-
-def _last_results(
-    storage: "EventLogStorage", checks: set[dg.AssetCheckKey]
-) -> dict[dg.AssetCheckKey, dg.AssetCheckEvaluation]:
-    """Of checks that ran: one that is under way, or lost its process, says nothing yet.
-
-    One query for all but these: automation asks for each of fifteen assets at every tick.
-    """
-    ran = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
-    found = {}
-    for check, latest in storage.get_latest_asset_check_execution_by_key(list(checks)).items():
-        ended = [latest] if latest.status in ran else storage.get_asset_check_execution_history(check, 1, status=ran)
-        for record in ended:
-            if record.event and record.event.asset_check_evaluation:
-                found[check] = record.event.asset_check_evaluation
-    return found
-
-
 def _judge_days(
     context: dg.AssetCheckExecutionContext,
     home: HomeResource,
@@ -245,7 +206,7 @@ def _judge_days(
 def _failed_before(context: dg.AssetCheckExecutionContext) -> set[date]:
     """The days that the last result of the check named, where it stopped the line."""
     (check,) = context.selected_asset_check_keys
-    last = _last_results(context.instance.event_log_storage, {check}).get(check)
+    last = last_results(context.instance, {check}).get(check)
     if last is None or last.passed or last.severity != dg.AssetCheckSeverity.ERROR:
         return set()
     return {date.fromisoformat(name) for name in last.metadata if name != "days"}

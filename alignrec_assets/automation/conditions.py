@@ -15,10 +15,11 @@ import polars as pl
 
 from alignrec_assets.assets.feedback import TRANSITION_COUNTS, transition_scores_recipe, transition_users_recipe
 from alignrec_assets.assets.interests import USER_CLUSTER_DAYS, first_interactions_recipe
-from alignrec_assets.assets.quality_checks import SURE_OF_DRIFT, TAXONOMY_REVIEW, failed_checks
+from alignrec_assets.assets.quality_checks import SURE_OF_DRIFT, TAXONOMY_REVIEW
 from alignrec_assets.assets.training import NOVEL_TRANSITIONS
 from alignrec_assets.home import Home
 from alignrec_assets.housekeeping.pruning import housekeeping
+from alignrec_assets.instance.check_results import checks_before, failed_checks
 from alignrec_assets.partitions import DAYS
 from alignrec_assets.refresh.days import Recipe
 from alignrec_assets.refresh.fingerprints import Input
@@ -105,7 +106,7 @@ class NoCheckFailed(dg.AutomationCondition[Entity]):
     def evaluate(self, context: dg.AutomationContext[Entity]) -> dg.AutomationResult[Entity]:
         """Look at the latest results."""
         key = context.key.asset_key if isinstance(context.key, dg.AssetCheckKey) else context.key
-        failed = failed_checks(context.asset_graph_view.instance, context.asset_graph, key)
+        failed = failed_checks(context.asset_graph_view.instance, checks_before(context.asset_graph, key))
         held = [check for check in failed if key == PUBLISHED or not check.endswith(f":{CONTRACT_CHECK}")]
         return dg.AutomationResult(context, context.get_empty_subset() if held else context.candidate_subset)
 

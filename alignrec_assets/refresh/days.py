@@ -13,12 +13,8 @@ from typing import Any
 
 import dagster as dg
 import duckdb
-from dagster._core.execution.plan.execute_step import (
-    _build_data_version_tags,
-    _get_code_version,
-    _get_input_provenance_data,
-)
 
+from alignrec_assets.instance.dagster_private import credit_days
 from alignrec_assets.refresh.fingerprints import Input, day_fingerprints, table_layout
 from alignrec_assets.refresh.tables import CONTRACT_CHECK, Facts, Result, kept_contract, plain_facts, table_asset
 from alignrec_assets.warehouse.column_lineage import lineage_metadata
@@ -148,7 +144,7 @@ def refresh_days(context: dg.AssetExecutionContext, warehouse: Warehouse, table:
     written = _write_good_days(warehouse, table, run_days(context))
     if written.broken:
         error = BrokenDaysError(table.name, written.broken)
-        _credit_days(context, written.records)
+        credit_days(context, written.records)
         context.log_event(
             dg.AssetCheckEvaluation(
                 context.asset_key,
@@ -209,19 +205,6 @@ def make_days(connection: duckdb.DuckDBPyConnection, table: DailyTable, days: li
 
 def _is_current(record: Record | None, wanted: str) -> bool:
     return record is not None and record.fingerprint == wanted
-
-
-def _credit_days(context: dg.AssetExecutionContext, records: dict[date, Record]) -> None:
-    """Tell Dagster of the good days of a step that is about to fail: a failed step credits none."""
-    step = context.get_step_execution_context()
-    code, inputs = _get_code_version(context.asset_key, step), _get_input_provenance_data(context.asset_key, step)
-    for day, record in records.items():
-        # As Dagster does at a step's end; without them the UI goes by times, and marks too much or too little.
-        tags = _build_data_version_tags(dg.DataVersion(record.data_version), code, inputs, True)
-        metadata = {"dagster/partition_row_count": record.rows}
-        context.log_event(
-            dg.AssetMaterialization(context.asset_key, partition=day.isoformat(), metadata=metadata, tags=tags)
-        )
 
 
 def _version_of_days(records: dict[date, Record]) -> dg.DataVersion:

@@ -1,0 +1,70 @@
+"""All that this project takes from Dagster's private modules, as they are in Dagster 1.13, which pyproject.toml holds.
+
+No other module imports from them. Dagster may move any of these in a minor release; then
+``tests/alignrec_assets/instance/test_dagster_private.py`` names what moved and what here depends on it.
+
+What and why:
+
+- ``SqliteEventLogStorage``, ``ASSET_EVENTS``, ``ConfigurableClassData``, ``UserConfigSchema``: ``event_log`` stores the
+  events of many days in one transaction. Dagster has no public base class for an event log.
+- ``BaseAssetGraph``: the type of the graph that a condition of automation is given; ``check_results`` walks it.
+- ``ENDED_CHECK``: ``check_results`` asks for the last result of a check and leaves out executions without a result.
+  The public API knows a check's latest execution only, whatever became of it.
+- ``credit_days``: a step that fails credits none of its partitions, and an ``AssetMaterialization`` that it logs itself
+  carries no data version. Dagster builds these tags in private functions at a step's end.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Protocol
+
+import dagster as dg
+from dagster._config import UserConfigSchema
+from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
+from dagster._core.events import ASSET_EVENTS
+from dagster._core.execution.plan.execute_step import (
+    _build_data_version_tags,
+    _get_code_version,
+    _get_input_provenance_data,
+)
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._serdes import ConfigurableClassData
+
+__all__ = [
+    "ASSET_EVENTS",
+    "ENDED_CHECK",
+    "BaseAssetGraph",
+    "ConfigurableClassData",
+    "SqliteEventLogStorage",
+    "UserConfigSchema",
+    "credit_days",
+]
+
+ENDED_CHECK = frozenset({AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED})
+"""States of an execution of a check that has a result."""
+
+
+class MadeDay(Protocol):
+    """What Dagster is told of a day that was made."""
+
+    @property
+    def rows(self) -> int:
+        """How many rows the day has."""
+
+    @property
+    def data_version(self) -> str:
+        """What readers of the day compare."""
+
+
+def credit_days(context: dg.AssetExecutionContext, days: Mapping[date, MadeDay]) -> None:
+    """Tell Dagster of the good days of a step that is about to fail: a failed step credits none."""
+    step = context.get_step_execution_context()
+    code, inputs = _get_code_version(context.asset_key, step), _get_input_provenance_data(context.asset_key, step)
+    for day, made in days.items():
+        # As Dagster does at a step's end; without them the UI goes by times, and marks too much or too little.
+        tags = _build_data_version_tags(dg.DataVersion(made.data_version), code, inputs, True)
+        metadata = {"dagster/partition_row_count": made.rows}
+        context.log_event(
+            dg.AssetMaterialization(context.asset_key, partition=day.isoformat(), metadata=metadata, tags=tags)
+        )
