@@ -4,8 +4,6 @@ On a simulated world the true rates of what is selected are shown too. They are 
 """
 
 from datetime import UTC, datetime
-from itertools import combinations
-from typing import TYPE_CHECKING
 
 import dagster as dg
 import polars as pl
@@ -19,13 +17,8 @@ from alignrec_assets.refresh.fingerprints import code_version
 from alignrec_assets.refresh.tables import Result
 from alignrec_assets.refresh.taxonomies import cluster_labels
 from alignrec_assets.resources import HomeResource
-from alignrec_assets.settings.schema import Settings
 from alignrec_assets.warehouse.connection import Warehouse
 from models.files import fingerprint, write_json
-from models.progress import Log
-
-if TYPE_CHECKING:
-    from models.candidates.inference_scaling import ScalingInputs
 
 ASSET = "inference_scaling"
 SCALING_CODE = fingerprint(
@@ -35,8 +28,6 @@ SCALING_CODE = fingerprint(
         code_version("models/candidates/inference_scaling.py", "models/candidates/best_of_n_law.py"),
     ]
 )
-TEMPERATURES = (0.7, 1.0, 1.5, 2.0)
-HISTORIES = 96
 
 
 @dg.asset(
@@ -51,21 +42,23 @@ HISTORIES = 96
 )
 def inference_scaling(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Histories are spread evenly over all combinations; of the simulated world those that somebody holds."""
-    from models.candidates.inference_scaling import draw_scaling, scaling_points
+    from models.candidates.inference_scaling import draw_scaling, scaling_figures, scaling_inputs, scaling_points
 
-    settings = home.settings
+    settings, warehouse = home.settings, home.warehouse(context.log.info)
     k = settings.candidates.k
-    inputs = _inputs(home.warehouse(context.log.info), settings, context.log.info)
+    inputs = scaling_inputs(
+        required_checkpoint(warehouse, "novelty_model").folder / MODEL_FOLDER,
+        required_checkpoint(warehouse, "alignment_model").folder / MODEL_FOLDER,
+        cluster_labels(warehouse),
+        settings.history.clusters,
+        settings.candidates.temperature,
+        _true_rates(warehouse),
+        context.log.info,
+    )
     points = scaling_points(inputs, k)
     image = home.home.reports / f"{ASSET}.png"
     draw_scaling(points, k, image)
-    figures = {
-        f"{name}_{point['draws_per_cluster']}k_at_{point['temperature']:g}": point[name]
-        for point in points
-        if point["entropy"] == "all" and point["temperature"] == settings.candidates.temperature
-        for name in ("alignment", "top_score", "coverage", "novelty", "true_rate")
-        if point[name] is not None
-    }
+    figures = scaling_figures(points, settings.candidates.temperature)
     report = {
         "name": ASSET,
         "figures": figures,
@@ -80,42 +73,6 @@ def inference_scaling(context: dg.AssetExecutionContext, home: HomeResource) -> 
     return dg.MaterializeResult(
         metadata={**figures, "curves": picture(image)}, data_version=dg.DataVersion(fingerprint(points))
     )
-
-
-def _inputs(warehouse: Warehouse, settings: Settings, log: Log) -> "ScalingInputs":
-    import numpy as np
-
-    from models.alignment.scoring import CandidateScorer
-    from models.candidates.inference_scaling import ScalingInputs
-    from models.novelty.label_distribution import label_distributions
-
-    labels = cluster_labels(warehouse)
-    true_rates = _true_rates(warehouse)
-    held = None if true_rates is None else {tuple(history) for history in true_rates["history"].to_list()}
-    possible = [
-        history
-        for history in combinations(range(len(labels)), settings.history.clusters)
-        if held is None or history in held
-    ]
-    histories = possible[:: -(-len(possible) // HISTORIES)]
-    temperatures = sorted({*TEMPERATURES, settings.candidates.temperature})
-    novelty = required_checkpoint(warehouse, "novelty_model").folder / MODEL_FOLDER
-    log(f"label distributions of {len(histories)} histories at {len(temperatures)} temperatures")
-    laws = label_distributions(novelty, labels, histories, temperatures, log).probabilities
-    log("scores of all labels")
-    others = [[cluster for cluster in range(len(labels)) if cluster not in history] for history in histories]
-    alignment = required_checkpoint(warehouse, "alignment_model").folder / MODEL_FOLDER
-    scores, own = np.zeros((len(histories), len(labels))), np.ones((len(histories), len(labels)), dtype=np.bool_)
-    found = CandidateScorer(alignment, labels).predict(histories, others, log).ranking
-    for row, (clusters_of, values) in enumerate(zip(others, found, strict=True)):
-        scores[row, clusters_of], own[row, clusters_of] = values, False
-    known = None
-    if true_rates is not None:
-        ordered = true_rates.sort("history", "cluster_id").group_by("history").agg("positive_rate")
-        rates = {tuple(history): values for history, values in ordered.iter_rows()}
-        known = np.array([rates[history] for history in histories])
-    law = {temperature: laws[row] for row, temperature in enumerate(temperatures)}
-    return ScalingInputs(law, scores, law[1.0], own, known)
 
 
 def _true_rates(warehouse: Warehouse) -> pl.DataFrame | None:

@@ -11,12 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from matplotlib import pyplot as plt
 
+from models.alignment.scoring import CandidateScorer
 from models.arrays import BoolArray, Float64Array
 from models.candidates.best_of_n_law import coverage, expected_top_score, selection_probabilities
+from models.candidates.histories import all_histories, evenly_spread
 from models.drawing import GREY, save
+from models.novelty.label_distribution import label_distributions
+from models.progress import Log, silent
 
+TEMPERATURES = (0.7, 1.0, 1.5, 2.0)
+HISTORIES = 96
 MULTIPLES = (1, 2, 5, 10, 20)  # draws per cluster to be served; the paper takes 5
 PAPER = 5
 TERCILES = ("low", "middle", "high")
@@ -41,6 +48,65 @@ class ScalingInputs:
     true_rates: Float64Array | None = None
 
 
+def scaling_inputs(
+    novelty: Path,
+    alignment: Path,
+    labels: Sequence[str],
+    length: int,
+    temperature: float,
+    true_rates: pl.DataFrame | None,
+    log: Log = silent,
+) -> ScalingInputs:
+    """Read what both models say of at most ``HISTORIES`` histories, spread evenly over all that are possible.
+
+    Args:
+        novelty: folder of the novelty model.
+        alignment: folder of the alignment model.
+        labels: the label of cluster i at index i.
+        length: K, of the histories.
+        temperature: of the pools; ``TEMPERATURES`` are read beside it.
+        true_rates: ``history``, ``cluster_id`` and ``positive_rate`` of each history that somebody holds and each
+            cluster; other histories are left out then. None where nobody knows them.
+        log: receives progress lines.
+    """
+    histories = _spread_histories(len(labels), length, true_rates)
+    temperatures = sorted({*TEMPERATURES, temperature})
+    log(f"label distributions of {len(histories)} histories at {len(temperatures)} temperatures")
+    laws = label_distributions(novelty, labels, histories, temperatures, log).probabilities
+    log("scores of all labels")
+    scores, own = _scores_of_all_labels(CandidateScorer(alignment, labels), histories, len(labels), log)
+    known = None if true_rates is None else _rates_by_history(true_rates, histories)
+    law = {each: laws[row] for row, each in enumerate(temperatures)}
+    return ScalingInputs(law, scores, law[1.0], own, known)
+
+
+def _spread_histories(clusters: int, length: int, true_rates: pl.DataFrame | None) -> Sequence[tuple[int, ...]]:
+    possible = all_histories(clusters, length)
+    if true_rates is not None:
+        held = {tuple(history) for history in true_rates["history"].to_list()}
+        possible = [history for history in possible if history in held]
+    return evenly_spread(possible, HISTORIES)
+
+
+def _scores_of_all_labels(
+    scorer: CandidateScorer, histories: Sequence[tuple[int, ...]], clusters: int, log: Log
+) -> tuple[Float64Array, BoolArray]:
+    """[histories, N] what the model ranks by, 0 for the clusters of the history, and whether a cluster is of those."""
+    others = [[cluster for cluster in range(clusters) if cluster not in history] for history in histories]
+    scores, own = np.zeros((len(histories), clusters)), np.ones((len(histories), clusters), dtype=np.bool_)
+    found = scorer.predict(histories, others, log).ranking
+    for row, (candidates, values) in enumerate(zip(others, found, strict=True)):
+        scores[row, candidates], own[row, candidates] = values, False
+    return scores, own
+
+
+def _rates_by_history(true_rates: pl.DataFrame, histories: Sequence[tuple[int, ...]]) -> Float64Array:
+    """[histories, N] true rates."""
+    ordered = true_rates.sort("history", "cluster_id").group_by("history").agg("positive_rate")
+    rates = {tuple(history): values for history, values in ordered.iter_rows()}
+    return np.array([rates[history] for history in histories])
+
+
 def scaling_points(inputs: ScalingInputs, k: int) -> list[dict[str, Any]]:
     """One row for each temperature and number of draws, and for each tercile of the novelty model's entropy.
 
@@ -61,6 +127,17 @@ def scaling_points(inputs: ScalingInputs, k: int) -> list[dict[str, Any]]:
             rows += _group_rows(inputs, found, groups, label)
     alone = [_best(scores, own, k) for scores, own in zip(inputs.scores, inputs.own, strict=True)]
     return rows + _group_rows(inputs, alone, groups, {"temperature": None, "draws_per_cluster": None})
+
+
+def scaling_figures(points: Sequence[dict[str, Any]], temperature: float) -> dict[str, float]:
+    """The known means over all histories at one temperature, by names such as ``coverage_5k_at_1.5``."""
+    return {
+        f"{name}_{point['draws_per_cluster']}k_at_{point['temperature']:g}": point[name]
+        for point in points
+        if point["entropy"] == "all" and point["temperature"] == temperature
+        for name in ("alignment", "top_score", "coverage", "novelty", "true_rate")
+        if point[name] is not None
+    }
 
 
 def draw_scaling(points: Sequence[dict[str, Any]], k: int, path: Path) -> None:

@@ -1,11 +1,25 @@
 """The curves of best-of-n against pools that are really drawn, and by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
+from support.alignment import LABELS, QUICK, score_candidates, toy_examples
 
+from models.alignment.training import train_alignment_model
 from models.candidates.best_of_n import draw_pools, select_best
-from models.candidates.inference_scaling import MULTIPLES, ScalingInputs, draw_scaling, scaling_points
+from models.candidates.histories import all_histories
+from models.candidates.inference_scaling import (
+    MULTIPLES,
+    TEMPERATURES,
+    ScalingInputs,
+    draw_scaling,
+    scaling_figures,
+    scaling_inputs,
+    scaling_points,
+)
+from models.novelty.label_distribution import label_distributions
 
 K, N = 2, 7
 
@@ -82,3 +96,46 @@ def test_the_picture_is_drawn_with_and_without_the_truth(inputs, tmp_path):
     draw_scaling(points, K, tmp_path / "known.png")
     draw_scaling([{**each, "true_rate": None} for each in points], K, tmp_path / "unknown.png")
     assert (tmp_path / "known.png").stat().st_size > (tmp_path / "unknown.png").stat().st_size > 10_000
+
+
+@pytest.fixture(scope="module")
+def alignment(tiny_model_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alignment") / "model"
+    train_alignment_model(tiny_model_folder, folder, LABELS, toy_examples(), replace(QUICK, steps=1), k=2)
+    return folder
+
+
+def test_inputs_are_what_both_models_say_of_all_labels(tiny_model_folder, alignment):
+    found = scaling_inputs(tiny_model_folder, alignment, LABELS, 2, 1.2, None)
+    histories = all_histories(len(LABELS), 2)
+    assert list(found.laws) == sorted({*TEMPERATURES, 1.2})
+    expected = label_distributions(tiny_model_folder, LABELS, histories, [1.2, 1.0]).probabilities
+    np.testing.assert_allclose(found.laws[1.2], expected[0])
+    np.testing.assert_allclose(found.novelty, expected[1])
+    assert [tuple(np.flatnonzero(row)) for row in found.own] == histories
+    assert (found.scores[found.own] == 0).all()
+    (scores,) = score_candidates(alignment, LABELS, [histories[3]], [np.flatnonzero(~found.own[3]).tolist()])
+    np.testing.assert_allclose(found.scores[3][~found.own[3]], scores, rtol=1e-5)
+    assert found.true_rates is None
+
+
+def test_where_true_rates_are_known_the_histories_are_those_that_somebody_holds(tiny_model_folder, alignment):
+    held = [(1, 4), (0, 3)]
+    truth = pl.DataFrame(
+        [(list(history), cluster, history[0] + cluster / 100) for history in held for cluster in range(len(LABELS))],
+        schema={"history": pl.List(pl.Int32), "cluster_id": pl.Int32, "positive_rate": pl.Float64},
+        orient="row",
+    ).sample(fraction=1.0, shuffle=True, seed=3)
+    found = scaling_inputs(tiny_model_folder, alignment, LABELS, 2, 1.0, truth)
+    assert [tuple(np.flatnonzero(row)) for row in found.own] == sorted(held)
+    np.testing.assert_allclose(found.true_rates, [first + np.arange(len(LABELS)) / 100 for first, _ in sorted(held)])
+
+
+def test_figures_are_the_means_over_all_histories_at_one_temperature(inputs):
+    points = scaling_points(inputs, K)
+    figures = scaling_figures(points, 2.0)
+    assert len(figures) == 5 * len(MULTIPLES)
+    assert figures["coverage_5k_at_2"] == point(points, 2.0, 5)["coverage"]
+    assert not any(
+        name.startswith("true_rate") for name in scaling_figures([{**e, "true_rate": None} for e in points], 2.0)
+    )
