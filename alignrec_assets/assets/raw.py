@@ -38,7 +38,7 @@ READERS = tuple(
     f"alignrec_assets/landing/{name}.py"
     for name in ("survey", "data_contract", "readers", "text_files", "parquet_files", "expressions", "loading")
 )
-READING = ["landing.csv_lines", "landing.json_lines", "landing.parquet_schemas", "landing.covering_files"]
+READING = [f"landing.{name}" for name in ("csv_lines", "json_lines", "parquet_schemas", "covering_files", "macros")]
 ITEMS_CODE = code_version(*READERS, queries=[*READING, "landing.items", "raw.items"])
 EVENTS_CODE = code_version(*READERS, queries=[*READING, "landing.events", "raw.events"])
 FEEDBACK = [

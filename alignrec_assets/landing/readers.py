@@ -16,6 +16,7 @@ from alignrec_assets.landing.expressions import READING_FAULTS, null
 from alignrec_assets.landing.parquet_files import first_damaged, parquet_rows
 from alignrec_assets.landing.text_files import is_empty, stage_text
 from alignrec_assets.landing.tombstones import Tombstones, read_tombstones
+from alignrec_assets.warehouse.queries import query
 
 
 @contextmanager
@@ -24,11 +25,13 @@ def registered_landing(
 ) -> Iterator[None]:
     """Rows of the files are available to queries as the temporary view ``landing_<kind>``, see ``landing_rows``.
 
-    Rows of forgotten users are left out; they make up the view ``forgotten_<kind>``.
+    Rows of forgotten users are left out; they make up the view ``forgotten_<kind>``. The macros that the queries of
+    landing files share are defined too.
 
     Raises:
         LandingError: naming a file that lacks a required column or cannot be read, with the line where there is one.
     """
+    connection.execute(query("landing.macros"))
     rows = landing_rows(connection, landing, kind, files)
     with reading(landing, files):
         forgotten = _forgotten_users(rows, read_tombstones(landing))

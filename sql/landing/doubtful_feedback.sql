@@ -20,20 +20,13 @@ judged AS (
         *,
         CASE WHEN row_number IS NULL THEN 'empty file: it holds no bytes' ELSE nullif(concat_ws(
             '; ',
-            CASE WHEN request_id IS NULL THEN 'request_id: missing' END,
-            CASE
-                WHEN item_id IS NULL THEN 'item_id: missing'
-                WHEN NOT item_known THEN 'item_id: ''' || left(item_id, 60) || ''' is not among the items'
-            END,
-            CASE WHEN user_id IS NULL THEN 'user_id: missing' END,
-            CASE
-                WHEN landed_ts IS NULL THEN 'ts: missing'
-                WHEN ts IS NULL THEN 'ts: ''' || left(CAST(landed_ts AS VARCHAR), 60) || ''' is not an ISO 8601 time'
-                WHEN CAST(ts AS DATE) <> day
-                    THEN 'ts: ''' || left(CAST(landed_ts AS VARCHAR), 60) || ''' lies outside the calendar (first_day '
-                        || CAST($first_day AS VARCHAR) || ', last_day ' || coalesce(CAST($last_day AS VARCHAR), 'open') || ')'
-            END,
-            CASE WHEN policy IS NULL THEN 'policy: missing' END,
+            missing_fault('request_id', request_id),
+            item_fault(item_id, item_known),
+            missing_fault('user_id', user_id),
+            missing_fault('ts', landed_ts),
+            moment_fault('ts', landed_ts, ts),
+            calendar_fault(landed_ts, ts, day, $first_day, $last_day),
+            missing_fault('policy', policy),
             CASE
                 WHEN without_taxonomy THEN NULL
                 WHEN landed_history IS NULL THEN 'history: missing'
@@ -43,7 +36,7 @@ judged AS (
                         typeof(landed_history) <> 'INTEGER[]'
                         AND CAST(history AS DOUBLE[]) <> list_sort(TRY_CAST(landed_history AS DOUBLE[]))
                     )
-                    THEN 'history: ''' || left(CAST(landed_history AS VARCHAR), 60) || ''' is not a list of cluster ids'
+                    THEN value_fault('history', landed_history, 'is not a list of cluster ids')
                 WHEN len(list_filter(history, lambda cluster, place: cluster = history[place + 1])) > 0
                     THEN 'history: ' || left(CAST(landed_history AS VARCHAR), 60) || ' names a cluster twice'
             END,
@@ -51,45 +44,25 @@ judged AS (
                 WHEN without_taxonomy THEN NULL
                 WHEN landed_cluster_id IS NULL THEN 'cluster_id: missing'
                 WHEN (cluster_id >= 0 AND cluster_id = TRY_CAST(landed_cluster_id AS DOUBLE)) IS NOT TRUE
-                    THEN 'cluster_id: ''' || left(CAST(landed_cluster_id AS VARCHAR), 60) || ''' is not a cluster id'
+                    THEN value_fault('cluster_id', landed_cluster_id, 'is not a cluster id')
             END,
             CASE WHEN taxonomy_version IS NULL AND NOT without_taxonomy THEN 'taxonomy_version: missing' END,
             CASE WHEN table_version IS NULL AND policy <> 'random' THEN 'table_version: missing' END,
             CASE
                 WHEN landed_position IS NOT NULL
                     AND (position >= 0 AND position = TRY_CAST(landed_position AS DOUBLE)) IS NOT TRUE
-                    THEN 'position: ''' || left(CAST(landed_position AS VARCHAR), 60) || ''' is not a place counted from 0'
+                    THEN value_fault('position', landed_position, 'is not a place counted from 0')
             END,
             CASE
                 WHEN landed_propensity IS NOT NULL AND (propensity > 0 AND propensity <= 1) IS NOT TRUE
-                    THEN 'propensity: ''' || left(CAST(landed_propensity AS VARCHAR), 60) || ''' is not a probability above 0 and up to 1'
+                    THEN value_fault('propensity', landed_propensity, 'is not a probability above 0 and up to 1')
             END,
-            CASE
-                WHEN landed_watch_s IS NULL THEN NULL
-                WHEN watch_s IS NULL OR NOT isfinite(watch_s)
-                    THEN 'watch_s: ''' || left(CAST(landed_watch_s AS VARCHAR), 60) || ''' is not a number'
-                WHEN watch_s < 0 THEN 'watch_s: ' || landed_watch_s || ' is negative'
-            END,
-            CASE
-                WHEN landed_completed IS NOT NULL AND completed IS NULL
-                    THEN 'completed: ''' || left(CAST(landed_completed AS VARCHAR), 60) || ''' is not true or false'
-            END,
-            CASE
-                WHEN landed_liked IS NOT NULL AND liked IS NULL
-                    THEN 'liked: ''' || left(CAST(landed_liked AS VARCHAR), 60) || ''' is not true or false'
-            END,
-            CASE
-                WHEN landed_shared IS NOT NULL AND shared IS NULL
-                    THEN 'shared: ''' || left(CAST(landed_shared AS VARCHAR), 60) || ''' is not true or false'
-            END,
-            CASE
-                WHEN landed_skipped IS NOT NULL AND skipped IS NULL
-                    THEN 'skipped: ''' || left(CAST(landed_skipped AS VARCHAR), 60) || ''' is not true or false'
-            END,
-            CASE
-                WHEN landed_positive IS NOT NULL AND positive IS NULL
-                    THEN 'positive: ''' || left(CAST(landed_positive AS VARCHAR), 60) || ''' is not true or false'
-            END
+            amount_fault('watch_s', landed_watch_s, watch_s),
+            flag_fault('completed', landed_completed, completed),
+            flag_fault('liked', landed_liked, liked),
+            flag_fault('shared', landed_shared, shared),
+            flag_fault('skipped', landed_skipped, skipped),
+            flag_fault('positive', landed_positive, positive)
         ), '') END AS reason
     FROM looked_at
     WHERE suspect OR day IN (SELECT wanted_days.day FROM wanted_days)

@@ -4,22 +4,12 @@
 -- Reads landing_feedback, where a column is of its own type or text, and blank is null, and read_days.
 -- $first_day, $last_day: the calendar; the last day is null while the log is open.
 WITH timed AS (
-    SELECT
-        *,
-        CASE
-            WHEN TRY_CAST(ts AS TIMESTAMPTZ) BETWEEN TIMESTAMPTZ '0001-01-01' AND TIMESTAMPTZ '9999-12-31'
-                THEN make_timestamp(epoch_us(TRY_CAST(ts AS TIMESTAMPTZ)))
-        END AS moment
+    SELECT *, landed_moment(ts) AS moment
     FROM landing_feedback
 ),
 
 dated AS (
-    SELECT
-        *,
-        least(
-            greatest(coalesce(CAST(moment AS DATE), arrival_day, CAST($first_day AS DATE)), CAST($first_day AS DATE)),
-            CAST($last_day AS DATE)
-        ) AS day
+    SELECT *, landed_day(moment, arrival_day, $first_day, $last_day) AS day
     FROM timed
 )
 
@@ -43,27 +33,11 @@ SELECT
     TRY_CAST(TRY_CAST(position AS DOUBLE) AS INTEGER) AS position,
     TRY_CAST(propensity AS DOUBLE) AS propensity,
     TRY_CAST(watch_s AS DOUBLE) AS watch_s,
-    -- Tools that know no missing booleans write 1.0 and 0.0.
-    CASE
-        WHEN typeof(completed) = 'BOOLEAN' THEN TRY_CAST(completed AS BOOLEAN)
-        ELSE TRY_CAST(replace(CAST(completed AS VARCHAR), '.0', '') AS BOOLEAN)
-    END AS completed,
-    CASE
-        WHEN typeof(liked) = 'BOOLEAN' THEN TRY_CAST(liked AS BOOLEAN)
-        ELSE TRY_CAST(replace(CAST(liked AS VARCHAR), '.0', '') AS BOOLEAN)
-    END AS liked,
-    CASE
-        WHEN typeof(shared) = 'BOOLEAN' THEN TRY_CAST(shared AS BOOLEAN)
-        ELSE TRY_CAST(replace(CAST(shared AS VARCHAR), '.0', '') AS BOOLEAN)
-    END AS shared,
-    CASE
-        WHEN typeof(skipped) = 'BOOLEAN' THEN TRY_CAST(skipped AS BOOLEAN)
-        ELSE TRY_CAST(replace(CAST(skipped AS VARCHAR), '.0', '') AS BOOLEAN)
-    END AS skipped,
-    CASE
-        WHEN typeof(positive) = 'BOOLEAN' THEN TRY_CAST(positive AS BOOLEAN)
-        ELSE TRY_CAST(replace(CAST(positive AS VARCHAR), '.0', '') AS BOOLEAN)
-    END AS positive,
+    landed_flag(completed) AS completed,
+    landed_flag(liked) AS liked,
+    landed_flag(shared) AS shared,
+    landed_flag(skipped) AS skipped,
+    landed_flag(positive) AS positive,
     ts AS landed_ts,
     history AS landed_history,
     cluster_id AS landed_cluster_id,

@@ -3,22 +3,12 @@
 -- Reads landing_outcomes, where a column is of its own type or text, and blank is null, read_days and raw.items.
 -- $first_day, $last_day: the calendar; the last day is null while the log is open.
 WITH timed AS (
-    SELECT
-        *,
-        CASE
-            WHEN TRY_CAST(ts AS TIMESTAMPTZ) BETWEEN TIMESTAMPTZ '0001-01-01' AND TIMESTAMPTZ '9999-12-31'
-                THEN make_timestamp(epoch_us(TRY_CAST(ts AS TIMESTAMPTZ)))
-        END AS moment
+    SELECT *, landed_moment(ts) AS moment
     FROM landing_outcomes
 ),
 
 dated AS (
-    SELECT
-        *,
-        least(
-            greatest(coalesce(CAST(moment AS DATE), arrival_day, CAST($first_day AS DATE)), CAST($first_day AS DATE)),
-            CAST($last_day AS DATE)
-        ) AS day
+    SELECT *, landed_day(moment, arrival_day, $first_day, $last_day) AS day
     FROM timed
 ),
 
@@ -27,12 +17,11 @@ parsed AS (
         landed.*,
         known.item_id IS NOT NULL AS item_known,
         TRY_CAST(watch_s AS DOUBLE) AS watch_number,
-        -- Tools that know no missing booleans write 1.0 and 0.0.
-        coalesce(TRY_CAST(completed AS BOOLEAN), TRY_CAST(replace(CAST(completed AS VARCHAR), '.0', '') AS BOOLEAN)) AS completed_flag,
-        coalesce(TRY_CAST(liked AS BOOLEAN), TRY_CAST(replace(CAST(liked AS VARCHAR), '.0', '') AS BOOLEAN)) AS liked_flag,
-        coalesce(TRY_CAST(shared AS BOOLEAN), TRY_CAST(replace(CAST(shared AS VARCHAR), '.0', '') AS BOOLEAN)) AS shared_flag,
-        coalesce(TRY_CAST(skipped AS BOOLEAN), TRY_CAST(replace(CAST(skipped AS VARCHAR), '.0', '') AS BOOLEAN)) AS skipped_flag,
-        coalesce(TRY_CAST(positive AS BOOLEAN), TRY_CAST(replace(CAST(positive AS VARCHAR), '.0', '') AS BOOLEAN)) AS positive_flag
+        landed_flag(completed) AS completed_flag,
+        landed_flag(liked) AS liked_flag,
+        landed_flag(shared) AS shared_flag,
+        landed_flag(skipped) AS skipped_flag,
+        landed_flag(positive) AS positive_flag
     FROM dated AS landed
     LEFT JOIN raw.items AS known ON known.item_id = landed.item_id
     WHERE landed.day IN (SELECT day FROM read_days)
@@ -43,44 +32,17 @@ checked AS (
         *,
         CASE WHEN row_number IS NULL THEN 'empty file: it holds no bytes' ELSE nullif(concat_ws(
             '; ',
-            CASE WHEN request_id IS NULL THEN 'request_id: missing' END,
-            CASE
-                WHEN item_id IS NULL THEN 'item_id: missing'
-                WHEN NOT item_known THEN 'item_id: ''' || left(item_id, 60) || ''' is not among the items'
-            END,
-            CASE
-                WHEN ts IS NULL THEN 'ts: missing'
-                WHEN moment IS NULL THEN 'ts: ''' || left(CAST(ts AS VARCHAR), 60) || ''' is not an ISO 8601 time'
-                WHEN CAST(moment AS DATE) <> day
-                    THEN 'ts: ''' || left(CAST(ts AS VARCHAR), 60) || ''' lies outside the calendar (first_day '
-                        || CAST($first_day AS VARCHAR) || ', last_day ' || coalesce(CAST($last_day AS VARCHAR), 'open') || ')'
-            END,
-            CASE
-                WHEN watch_s IS NULL THEN NULL
-                WHEN watch_number IS NULL OR NOT isfinite(watch_number)
-                    THEN 'watch_s: ''' || left(CAST(watch_s AS VARCHAR), 60) || ''' is not a number'
-                WHEN watch_number < 0 THEN 'watch_s: ' || watch_s || ' is negative'
-            END,
-            CASE
-                WHEN completed IS NOT NULL AND completed_flag IS NULL
-                    THEN 'completed: ''' || left(CAST(completed AS VARCHAR), 60) || ''' is not true or false'
-            END,
-            CASE
-                WHEN liked IS NOT NULL AND liked_flag IS NULL
-                    THEN 'liked: ''' || left(CAST(liked AS VARCHAR), 60) || ''' is not true or false'
-            END,
-            CASE
-                WHEN shared IS NOT NULL AND shared_flag IS NULL
-                    THEN 'shared: ''' || left(CAST(shared AS VARCHAR), 60) || ''' is not true or false'
-            END,
-            CASE
-                WHEN skipped IS NOT NULL AND skipped_flag IS NULL
-                    THEN 'skipped: ''' || left(CAST(skipped AS VARCHAR), 60) || ''' is not true or false'
-            END,
-            CASE
-                WHEN positive IS NOT NULL AND positive_flag IS NULL
-                    THEN 'positive: ''' || left(CAST(positive AS VARCHAR), 60) || ''' is not true or false'
-            END
+            missing_fault('request_id', request_id),
+            item_fault(item_id, item_known),
+            missing_fault('ts', ts),
+            moment_fault('ts', ts, moment),
+            calendar_fault(ts, moment, day, $first_day, $last_day),
+            amount_fault('watch_s', watch_s, watch_number),
+            flag_fault('completed', completed, completed_flag),
+            flag_fault('liked', liked, liked_flag),
+            flag_fault('shared', shared, shared_flag),
+            flag_fault('skipped', skipped, skipped_flag),
+            flag_fault('positive', positive, positive_flag)
         ), '') END AS reason
     FROM parsed
 )

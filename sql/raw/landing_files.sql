@@ -6,13 +6,7 @@ WITH dated AS (
     SELECT
         file,
         row_number,
-        coalesce(
-            CASE
-                WHEN TRY_CAST(ts AS TIMESTAMPTZ) BETWEEN TIMESTAMPTZ '0001-01-01' AND TIMESTAMPTZ '9999-12-31'
-                    THEN CAST(CAST(TRY_CAST(ts AS TIMESTAMPTZ) AS TIMESTAMP) AS DATE)
-            END,
-            arrival_day
-        ) AS day
+        coalesce(CAST(landed_moment(ts) AS DATE), arrival_day) AS day
     FROM surveyed_rows
 )
 
