@@ -29,10 +29,12 @@ ROWS_PER_BATCH = 128
 def prepare(folder):
     """The embedded model with a random head: speed does not depend on what it learned."""
     from models.language.base_model import materialize_base_model
-    from models.language.language_model import load_scoring_model, load_tokenizer, save_checkpoint
+    from models.language.language_model import load_tokenizer, new_scoring_model, save_checkpoint
 
-    materialize_base_model(folder / "base")
-    save_checkpoint(load_scoring_model(folder / "base", seed=1), load_tokenizer(folder / "base"), folder / "alignment")
+    materialize_base_model(folder / "base", None)
+    save_checkpoint(
+        new_scoring_model(folder / "base", seed=1, layers=None), load_tokenizer(folder / "base"), folder / "alignment"
+    )
 
 
 def pairs_of(histories, candidates):

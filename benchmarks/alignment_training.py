@@ -94,6 +94,25 @@ def served_histories(count):
     return group_by_history(examples, TOPICS, pairs)["train"]
 
 
+def options_of(loss, steps, histories_per_batch):
+    """The options of both arms: as the settings have them, without the stack, which the peers do not know."""
+    return AlignmentOptions(
+        loss=loss,
+        layers=None,
+        tune="top:10",
+        learning_rate=1e-4,
+        steps=steps,
+        histories_per_batch=histories_per_batch,
+        histories_per_pass=8,
+        evaluate_every=8,
+        head_histories=256,
+        validation_histories=96,
+        stack=False,
+        keep_overtrained=False,
+        seed=0,
+    )
+
+
 def batches(options):
     """The histories of every step."""
     served = served_histories(options.steps * options.histories_per_batch)
@@ -102,8 +121,8 @@ def batches(options):
 
 def prepare(folder):
     """Write the checkpoint that every arm starts from: the embedded model with a fitted head."""
-    materialize_base_model(folder / "base")
-    training = AlignmentTrainer(folder / "base", topic_labels(), AlignmentOptions(), 3)
+    materialize_base_model(folder / "base", None)
+    training = AlignmentTrainer(folder / "base", topic_labels(), options_of("pointwise", 1, 1), 3)
     fit_head(training.reader, served_histories(HEAD_HISTORIES))
     training.save(folder / "start")
 
@@ -342,7 +361,7 @@ def loss_gap(figures):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--steps", type=int, default=5, help="optimiser steps of each arm, the first not timed")
-    parser.add_argument("--histories-per-step", type=int, default=AlignmentOptions.histories_per_batch)
+    parser.add_argument("--histories-per-step", type=int, default=8)
     arguments = parser.parse_args()
     if arguments.steps < 2:
         parser.error("--steps must be at least 2: the first is not timed")
@@ -351,10 +370,7 @@ def main():
             "TRL, the peer of the pairwise training, is not installed: run `make bench`, or "
             "`.venv/bin/pip install --constraint constraints.txt --editable '.[bench]'`"
         )
-    options = {
-        loss: AlignmentOptions(loss=loss, steps=arguments.steps, histories_per_batch=arguments.histories_per_step)
-        for loss in PEERS
-    }
+    options = {loss: options_of(loss, arguments.steps, arguments.histories_per_step) for loss in PEERS}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         # In a process of its own: a child's peak of memory is never below what its parent held.

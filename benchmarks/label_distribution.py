@@ -48,8 +48,8 @@ def main():
     labels = [", ".join([topic.name, *topic.keywords[:2]]) for topic in topics]
     histories = list(combinations(range(len(labels)), 2))[:: 276 // HISTORIES][:HISTORIES]
     with tempfile.TemporaryDirectory() as folder:
-        materialize_base_model(Path(folder) / "model")
-        tokenizer, model = load_tokenizer(Path(folder) / "model"), load_causal_model(Path(folder) / "model")
+        materialize_base_model(Path(folder) / "model", None)
+        tokenizer, model = load_tokenizer(Path(folder) / "model", None), load_causal_model(Path(folder) / "model", None)
     label_log_probabilities(model, tokenizer, labels, histories[:2], [1.0])  # warm
     started = time.perf_counter()
     packed = np.asarray(label_log_probabilities(model, tokenizer, labels, histories, [1.0]))

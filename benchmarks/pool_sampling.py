@@ -40,7 +40,9 @@ def own_arm(engine, folder, histories, draws):
     from models.candidates.candidate_pools import PoolSampler
     from models.candidates.pool_engines import PoolOptions
 
-    sampler = PoolSampler(folder / "novelty", labels_of(CLUSTERS), PoolOptions(engine, draws, 3, TEMPERATURE))
+    sampler = PoolSampler(
+        folder / "novelty", labels_of(CLUSTERS), PoolOptions(engine, draws, 3, TEMPERATURE, most_left_out=0.01, seed=0)
+    )
     sampler.draw(histories[:8])
     started = time.perf_counter()
     drawn = sampler.draw(histories)

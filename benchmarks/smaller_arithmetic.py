@@ -21,7 +21,7 @@ from synthetic.transitions import histories_of, labels_of, tuned_novelty_model
 from torch import nn
 
 from models.alignment.candidate_reader import CandidateReader
-from models.language.language_model import load_causal_model, load_scoring_model, load_tokenizer
+from models.language.language_model import load_causal_model, load_tokenizer, new_scoring_model
 from models.novelty.label_distribution import label_log_probabilities, renormalise
 
 CLUSTERS = 64
@@ -76,7 +76,7 @@ def label_laws(folder, name, histories):
 
 
 def scores(folder, name, histories, candidates):
-    model = in_arithmetic(load_scoring_model(folder / "base", seed=1), name)
+    model = in_arithmetic(new_scoring_model(folder / "base", seed=1, layers=None), name)
     reader = CandidateReader(model, load_tokenizer(folder / "base"), labels_of(CLUSTERS))
     reader.all_logits(histories[:WARM_UP], candidates[:WARM_UP])
     started = time.perf_counter()

@@ -59,7 +59,9 @@ def draw(folder, clusters, histories, engine):
     from models.candidates.candidate_pools import PoolSampler
     from models.candidates.pool_engines import PoolOptions
 
-    sampler = PoolSampler(folder / "novelty", labels_of(clusters), PoolOptions(engine, DRAWS, K, TEMPERATURE))
+    sampler = PoolSampler(
+        folder / "novelty", labels_of(clusters), PoolOptions(engine, DRAWS, K, TEMPERATURE, most_left_out=0.01, seed=0)
+    )
     sampler.draw(histories[:WARM_UP])
     counted = TokenCount(sampler.engine.expander.model)
     started = time.perf_counter()
@@ -72,10 +74,10 @@ def draw(folder, clusters, histories, engine):
 
 def score(folder, clusters, histories, candidates, layers):
     from models.alignment.candidate_reader import CandidateReader
-    from models.language.language_model import load_scoring_model, load_tokenizer
+    from models.language.language_model import load_tokenizer, new_scoring_model
 
     reader = CandidateReader(
-        load_scoring_model(folder / "base", 0, layers), load_tokenizer(folder / "base"), labels_of(clusters)
+        new_scoring_model(folder / "base", 0, layers), load_tokenizer(folder / "base"), labels_of(clusters)
     )
     reader.all_logits(histories[:WARM_UP], candidates[:WARM_UP])
     counted = TokenCount(reader.model)

@@ -137,7 +137,7 @@ def score_options(settings: FeedbackSettings) -> Facts:
         "minimum_impressions": settings.minimum_impressions,
         "minimum_share_of_mean": settings.minimum_share_of_mean,
         "minimum_users": settings.minimum_users,
-        "method": settings.normalisation,
+        "normalisation": settings.normalisation,
         "interval": None if settings.interval == "auto" else settings.interval,
     }
 
@@ -157,7 +157,7 @@ def _score_day(
     rows = 0
     for signal in SIGNALS:
         cells = counted.select("history", "cluster_id", "impressions", "users", pl.col(signal).alias("positives"))
-        scored = score(cells, ScoreOptions(**score_options(settings.feedback)))
+        scored = score(cells, ScoreOptions(prior="cluster", **score_options(settings.feedback)))
         frame = scored.scores.with_columns(
             pl.lit(day).alias("day"), pl.lit(taxonomy).alias("taxonomy_version"), pl.lit(signal).alias("signal")
         )

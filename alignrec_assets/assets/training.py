@@ -200,7 +200,7 @@ def pointwise_options(settings: Settings) -> "PointwiseOptions":
         report_share=chosen.report_share,
         unseen_cluster_share=chosen.unseen_cluster_share,
         prior=settings.feedback.prior,
-        method=scored["method"],
+        normalisation=scored["normalisation"],
         interval=scored["interval"],
         seed=chosen.seed,
     )

@@ -208,7 +208,7 @@ class Study:
     def _predict(self, histories: list[list[int]], candidates: list[list[int]]) -> "CandidatePredictions":
         from models.alignment.scoring import CandidateScorer
 
-        return CandidateScorer(self._folder, self.labels).predict(histories, candidates, self.write)
+        return CandidateScorer(self._folder, self.labels, "packed").predict(histories, candidates, self.write)
 
     def _embeddings(self) -> Any:
         from models.interests.item_embeddings import text_vectors

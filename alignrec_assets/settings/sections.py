@@ -124,7 +124,7 @@ class FeedbackSettings(Section):
 
 
 class AlignmentSettings(Section):
-    """Training of the alignment model."""
+    """Training of the alignment model. The defaults suit a model of 30 layers and a few hundred histories."""
 
     holdout_share: Annotated[float, Field(gt=0, lt=1)] = 0.3
     """Share of histories held out, to select the checkpoint and to report it."""
@@ -154,7 +154,7 @@ class AlignmentSettings(Section):
     steps: Annotated[int, Field(ge=1)] = 24
     evaluate_every: Annotated[int, Field(ge=1)] = 8
     validation_histories: Annotated[int, Field(ge=1)] = 96
-    """How many of the histories that select are ranked at each look."""
+    """How many of the histories that select are ranked at each evaluation."""
     stack: bool = True
     """Whether the head is fitted together with an additive affinity model of the same feedback: the first learns from
     words, for all clusters alike, the second keeps what words do not tell. It predicts rates: with another
@@ -168,7 +168,7 @@ class SearchSettings(Section):
     """`alignrec search`: trials of other normalisations, losses, layers, steps and learning rates."""
 
     trials: Annotated[int, Field(ge=1, le=999)] = 20
-    """Finished trials in all; with a higher number a finished search goes on."""
+    """Finished trials in all; with a higher number a finished search resumes."""
     minutes: Annotated[float, Field(gt=0)] | None = None
     """No trial begins when those before it have taken this long together; none means no such limit."""
     seed: int = 1

@@ -48,10 +48,10 @@ def transitions(count: int, clusters: int, seed: int) -> pl.DataFrame:
 def tuned_novelty_model(folder: Path, clusters: int, examples: int, log) -> dict[str, float]:
     """Tune the embedded model on such transitions, once: a folder that holds one is left as it is."""
     if not (folder / "base").exists():
-        materialize_base_model(folder / "base")
+        materialize_base_model(folder / "base", None)
     if (folder / "novelty" / "config.json").exists():
         return {}
-    options = NoveltyOptions(holdout_histories=8, epochs=1)
+    options = NoveltyOptions(tune="top:8", learning_rate=1e-3, batch_size=64, epochs=1, seed=0, holdout_histories=8)
     report = train_novelty_model(
         folder / "base", folder / "novelty", labels_of(clusters), transitions(examples, clusters, 0), options, log=log
     )

@@ -26,7 +26,7 @@ class PointwiseOptions:
         report_share: share of the held-out histories that report; the others select.
         unseen_cluster_share: share of the clusters that are kept from training.
         prior: what rates are shrunk towards, see ``transition_scores.ScoreOptions``.
-        method: how shrunken rates are normalised, see ``normalisation.Normalisation``.
+        normalisation: how shrunken rates are normalised, see ``normalisation.Normalisation``.
         interval: scores are rounded to multiples of this; None: of ``normalisation.posterior_interval``.
         seed: of the split and of the choice of clusters.
     """
@@ -35,7 +35,7 @@ class PointwiseOptions:
     report_share: float
     unseen_cluster_share: float
     prior: Prior
-    method: Method
+    normalisation: Method
     interval: float | None
     seed: int
 
@@ -66,7 +66,7 @@ def pointwise_examples(cells: pl.DataFrame, options: PointwiseOptions) -> pl.Dat
             minimum_share_of_mean=0.0,
             minimum_users=1,
             prior=options.prior,
-            method=options.method,
+            normalisation=options.normalisation,
             interval=options.interval,
         ),
     )

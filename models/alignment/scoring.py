@@ -51,7 +51,7 @@ class CandidateScorer:
 
     micro_batch = HISTORIES_PER_PASS
 
-    def __init__(self, folder: Path, labels: Sequence[str], engine: Literal["packed", "vllm"] = "packed") -> None:
+    def __init__(self, folder: Path, labels: Sequence[str], engine: Literal["packed", "vllm"]) -> None:
         check_alignment_model(folder)
         self.clusters = len(labels)
         self.learned = PredictedRates.load(folder)

@@ -36,7 +36,7 @@ from models.arrays import Float64Array
 from models.feedback.affinity import AdditiveAffinity
 from models.files import new_folder, replacing
 from models.language.fine_tuning import Optimiser, Schedule
-from models.language.language_model import load_scoring_model, load_tokenizer, save_checkpoint, select_trainable
+from models.language.language_model import load_tokenizer, new_scoring_model, save_checkpoint, select_trainable
 from models.progress import Log, Progress, silent
 
 OVERTRAINING = (2, 3)  # times the selected step
@@ -76,7 +76,7 @@ class AlignmentTrainer:
         multipliers: Float64Array | None = None,
     ) -> None:
         self.tokenizer = load_tokenizer(base)
-        self.model = load_scoring_model(base, options.seed, options.layers)
+        self.model = new_scoring_model(base, options.seed, options.layers)
         self.options = options
         self.k = k
         self.multipliers = np.ones(len(labels)) if multipliers is None else multipliers

@@ -71,8 +71,8 @@ class SearchOptions:
     normalisation: Method
     training: AlignmentOptions
     trials: int
-    minutes: float | None = None
-    seed: int = 0
+    minutes: float | None
+    seed: int
 
 
 @dataclass(frozen=True)

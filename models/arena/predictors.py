@@ -121,7 +121,7 @@ class Contest:
         return (self.rates[predictor] - low) / (high - low)
 
 
-def hold_contest(world: World, log: TopicLog, truth: Truth, k: int, seed: int = 0) -> Contest:
+def hold_contest(world: World, log: TopicLog, truth: Truth, k: int, seed: int) -> Contest:
     """Judge all predictors on at most ``JUDGED_USERS`` users who have 2k topics that they never played.
 
     Raises:
@@ -174,7 +174,7 @@ def contests_over_worlds(
             topics = TopicLog(world)
             for _ in range(days):
                 topics.add(world.simulate_day(world.next_day))
-            contest = hold_contest(world, topics, world.truth(), k)
+            contest = hold_contest(world, topics, world.truth(), k, seed=0)
             ranked = [contest.explained(name) for name in RANKED]
             explained = {f"explained_{name}": contest.explained(name) for name in PREDICTORS}
             in_order = all(low < high for low, high in pairwise(ranked))

@@ -62,7 +62,7 @@ def summarise(world: World, log: TopicLog, items: pl.DataFrame, k: int, write: L
     write("clustering the items by their text")
     rand_index = _adjusted_rand_index(world, items)
     write("holding the contest of predictors")
-    contest = hold_contest(world, log, truth, k)
+    contest = hold_contest(world, log, truth, k, seed=0)
     days = _day_series(world)
     plays = log.plays.sum(axis=1)
     total = sum(day.plays for day in world.days)

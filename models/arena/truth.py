@@ -156,7 +156,7 @@ class Truth:
         return last
 
 
-def oracle_ranking(rates: pl.DataFrame, k: int, signal: str = "positive") -> pl.DataFrame:
+def oracle_ranking(rates: pl.DataFrame, k: int, signal: str) -> pl.DataFrame:
     """The k best clusters outside each history, by their true rate.
 
     Args:

@@ -74,7 +74,7 @@ def scaling_inputs(
     log(f"label distributions of {len(histories)} histories at {len(temperatures)} temperatures")
     laws = label_distributions(novelty, labels, histories, temperatures, log).probabilities
     log("scores of all labels")
-    scores, own = _scores_of_all_labels(CandidateScorer(alignment, labels), histories, len(labels), log)
+    scores, own = _scores_of_all_labels(CandidateScorer(alignment, labels, "packed"), histories, len(labels), log)
     known = None if true_rates is None else _rates_by_history(true_rates, histories)
     law = {each: laws[row] for row, each in enumerate(temperatures)}
     return ScalingInputs(law, scores, law[1.0], own, known)

@@ -58,8 +58,8 @@ class PoolOptions:
     draws: int
     distinct: int
     temperature: float
-    most_left_out: float = 0.01
-    seed: int = 0
+    most_left_out: float
+    seed: int
 
 
 class Drawn(NamedTuple):

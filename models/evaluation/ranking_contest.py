@@ -44,7 +44,7 @@ class Contest:
 
 
 def hold_contest(
-    predictions: Mapping[str, Sequence[Float64Array]], rates: Sequence[Float64Array], k: int, seed: int = 0
+    predictions: Mapping[str, Sequence[Float64Array]], rates: Sequence[Float64Array], k: int, seed: int
 ) -> Contest:
     """Judge all contestants on the raw rates of held-out histories.
 

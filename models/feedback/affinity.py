@@ -82,7 +82,7 @@ class Factorisation:
         seed: of the start.
     """
 
-    def __init__(self, rows: pl.DataFrame, clusters: int, seed: int = 0) -> None:
+    def __init__(self, rows: pl.DataFrame, clusters: int, seed: int) -> None:
         data = Rows(rows, clusters)
         out = data.history % FOLDS == 0
         errors = []

@@ -30,16 +30,16 @@ class ScoreOptions:
         minimum_users: a cell with fewer distinct users is dropped.
         prior: what a cell is shrunk towards: ``cluster``, the prior rate of its cluster, or ``affinity``, what cells
             that share a cluster of the history say of it too, see :class:`AffinityPrior`.
-        method: see :class:`Normalisation`.
+        normalisation: see :class:`Normalisation`.
         interval: scores are rounded to multiples of this; None: of :func:`posterior_interval`.
     """
 
-    minimum_impressions: int = 5
-    minimum_share_of_mean: float = 0.2
-    minimum_users: int = 3
-    prior: Prior = "cluster"
-    method: Method = "quantile"
-    interval: float | None = 0.05
+    minimum_impressions: int
+    minimum_share_of_mean: float
+    minimum_users: int
+    prior: Prior
+    normalisation: Method
+    interval: float | None
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def transition_scores(cells: pl.DataFrame, options: ScoreOptions) -> TransitionS
             affinities = AffinityPrior(fitted, priors, _cluster_count(kept))
         else:
             notes.append(f"fewer than {FOLDS} histories show no affinities: cells are shrunk towards their clusters")
-    scored, interval = normalise_scores(shrink(kept, priors, affinities), options.method, options.interval)
+    scored, interval = normalise_scores(shrink(kept, priors, affinities), options.normalisation, options.interval)
     if not cells.height:
         notes.append("no cells: nothing was counted yet")
     elif not kept.height:
@@ -129,7 +129,7 @@ def transition_scores(cells: pl.DataFrame, options: ScoreOptions) -> TransitionS
     return TransitionScores(scored, filtered, priors, interval, notes)
 
 
-def normalise_scores(cells: pl.DataFrame, method: Method, interval: float | None) -> tuple[pl.DataFrame, float]:
+def normalise_scores(cells: pl.DataFrame, normalisation: Method, interval: float | None) -> tuple[pl.DataFrame, float]:
     """Set the column ``score`` of shrunken cells: their rates normalised, then rounded.
 
     The map is fitted on training cells alone, see :func:`transition_scores`. Nothing else of a cell changes, so that
@@ -137,20 +137,20 @@ def normalise_scores(cells: pl.DataFrame, method: Method, interval: float | None
 
     Args:
         cells: ``impressions`` and the columns that :func:`shrink` adds.
-        method: see :class:`Normalisation`.
+        normalisation: see :class:`Normalisation`.
         interval: scores are rounded to multiples of this; None: of :func:`posterior_interval`.
 
     Returns:
         The cells, and what their scores were rounded to.
     """
     reference = _training_cells(cells)
-    normalisation = Normalisation(
-        method if reference.height else "rate",
+    fitted = Normalisation(
+        normalisation if reference.height else "rate",
         reference["shrunk_rate"].to_numpy(),
         reference["impressions"].to_numpy().astype(np.float64),
     )
     rates, lower, upper = (
-        normalisation.scores(cells[name].to_numpy(), cells["prior_rate"].to_numpy())
+        fitted.scores(cells[name].to_numpy(), cells["prior_rate"].to_numpy())
         for name in ("shrunk_rate", "lower", "upper")
     )
     rounding = posterior_interval(lower, upper) if interval is None else interval

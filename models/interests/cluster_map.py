@@ -20,12 +20,13 @@ WIDTH_PIXELS, HEIGHT_PIXELS, DOTS_PER_INCH = 1400, 1000, 140
 LARGEST_DISC = 1_500.0  # square points
 MOST_LABELS = 70  # more cannot be read
 MOST_COLOURS = 10
+SEED = 0  # of where discs begin
 # Where a label may stand beside its disc: direction, in the order of preference.
 _DIRECTIONS = ((0, -1), (0, 1), (1, 0), (-1, 0), (1, -1), (-1, -1), (1, 1), (-1, 1))
 
 
 def draw_cluster_map(
-    path: Path, centroids: Float32Array, labels: Sequence[str], sizes: Sequence[int], title: str, seed: int = 0
+    path: Path, centroids: Float32Array, labels: Sequence[str], sizes: Sequence[int], title: str
 ) -> None:
     """Write a PNG of 1400 x 1000 pixels.
 
@@ -39,9 +40,8 @@ def draw_cluster_map(
         labels: N texts.
         sizes: N numbers of items.
         title: of the picture.
-        seed: of t-SNE.
     """
-    points = spread_points(place_centroids(centroids, seed))
+    points = spread_points(place_centroids(centroids))
     figure = Figure(figsize=(WIDTH_PIXELS / DOTS_PER_INCH, HEIGHT_PIXELS / DOTS_PER_INCH), dpi=DOTS_PER_INCH)
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.02, 0.02, 0.96, 0.90))
@@ -57,15 +57,15 @@ def draw_cluster_map(
         figure.savefig(partial, format="png", facecolor="white")
 
 
-def place_centroids(centroids: Float32Array, seed: int) -> Float64Array:
+def place_centroids(centroids: Float32Array) -> Float64Array:
     """Float64Array on the plane, [N, 2]."""
     count = len(centroids)
     if count < 3:
         return np.array([[0.25 + 0.5 * number, 0.5] for number in range(count)])
     if count < 8:
-        return np.asarray(PCA(2, random_state=seed).fit_transform(centroids), dtype=np.float64)
+        return np.asarray(PCA(2, random_state=SEED).fit_transform(centroids), dtype=np.float64)
     perplexity = min(15.0, (count - 1) / 3)
-    embedding = TSNE(2, perplexity=perplexity, init="pca", metric="cosine", random_state=seed).fit_transform(centroids)
+    embedding = TSNE(2, perplexity=perplexity, init="pca", metric="cosine", random_state=SEED).fit_transform(centroids)
     return np.asarray(embedding, dtype=np.float64)
 
 

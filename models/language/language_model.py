@@ -46,7 +46,7 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a model folder or hub id.
 
     Raises:
-        ValueError: there is none, naming the source and the mend.
+        ValueError: there is none, naming the source and the fix.
     """
     tokenizer: PreTrainedTokenizerBase = _load(AutoTokenizer.from_pretrained, source)
     return tokenizer
@@ -56,7 +56,7 @@ def read_causal_model(source: str | Path) -> PreTrainedModel:
     """The language model of a folder or hub id with its vocabulary head, as it is stored.
 
     Raises:
-        ValueError: there is none, naming the source and the mend.
+        ValueError: there is none, naming the source and the fix.
     """
     model: PreTrainedModel = _load(AutoModelForCausalLM.from_pretrained, source, dtype="auto")
     return model
@@ -67,7 +67,7 @@ def load_causal_model(source: str | Path) -> PreTrainedModel:
     return _ready(read_causal_model(source))
 
 
-def load_scoring_model(source: str | Path, seed: int = 0, layers: int | None = None) -> PreTrainedModel:
+def new_scoring_model(source: str | Path, seed: int, layers: int | None) -> PreTrainedModel:
     """The language model of a folder or hub id with one linear projection to a score in place of its vocabulary head.
 
     The head is the ``score`` layer of a standard sequence classifier, so other engines load the checkpoint too. Where
@@ -80,16 +80,23 @@ def load_scoring_model(source: str | Path, seed: int = 0, layers: int | None = N
             what was understood into the next word, which a score does not need (Skean et al. 2025, "Layer by Layer").
 
     Raises:
-        ValueError: there is no model, naming the source and the mend, or it has fewer layers.
+        ValueError: there is no model, naming the source and the fix, or it has fewer layers.
     """
-    tokenizer = load_tokenizer(source)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = _load(AutoModelForSequenceClassification.from_pretrained, source, dtype="auto", num_labels=1)
+        model = _read_scoring_model(source)
     if layers is not None:
         _keep_lower_layers(model, layers)
-    model.config.pad_token_id = padding_token(tokenizer)
     return _ready(model)
+
+
+def load_scoring_model(source: str | Path) -> PreTrainedModel:
+    """The same as it was saved after a training, head included.
+
+    Raises:
+        ValueError: there is no model, naming the source and the fix.
+    """
+    return _ready(_read_scoring_model(source))
 
 
 def arithmetic(stored: torch.dtype) -> torch.dtype:
@@ -115,7 +122,7 @@ def padding_token(tokenizer: PreTrainedTokenizerBase) -> int:
     return int(padding or 0)
 
 
-def select_trainable(model: PreTrainedModel, tune: str, seed: int = 0) -> None:
+def select_trainable(model: PreTrainedModel, tune: str, seed: int) -> None:
     """Mark which parameters of the model training may change. A scoring head is always trained.
 
     Args:
@@ -158,15 +165,23 @@ def save_checkpoint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
 
 
 def _load(loader: Callable[..., Any], source: str | Path, **arguments: Any) -> Any:
-    mend = "name a folder with config.json, tokenizer and safetensors weights, or the id of a model on the hub"
+    fix = "name a folder with config.json, tokenizer and safetensors weights, or the id of a model on the hub"
     if Path(source).is_dir() and not (Path(source) / "config.json").is_file():
-        raise ValueError(f"the folder {source} holds no language model (there is no config.json): {mend}")
+        raise ValueError(f"the folder {source} holds no language model (there is no config.json): {fix}")
     try:
         with quiet_transformers():
             return loader(str(source), trust_remote_code=False, **arguments)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{source} cannot be loaded as a language model ({reason}): {mend}") from None
+        raise ValueError(f"{source} cannot be loaded as a language model ({reason}): {fix}") from None
+
+
+def _read_scoring_model(source: str | Path) -> PreTrainedModel:
+    model: PreTrainedModel = _load(
+        AutoModelForSequenceClassification.from_pretrained, source, dtype="auto", num_labels=1
+    )
+    model.config.pad_token_id = padding_token(load_tokenizer(source))
+    return model
 
 
 def _keep_lower_layers(model: PreTrainedModel, layers: int) -> None:

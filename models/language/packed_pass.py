@@ -95,7 +95,7 @@ def next_token_logits(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
     return logits
 
 
-def sequence_log_probabilities(logits: Tensor, batch: PackedBatch, end_token: int, temperature: float = 1.0) -> Tensor:
+def sequence_log_probabilities(logits: Tensor, batch: PackedBatch, end_token: int, temperature: float) -> Tensor:
     """The log probability of every sequence of every tree after its prompt, terminator included, with gradients.
 
     log p(sequence) = sum over its tokens t, and the terminator last, of logit_t / T - logsumexp(logits / T).

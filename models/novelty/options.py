@@ -12,19 +12,19 @@ class NoveltyOptions:
         learning_rate: the highest rate of the schedule.
         batch_size: transitions per optimiser step, at least.
         epochs: passes over the training transitions.
+        seed: of the order of transitions, the order within prompts, adapters and dropout, and the held-out sample.
         warmup_share: share of the steps in which the learning rate rises.
         weight_decay: as in AdamW.
         evaluate_every: steps between two points of the curve.
         holdout_histories: held-out transitions are measured on this many distinct histories at most.
-        seed: of the order of transitions, the order within prompts, adapters and dropout, and the held-out sample.
     """
 
-    tune: str = "top:8"
-    learning_rate: float = 1e-3
-    batch_size: int = 64
-    epochs: int = 2
+    tune: str
+    learning_rate: float
+    batch_size: int
+    epochs: int
+    seed: int
     warmup_share: float = 0.1
     weight_decay: float = 0.01
     evaluate_every: int = 30
     holdout_histories: int = 48
-    seed: int = 0

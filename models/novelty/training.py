@@ -160,7 +160,7 @@ class NoveltyTraining:
         trees = [separate_branches([self.tokens[target] for target in group.targets]) for group in groups]
         batch = pack(prompts, trees, padding_token(self.tokenizer))
         logits = next_token_logits(self.model, batch)
-        log_probabilities = sequence_log_probabilities(logits, batch, terminator(self.tokenizer))
+        log_probabilities = sequence_log_probabilities(logits, batch, terminator(self.tokenizer), 1.0)
         counts = torch.tensor([count for group in groups for count in group.counts]).to(log_probabilities)
         return -(log_probabilities @ counts) / counts.sum()
 

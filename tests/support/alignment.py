@@ -1,13 +1,14 @@
 """A toy log that an alignment model learns from in seconds, and what its tests read it with."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import polars as pl
 import torch
 from scipy.special import expit
+from support.options import ALIGNMENT
 
-from models.alignment.options import AlignmentOptions
 from models.alignment.scoring import CandidateScorer
 from models.language.prompts import alignment_prompt, label_text
 
@@ -23,13 +24,13 @@ LABELS = [
 ]
 
 
-QUICK = AlignmentOptions(
-    tune="full", learning_rate=3e-3, steps=20, histories_per_batch=4, evaluate_every=5, head_histories=8
+QUICK = replace(
+    ALIGNMENT, tune="full", learning_rate=3e-3, steps=20, histories_per_batch=4, evaluate_every=5, head_histories=8
 )
 
 
 def score_candidates(folder, labels, histories, candidates):
-    return CandidateScorer(folder, labels).predict(histories, candidates).ranking
+    return CandidateScorer(folder, labels, "packed").predict(histories, candidates).ranking
 
 
 def toy_examples(seed=0):

@@ -23,7 +23,7 @@ def tune(source, folder, steps=60):
     for _ in range(steps):
         optimiser.zero_grad()
         logits = next_token_logits(model, batch)
-        loss = -(sequence_log_probabilities(logits, batch, tokenizer.eos_token_id) @ weights) / weights.sum()
+        loss = -(sequence_log_probabilities(logits, batch, tokenizer.eos_token_id, 1.0) @ weights) / weights.sum()
         loss.backward()
         optimiser.step()
     save_checkpoint(model, tokenizer, folder)

@@ -14,7 +14,7 @@ def test_examples_are_made_by_the_settings():
         report_share=0.75,
         unseen_cluster_share=0.2,
         prior="cluster",
-        method="lift",
+        normalisation="lift",
         interval=None,
         seed=9,
     )

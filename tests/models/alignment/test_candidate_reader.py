@@ -5,12 +5,14 @@ import pytest
 from support.alignment import LABELS, logit_alone
 
 from models.alignment.candidate_reader import CandidateReader
-from models.language.language_model import load_scoring_model, load_tokenizer
+from models.language.language_model import load_tokenizer, new_scoring_model
 
 
 @pytest.fixture(scope="module")
 def reader(tiny_model_folder):
-    return CandidateReader(load_scoring_model(tiny_model_folder), load_tokenizer(tiny_model_folder), LABELS)
+    return CandidateReader(
+        new_scoring_model(tiny_model_folder, seed=0, layers=None), load_tokenizer(tiny_model_folder), LABELS
+    )
 
 
 def test_packed_logits_equal_one_by_one(reader):

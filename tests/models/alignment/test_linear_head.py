@@ -8,11 +8,13 @@ from support.alignment import LABELS, toy_examples
 from models.alignment.candidate_reader import CandidateReader
 from models.alignment.examples import group_by_history
 from models.alignment.linear_head import HEAD_PENALTIES, fit_head, ridge, working_logits
-from models.language.language_model import load_scoring_model, load_tokenizer
+from models.language.language_model import load_tokenizer, new_scoring_model
 
 
 def test_fitted_head_is_the_weighted_ridge_solution(tiny_model_folder):
-    reader = CandidateReader(load_scoring_model(tiny_model_folder), load_tokenizer(tiny_model_folder), LABELS)
+    reader = CandidateReader(
+        new_scoring_model(tiny_model_folder, seed=0, layers=None), load_tokenizer(tiny_model_folder), LABELS
+    )
     served = group_by_history(toy_examples(), len(LABELS))["train"]
     x = reader.states([row.history for row in served], [row.clusters for row in served]).detach().numpy()
     scores, weights = (np.concatenate([getattr(row, name) for row in served]) for name in ("scores", "weights"))

@@ -19,7 +19,7 @@ OPTIONS = PointwiseOptions(
     report_share=0.75,
     unseen_cluster_share=0.0,
     prior="cluster",
-    method="rate",
+    normalisation="rate",
     interval=0.01,
     seed=1,
 )

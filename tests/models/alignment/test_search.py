@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 from scipy.special import expit
+from support.options import ALIGNMENT
 
 import models.alignment.search as searching
-from models.alignment.options import AlignmentOptions
 from models.alignment.pairs import PAIR_SCHEMA
 from models.alignment.search import AlignmentSearch
 from models.alignment.trainer import AlignmentTrainer
@@ -20,8 +20,8 @@ from models.files import content_hash
 from models.progress import silent
 
 LABELS = ["football goals", "jazz piano", "chess openings", "wild life", "cooking", "space", "cards", "garden"]
-STANDING = AlignmentOptions(
-    tune="top:1", learning_rate=3e-3, steps=4, histories_per_batch=4, evaluate_every=1, head_histories=8
+STANDING = replace(
+    ALIGNMENT, tune="top:1", learning_rate=3e-3, steps=4, histories_per_batch=4, evaluate_every=1, head_histories=8
 )
 POWERS = {"quantile": 1.0, "rate": 0.7, "z_score": 1.5, "lift": 2.0}
 
@@ -67,8 +67,8 @@ def examples():
 
 @pytest.fixture(scope="module")
 def begin(tiny_model_folder, examples):
-    def begin(folder, trials=8, log=silent, prepare=None, **options):
-        chosen = SearchOptions("quantile", STANDING, trials, **options)
+    def begin(folder, trials=8, log=silent, prepare=None, minutes=None, seed=0):
+        chosen = SearchOptions("quantile", STANDING, trials, minutes, seed)
         return AlignmentSearch(
             tiny_model_folder, folder, "s", LABELS, prepare or prepare_from(examples), chosen, 2, log, {"model": "m"}
         )

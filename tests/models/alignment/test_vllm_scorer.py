@@ -9,14 +9,14 @@ from support.tuned import HISTORIES, LABELS
 from models.alignment.candidate_reader import CandidateReader
 from models.alignment.vllm_scorer import VllmScorer
 from models.feedback.affinity import AdditiveAffinity
-from models.language.language_model import load_scoring_model, load_tokenizer, save_checkpoint
+from models.language.language_model import load_tokenizer, new_scoring_model, save_checkpoint
 
 pytestmark = pytest.mark.vllm
 
 
 def test_scores_equal_the_packed_ones(vllm_model_folder, tmp_path):
     folder = tmp_path / "alignment"
-    model = load_scoring_model(vllm_model_folder, seed=3, layers=3)
+    model = new_scoring_model(vllm_model_folder, seed=3, layers=3)
     reader = CandidateReader(model, load_tokenizer(vllm_model_folder), LABELS)
     reader.offsets = AdditiveAffinity(np.linspace(-1, 1, 8), np.arange(64.0).reshape(8, 8) / 64)
     save_checkpoint(model, reader.tokenizer, folder)

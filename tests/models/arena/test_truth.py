@@ -196,8 +196,8 @@ def test_the_oracles_ranking_by_hand():
         schema_overrides={"history": pl.List(pl.Int32), "cluster_id": pl.Int32},
     )
 
-    def ranked(k, **options):
-        found = oracle_ranking(rates, k, **options).select("history", "rank", "cluster_id").rows()
+    def ranked(k, signal="positive"):
+        found = oracle_ranking(rates, k, signal).select("history", "rank", "cluster_id").rows()
         return [(tuple(history), rank, cluster) for history, rank, cluster in found]
 
     first = ranked(2)
@@ -206,7 +206,7 @@ def test_the_oracles_ranking_by_hand():
     assert {row[2] for row in first[2:]} == {0, 1}  # as good as one another: any order
     assert len(ranked(9)) == 6
     assert ranked(1, signal="liked") == [((0, 1), 1, 2), ((2, 4), 1, 1)]
-    assert oracle_ranking(rates, 1)["positive_rate"].to_list() == [0.3, 0.4]
+    assert oracle_ranking(rates, 1, "positive")["positive_rate"].to_list() == [0.3, 0.4]
 
 
 def cells(impressions, seed=3, histories=6, clusters=8):

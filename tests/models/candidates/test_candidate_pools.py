@@ -16,8 +16,8 @@ def folder(tiny_model_folder, tmp_path_factory):
     return tune(tiny_model_folder, tmp_path_factory.mktemp("tuned") / "model")
 
 
-def options(engine, draws=15, distinct=3, **changed):
-    return PoolOptions(engine, draws, distinct, temperature=1.2, seed=4, **changed)
+def options(engine, draws=15, distinct=3, most_left_out=0.01):
+    return PoolOptions(engine, draws, distinct, temperature=1.2, most_left_out=most_left_out, seed=4)
 
 
 @pytest.mark.parametrize("engine", ["exact", "pruned", "free"])

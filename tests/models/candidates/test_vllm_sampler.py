@@ -112,7 +112,7 @@ def test_structured_samples_follow_the_law_renormalised_at_each_token(vllm_model
 
 @pytest.mark.parametrize("engine", ["vllm", "vllm_choice"])
 def test_pools_hold_n_draws_of_at_least_k_clusters_outside_the_history(folder, engine, opened):
-    sampler = PoolSampler(folder, LABELS, PoolOptions(engine, 9, 3, TEMPERATURE, seed=4))
+    sampler = PoolSampler(folder, LABELS, PoolOptions(engine, 9, 3, TEMPERATURE, most_left_out=0.01, seed=4))
     opened(sampler.engine.sampler)
     drawn = sampler.draw(HISTORIES[:28])
     grouped = drawn.candidates.group_by("history").agg(pl.col("cluster_id"), pl.col("draws").sum())
@@ -125,7 +125,7 @@ def test_pools_hold_n_draws_of_at_least_k_clusters_outside_the_history(folder, e
 
 
 def test_a_history_that_yields_no_labels_is_named(vllm_model_folder, opened):
-    sampler = PoolSampler(vllm_model_folder, LABELS, PoolOptions("vllm", 2, 3, TEMPERATURE))
+    sampler = PoolSampler(vllm_model_folder, LABELS, PoolOptions("vllm", 2, 3, TEMPERATURE, most_left_out=0.01, seed=0))
     opened(sampler.engine.sampler)
     with pytest.raises(ValueError, match=r"samples after the history \[0, 1\].*tune the novelty model"):
         sampler.draw([(0, 1)])

@@ -16,7 +16,10 @@ def test_a_better_ranking_leads_a_worse_and_ties_with_itself():
     rng = np.random.default_rng(1)
     noisy = [row + rng.normal(0, 0.1, len(row)) for row in rates]
     contest = hold_contest(
-        {"model": noisy, "same": noisy, "random": [np.zeros(len(row)) for row in rates], "oracle": rates}, rates, k=3
+        {"model": noisy, "same": noisy, "random": [np.zeros(len(row)) for row in rates], "oracle": rates},
+        rates,
+        k=3,
+        seed=0,
     )
     assert contest.histories == 60
     assert contest.leads["same"] == {"f1_at_k": (0.0, 0.0), "ndcg_at_k": (0.0, 0.0)}
@@ -27,7 +30,7 @@ def test_a_better_ranking_leads_a_worse_and_ties_with_itself():
 
 
 def test_nothing_to_measure_is_said():
-    contest = hold_contest({"model": [np.ones(2)], "random": [np.zeros(2)]}, [np.ones(2)], k=3)
+    contest = hold_contest({"model": [np.ones(2)], "random": [np.zeros(2)]}, [np.ones(2)], k=3, seed=0)
     assert contest.leads == {}
     assert contest.beaten_share is None
     assert "6 supported clusters" in contest.reason
@@ -47,7 +50,7 @@ def test_split_halves_lie_between_random_and_what_the_truth_would_score():
     counts = [np.full(15, 40) for _ in true]
     noisy = [rng.binomial(40, row) / 40 for row in true]
     halves = split_half_ceiling(noisy, counts, 3, seed=0)
-    known = hold_contest({"model": true, "random": [np.zeros(15) for _ in true]}, noisy, 3)
+    known = hold_contest({"model": true, "random": [np.zeros(15) for _ in true]}, noisy, 3, seed=0)
     for measure, value in halves.items():
         assert known.values["random"][measure] < value < known.values["model"][measure]
 

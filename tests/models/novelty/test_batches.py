@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.options import NOVELTY
 from support.transitions import transitions
 
 from models.novelty.batches import (
@@ -15,9 +16,10 @@ from models.novelty.batches import (
     split_examples,
     training_batches,
 )
-from models.novelty.options import NoveltyOptions
 
-OPTIONS = NoveltyOptions(tune="full", learning_rate=0.01, batch_size=12, epochs=30, evaluate_every=60, seed=3)
+OPTIONS = dataclasses.replace(
+    NOVELTY, tune="full", learning_rate=0.01, batch_size=12, epochs=30, evaluate_every=60, seed=3
+)
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,16 @@ import numpy as np
 import polars as pl
 import pytest
 from safetensors.numpy import load_file
+from support.options import NOVELTY
 from support.transitions import LABELS, transitions
 
 from models.language.language_model import load_causal_model, load_tokenizer
 from models.novelty.label_distribution import label_distributions, label_log_probabilities
-from models.novelty.options import NoveltyOptions
 from models.novelty.training import target_ranks, train_novelty_model
 
-OPTIONS = NoveltyOptions(tune="full", learning_rate=0.01, batch_size=12, epochs=30, evaluate_every=60, seed=3)
+OPTIONS = dataclasses.replace(
+    NOVELTY, tune="full", learning_rate=0.01, batch_size=12, epochs=30, evaluate_every=60, seed=3
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,30 @@
+"""Typical options: models have no defaults where settings have some. Tests replace what they are about."""
+
+from models.alignment.options import AlignmentOptions
+from models.feedback.transition_scores import ScoreOptions
+from models.novelty.options import NoveltyOptions
+
+ALIGNMENT = AlignmentOptions(
+    loss="pointwise",
+    layers=None,
+    tune="top:10",
+    learning_rate=1e-4,
+    steps=24,
+    histories_per_batch=8,
+    histories_per_pass=8,
+    evaluate_every=8,
+    head_histories=256,
+    validation_histories=96,
+    stack=False,
+    keep_overtrained=False,
+    seed=0,
+)
+NOVELTY = NoveltyOptions(tune="top:8", learning_rate=1e-3, batch_size=64, epochs=2, seed=0)
+SCORES = ScoreOptions(
+    minimum_impressions=5,
+    minimum_share_of_mean=0.2,
+    minimum_users=3,
+    prior="cluster",
+    normalisation="quantile",
+    interval=0.05,
+)
