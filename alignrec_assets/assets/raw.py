@@ -38,7 +38,10 @@ READERS = tuple(
     f"alignrec_assets/landing/{name}.py"
     for name in ("survey", "data_contract", "readers", "text_files", "parquet_files", "expressions", "loading")
 )
-READING = [f"landing.{name}" for name in ("csv_lines", "json_lines", "parquet_schemas", "covering_files", "macros")]
+READING = [
+    "macros.landed_values",
+    *(f"landing.{name}" for name in ("csv_lines", "json_lines", "parquet_schemas", "covering_files")),
+]
 ITEMS_CODE = code_version(*READERS, queries=[*READING, "landing.items", "raw.items"])
 EVENTS_CODE = code_version(*READERS, queries=[*READING, "landing.events", "raw.events"])
 FEEDBACK = [

@@ -31,7 +31,7 @@ def registered_landing(
     Raises:
         LandingError: naming a file that lacks a required column or cannot be read, with the line where there is one.
     """
-    connection.execute(query("landing.macros"))
+    connection.execute(query("macros.landed_values"))
     rows = landing_rows(connection, landing, kind, files)
     with reading(landing, files):
         forgotten = _forgotten_users(rows, read_tombstones(landing))

@@ -29,13 +29,28 @@ def test_in_a_wheel_the_queries_lie_inside_the_package(tmp_path, monkeypatch):
     assert query("raw.only_in_wheel") == "SELECT 1"
 
 
-@pytest.mark.parametrize("room", ["landing", "raw"])
+ROOMS = sorted(path.name for path in SQL.iterdir() if path.name != "macros")
+
+
+def statement_words(path):
+    """Words of a file that opens with a comment on what it is, comments left out."""
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("-- "), path
+    return set(" ".join(line.split("--")[0] for line in text.splitlines()).upper().split())
+
+
+@pytest.mark.parametrize("room", ROOMS)
 def test_every_query_opens_with_what_it_is_and_only_selects(room):
     files = sorted((SQL / room).glob("*.sql"))
     assert files
     for path in files:
-        text = path.read_text(encoding="utf-8")
-        assert text.startswith("-- "), path
-        words = set(" ".join(line.split("--")[0] for line in text.splitlines()).upper().split())
+        words = statement_words(path)
         assert "SELECT" in words, path
         assert not words & {"INSERT", "DELETE", "UPDATE", "CREATE", "DROP", "COPY", "ATTACH"}, path
+
+
+def test_macros_read_no_table():
+    for path in sorted((SQL / "macros").glob("*.sql")):
+        words = statement_words(path)
+        assert "MACRO" in words, path
+        assert not words & {"SELECT", "INSERT", "DELETE", "UPDATE", "DROP", "COPY", "ATTACH", "TABLE"}, path

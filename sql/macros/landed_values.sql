@@ -1,6 +1,5 @@
--- The functions that the queries of landing files share: how a landed value is typed, and what is said of one that cannot be.
--- No relation, unlike every other file of sql/: a session runs it before it reads landing files. A landed value is text or
--- of its own type, and blank is null.
+-- Macros that the queries of landing files share: how a landed value is typed, and what is said of one that cannot be typed.
+-- A session runs this file before it reads landing files. A landed value is text or of its own type, and blank is null.
 
 -- A time in ISO 8601 as a moment in UTC; null where it is no such time or lies outside the years 1 to 9999.
 CREATE OR REPLACE TEMP MACRO landed_moment(landed) AS
