@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import polars as pl
 import tomlkit
 
 from alignrec_assets.assets.checkpoints import (
@@ -36,8 +35,7 @@ from models.files import fingerprint, write_json
 from models.progress import Log
 
 if TYPE_CHECKING:
-    from models.alignment.trials import Prepare, SearchReport, TrialData
-    from models.feedback.normalisation import Method
+    from models.alignment.trials import SearchReport
 
 ASSET = "alignment_search"
 SEARCH_CODE = fingerprint(
@@ -46,6 +44,8 @@ SEARCH_CODE = fingerprint(
         code_version(
             "models/alignment/search.py",
             "models/alignment/trials.py",
+            "models/alignment/trial_data.py",
+            "models/alignment/pointwise_examples.py",
             "models/feedback/transition_scores.py",
             "models/feedback/priors.py",
             "models/feedback/normalisation.py",
@@ -106,6 +106,7 @@ def winning_settings(report: "SearchReport") -> str:
 
 def _search(warehouse: Warehouse, settings: Settings, log: Log) -> "SearchReport":
     from models.alignment.search import AlignmentSearch
+    from models.alignment.trial_data import trial_preparation
     from models.alignment.trials import SearchOptions
     from models.interests.item_embeddings import text_vectors
 
@@ -118,7 +119,13 @@ def _search(warehouse: Warehouse, settings: Settings, log: Log) -> "SearchReport
         warehouse.home.checkpoints / ASSET,
         name,
         labels,
-        _preparation(examples, settings, len(labels)),
+        trial_preparation(
+            examples,
+            len(labels),
+            score_options(settings.feedback)["interval"],
+            settings.alignment.pairs_per_history,
+            settings.alignment.seed,
+        ),
         SearchOptions(
             normalisation=settings.feedback.normalisation,
             training=replace(alignment_options(settings), stack=settings.alignment.stack),
@@ -137,28 +144,6 @@ def _search(warehouse: Warehouse, settings: Settings, log: Log) -> "SearchReport
         },
     )
     return search.run(text_vectors(labels))
-
-
-def _preparation(examples: pl.DataFrame, settings: Settings, labels: int) -> "Prepare":
-    """What a trial learns from: the examples of the line, their scores by its own normalisation."""
-    from models.alignment.pairs import sample_pairs
-    from models.alignment.pointwise_examples import prior_rates
-    from models.alignment.trials import TrialData
-    from models.feedback.transition_scores import normalise_scores
-
-    interval = score_options(settings.feedback)["interval"]
-    options = settings.alignment
-
-    def prepare(normalisation: "Method", loss: str) -> "TrialData":
-        rows, _ = normalise_scores(examples, normalisation, interval)
-        seen = rows.filter(~pl.col("unseen"))
-        return TrialData(
-            examples=rows,
-            pairs=sample_pairs(seen, options.pairs_per_history, options.seed) if loss == "pairwise" else None,
-            multipliers=prior_rates(rows, labels) if normalisation == "lift" else None,
-        )
-
-    return prepare
 
 
 def _report(report: "SearchReport", settings: Settings) -> Facts:

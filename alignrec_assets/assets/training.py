@@ -168,12 +168,12 @@ def pairwise_examples(context: dg.AssetExecutionContext, home: HomeResource) -> 
     made_by = {"code": PAIRWISE_CODE, "settings": settings_of("training.pairwise_examples", settings)}
 
     def build() -> tuple[pl.DataFrame, Facts]:
-        from models.alignment.pairs import sample_pairs
+        from models.alignment.pairs import pairs_for_loss
 
         with warehouse.reading() as connection:
             rows = table_frame(connection, "training.pointwise_examples")
-        wanted = rows.filter(~pl.col("unseen")) if settings.alignment.loss == "pairwise" else rows.clear()
-        pairs = sample_pairs(wanted, settings.alignment.pairs_per_history, settings.alignment.seed)
+        options = settings.alignment
+        pairs = pairs_for_loss(rows, options.loss, options.pairs_per_history, options.seed)
         stamped = pairs.with_columns(
             pl.lit(as_of).alias("as_of"), pl.lit(required_taxonomy(home.home)).alias("taxonomy_version")
         )

@@ -14,7 +14,6 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
 
 from alignrec_assets.home import Home
@@ -124,10 +123,9 @@ class Study:
 
     def later_days(self) -> Facts:
         """How the model and the yardsticks rank the days after the window, for histories that they learned from."""
-        from models.alignment.report import yardstick_scores
-        from models.evaluation.ranking_contest import MODEL, hold_contest
+        from models.alignment.later_days import contest_of_later_days
 
-        options, k = self.settings.alignment, self.settings.candidates.k
+        options = self.settings.alignment
         if not options.holdout_days:
             return {}
         with self.warehouse.reading() as connection:
@@ -135,64 +133,36 @@ class Study:
             later = read_frame(
                 connection, query("evaluation.cells_of_some_users"), self.window | after | {"share": 1.0}
             )
-        known = self.examples.filter((pl.col("split") == "train") & ~pl.col("unseen"))
-        later = (
-            later.join(known.select("history").unique(), on="history")
-            .filter(pl.col("cluster_id").is_in(known["cluster_id"].unique().implode()))
-            .filter(pl.col("impressions") >= self.settings.feedback.minimum_impressions)
-            .sort("history", "cluster_id")
-        )
-        chosen = later["history"].unique().sort().sample(min(200, later["history"].n_unique()), seed=options.seed)
-        grouped = (
-            later.filter(pl.col("history").is_in(chosen.implode()))
-            .group_by("history", maintain_order=True)
-            .agg("cluster_id", (pl.col("positives") / pl.col("impressions")).alias("rate"))
-        )
-        histories, candidates = grouped["history"].to_list(), grouped["cluster_id"].to_list()
-        rates = [np.array(values, dtype=np.float64) for values in grouped["rate"].to_list()]
         self.write(f"ranking the {options.holdout_days} days after the window")
-        scores = {MODEL: self._predict(histories, candidates).ranking}
-        for name, score in yardstick_scores(known, len(self.labels), self._embeddings(), options.seed).items():
-            scores[name] = score(histories, candidates)
-        contest = hold_contest(scores, rates, k, options.seed)
+        contest = contest_of_later_days(
+            later,
+            self.examples,
+            lambda histories, candidates: self._predict(histories, candidates).ranking,
+            minimum_impressions=self.settings.feedback.minimum_impressions,
+            clusters=len(self.labels),
+            label_embeddings=self._embeddings(),
+            k=self.settings.candidates.k,
+            seed=options.seed,
+        )
         return {"later_days": {"days": options.holdout_days, "histories": contest.histories, "values": contest.values}}
 
     def truth(self, world: Any) -> Facts:
         """Ceilings, shares of the way to them, and what intervals and scores are worth, by the known rates."""
-        from models.arena.truth import at_the_level_of, noise_ceiling
-        from models.evaluation.ranking_contest import headroom_share
+        from models.arena.alignment_study import truth_figures
 
-        k, reported = self.settings.candidates.k, self.checkpoint.figures
-        test = self.examples.filter(pl.col("split") == "test")
-        cells = test.join(self._true_rates(world), on=["history", "cluster_id"]).sort("history", "cluster_id")
-        figures: dict[str, float | None] = {}
-        for part, prefix in ((cells.filter(~pl.col("unseen")), ""), (cells.filter("unseen"), "unseen_")):
-            if part.is_empty():
-                continue
-            for measure, value in noise_ceiling(part, k, seed=0).items():
-                name = f"{prefix}{measure}"
-                figures[f"{name}_ceiling"] = value
-                figures[share_name(prefix, measure)] = headroom_share(reported[name], reported[f"{name}_random"], value)
-        seen = cells.filter(~pl.col("unseen"))
-        grouped = seen.group_by("history", maintain_order=True).agg("cluster_id")
-        found = self._predict(grouped["history"].to_list(), grouped["cluster_id"].to_list())
-        predicted, lower, upper = (np.concatenate(lists) for lists in (found.rates, found.lower, found.upper))
-        true = seen["positive_rate"].to_numpy()
-        figures["correlation_with_truth"] = float(np.corrcoef(predicted, true)[0, 1])
-        # The log's users were tired of what they had just seen; the truth's are rested.
-        true = at_the_level_of(true, seen["raw_rate"].to_numpy(), seen["impressions"].to_numpy())
-        figures["interval_coverage"] = float(np.mean((true >= lower) & (true <= upper)))
-        return {"truth": figures}
+        rates, k = self._true_rates(world), self.settings.candidates.k
+        return {"truth": truth_figures(self.examples, rates, self._predict, self.checkpoint.figures, k)}
 
     def report(self, found: Facts) -> list[str]:
         """Add what was found to ``reports/alignment.json``, and draw the amounts; returns lines to show."""
         from models.alignment.study_pictures import draw_amounts
+        from models.arena.alignment_study import compare_losses
 
         path = self.home.reports / "alignment.json"
         report = json.loads(path.read_text(encoding="utf-8"))
         figures = report["figures"] | found["truth"]
         if len(found.get("losses", {})) == len(LOSSES):
-            figures |= _compare_losses(found["losses"])
+            figures |= compare_losses(found["losses"])
         beside = {name: facts for name, facts in found.items() if name != "truth"}
         write_json(path, report | {"figures": figures, "command": "make study", **beside})
         picture = self.home.reports / "alignment_amounts.png"
@@ -227,23 +197,23 @@ class Study:
         parameters = self.window | {"window_days": self.settings.feedback.window_days}
         with self.warehouse.reading() as connection:
             holders = read_frame(connection, query("evaluation.history_holders"), parameters)
-        # The simulator's ids are u0000000, u0000001 and so on.
-        shown = holders.with_columns(pl.col("user_id").str.slice(1).cast(pl.Int64).alias("user"))
-        rates: pl.DataFrame = world.truth().shown_history_rates(shown, clusters)
+        rates: pl.DataFrame = world.truth().shown_history_rates(holders, clusters)
         return rates
 
     def _model_itself(self) -> Facts:
         """The model of the line, in the form of an arm."""
+        from models.alignment.pointwise_examples import feedback_amount
+
         manifest = self.checkpoint.manifest
-        taught = self.examples.filter(~pl.col("unseen") & (pl.col("split") == "train"))
-        return _feedback(taught) | {name: manifest[name] for name in ("figures", "leads", "curve")}
+        return feedback_amount(self.examples) | {name: manifest[name] for name in ("figures", "leads", "curve")}
 
     def _arm(self, name: str, share: float, changed: dict[str, Any]) -> Facts:
         """Train beside the model with some options changed, judge on the same histories, and keep the figures alone."""
         from alignrec_assets.assets.checkpoints import MODEL_FOLDER, alignment_options
         from alignrec_assets.assets.training import taught_by_some_users
         from alignrec_assets.refresh.checkpoints import required_checkpoint
-        from models.alignment.pairs import sample_pairs
+        from models.alignment.pairs import pairs_for_loss
+        from models.alignment.pointwise_examples import feedback_amount
         from models.alignment.training import train_alignment_model
 
         folder = self.home.reports / "study"
@@ -258,10 +228,8 @@ class Study:
         shorter = {"steps": max(1, round(chosen.steps * ARM_STEPS_SHARE)), "keep_overtrained": False}
         options = replace(alignment_options(self.settings), **shorter | changed)
         examples = taught_by_some_users(self.warehouse, self.settings, self.examples, share, self.as_of)
-        seen = examples.filter(~pl.col("unseen"))
-        taught = seen.filter(pl.col("split") == "train")
-        found: Facts = {"stamp": stamp, **_feedback(taught), "figures": {}, "curve": []}
-        if taught.is_empty():
+        found: Facts = {"stamp": stamp, **feedback_amount(examples), "figures": {}, "curve": []}
+        if not found["training_cells"]:
             self.write("  no cell has enough feedback: nothing to learn from")
             return found
         base = required_checkpoint(self.warehouse, "base_model")
@@ -276,7 +244,7 @@ class Study:
             options,
             self.settings.candidates.k,
             lambda line: self.write(f"  {line}"),
-            pairs=sample_pairs(seen, chosen.pairs_per_history, chosen.seed) if options.loss == "pairwise" else None,
+            pairs=pairs_for_loss(examples, options.loss, chosen.pairs_per_history, chosen.seed),
             label_embeddings=self._embeddings(),
             resume=folder / f".{output.name}.unfinished",
         )
@@ -288,34 +256,6 @@ class Study:
         }
         write_json(kept, found)
         return found
-
-
-def _feedback(taught: pl.DataFrame) -> Facts:
-    return {"training_cells": taught.height, "training_impressions": int(taught["impressions"].sum())}
-
-
-def share_name(prefix: str, measure: str) -> str:
-    """The name of the share of the way from random to the ceiling."""
-    short = {"f1_at_k": "f1", "ndcg_at_k": "ndcg"}[measure]
-    if prefix:
-        return "unseen_cluster_headroom_share" + ("" if short == "ndcg" else "_f1")
-    return f"headroom_share_{short}"
-
-
-def seconds_to(curve: list[dict[str, Any]], target: float) -> float | None:
-    """Training seconds at the first look whose F1@k reaches the target; None if none does."""
-    reached = [point["seconds"] for point in curve if (point["f1_at_k"] or 0.0) >= target]
-    return reached[0] if reached else None
-
-
-def _compare_losses(arms: Facts) -> Facts:
-    """Seconds of both losses to the F1@k that both reach, and the ranking and calibration of both."""
-    equal = min(max((point["f1_at_k"] or 0.0 for point in arm["curve"]), default=0.0) for arm in arms.values())
-    found: Facts = {}
-    for name, arm in arms.items():
-        found[f"{name}_seconds_to_equal_f1"] = seconds_to(arm["curve"], equal)
-        found |= {f"{name}_{figure}": arm["figures"].get(figure) for figure in ("f1_at_k", "ndcg_at_k", "ece")}
-    return found
 
 
 def _number(value: float | None) -> str:

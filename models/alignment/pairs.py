@@ -51,3 +51,16 @@ def sample_pairs(rows: pl.DataFrame, per_history: int, seed: int) -> pl.DataFram
             weight = float(ndtr((rates[better] - rates[worse]) / max(deviation, 1e-12)))
             pairs.append((history, clusters[better], clusters[worse], weight, split))
     return pl.DataFrame(pairs, schema=PAIR_SCHEMA, orient="row")
+
+
+def pairs_for_loss(examples: pl.DataFrame, loss: str, per_history: int, seed: int) -> pl.DataFrame:
+    """What a loss learns from beside the pointwise examples: pairs of clusters that are not kept from training.
+
+    Args:
+        examples: as of :func:`sample_pairs`, with ``unseen``.
+        loss: ``pairwise``; there is no pair for another one.
+        per_history: how many pairs at most.
+        seed: of the choice.
+    """
+    wanted = examples.filter(~pl.col("unseen")) if loss == "pairwise" else examples.clear()
+    return sample_pairs(wanted, per_history, seed)

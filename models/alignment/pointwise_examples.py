@@ -103,6 +103,17 @@ def with_less_feedback(
     return pl.concat([taught.filter(pl.col("split") == "train"), examples.filter(pl.col("split") != "train")])
 
 
+def training_rows(examples: pl.DataFrame) -> pl.DataFrame:
+    """The examples that teach: of training histories, and of clusters that are not kept from training."""
+    return examples.filter(~pl.col("unseen") & (pl.col("split") == "train"))
+
+
+def feedback_amount(examples: pl.DataFrame) -> dict[str, int]:
+    """``training_cells`` and ``training_impressions``: how much feedback the examples teach from."""
+    taught = training_rows(examples)
+    return {"training_cells": taught.height, "training_impressions": int(taught["impressions"].sum())}
+
+
 def histories_by_split(examples: pl.DataFrame) -> dict[str, int]:
     """How many histories each split has; a split without any is left out."""
     counted = examples.group_by("split").agg(pl.col("history").n_unique()).sort("split")

@@ -28,6 +28,7 @@ from transformers import AutoConfig
 
 from models.alignment.candidate_reader import CandidateReader, CandidateStates
 from models.alignment.examples import ServedHistory, group_by_history
+from models.alignment.pointwise_examples import training_rows
 from models.alignment.predicted_rates import PredictedRates
 from models.alignment.report import JudgedModel, judge
 from models.alignment.trainer import AlignmentTrainer
@@ -238,7 +239,7 @@ class AlignmentSearch:
         served = self._served(data.examples, data.pairs)
         trainer = AlignmentTrainer(self.base, self.labels, options, self.k, data.multipliers)
         trainer.fit(served["train"], served["validation"], self.log, unfinished)
-        trainer.calibrate(_training_rows(data.examples), served["validation"])
+        trainer.calibrate(training_rows(data.examples), served["validation"])
         return trainer
 
     def _served(self, examples: pl.DataFrame, pairs: pl.DataFrame | None) -> dict[str, list[ServedHistory]]:
@@ -326,7 +327,3 @@ class AlignmentSearch:
 
 def _complete(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-
-
-def _training_rows(examples: pl.DataFrame) -> pl.DataFrame:
-    return examples.filter(~pl.col("unseen") & (pl.col("split") == "train"))

@@ -43,7 +43,7 @@ class TrialData:
 
     Attributes:
         examples: see the head of ``examples``; between two normalisations only ``score`` differs.
-        pairs: as ``pairs.sample_pairs`` gives them; None for the pointwise loss.
+        pairs: as ``pairs.sample_pairs`` gives them; none of them, or None, for the pointwise loss.
         multipliers: [N] by which predicted scores are multiplied before they rank; None: not at all.
     """
 

@@ -13,7 +13,7 @@ import polars as pl
 from sklearn.decomposition import TruncatedSVD
 
 from models.arena.topics import attribute_matrix, load_topics
-from models.arena.traffic import Traffic
+from models.arena.traffic import Traffic, id_numbers
 from models.arena.truth import Truth
 from models.arena.world import World, WorldOptions
 from models.arrays import BoolArray, Float64Array, IntArray
@@ -62,7 +62,7 @@ class TopicLog:
         items = self._items(plays)
         watched = plays["watch_s"].to_numpy() / self._world.catalogue.duration_s[items]
         positive = (watched >= self._world.options.positive_watch_share) | plays["liked"].to_numpy()
-        users = plays["user_id"].str.slice(1).cast(pl.Int64).to_numpy()
+        users = id_numbers(plays["user_id"])
         return users, self._world.catalogue.main_topics[items], positive
 
     def _topics_of(self, plays: pl.DataFrame) -> IntArray:
@@ -71,7 +71,7 @@ class TopicLog:
 
     @staticmethod
     def _items(plays: pl.DataFrame) -> IntArray:
-        return plays["item_id"].str.slice(1).cast(pl.Int64).to_numpy()
+        return id_numbers(plays["item_id"])
 
 
 def predictions(log: TopicLog, attributes: Float64Array) -> dict[str, Float64Array]:

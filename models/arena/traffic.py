@@ -106,3 +106,8 @@ def _utc(name: str) -> pl.Expr:
 
 def _response_columns(responses: Responses) -> dict[str, npt.NDArray[np.generic]]:
     return {name: getattr(responses, name) for name in _RESPONSE_SCHEMA}
+
+
+def id_numbers(ids: pl.Series) -> IntArray:
+    """[ids] the numbers in ids such as ``u0000012`` or ``i0000012``: places among the users or items of the world."""
+    return ids.str.slice(1).cast(pl.Int64).to_numpy()

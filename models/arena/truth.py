@@ -15,6 +15,7 @@ from scipy.special import expit, logit
 from models.arena.catalogue import Catalogue
 from models.arena.responses import SIGNALS, response_probabilities
 from models.arena.shelf import cluster_of_items, recent_clusters
+from models.arena.traffic import id_numbers
 from models.arrays import Float32Array, Float64Array, IntArray
 from models.evaluation.metrics import evaluate_ranking
 
@@ -114,7 +115,7 @@ class Truth:
         What a log can teach about a history is the mean over these users, not over the few who hold it at one moment.
 
         Args:
-            shown: ``history``, ``user`` (index) and ``impressions``, by which users count.
+            shown: ``history``, ``user_id`` and ``impressions``, by which users count.
             item_clusters: cluster of each item.
 
         Returns:
@@ -123,7 +124,7 @@ class Truth:
         histories = sorted({tuple(history) for history in shown["history"].to_list()})
         place = {history: index for index, history in enumerate(histories)}
         rows = np.array([place[tuple(history)] for history in shown["history"].to_list()])
-        users, column = np.unique(shown["user"].to_numpy(), return_inverse=True)
+        users, column = np.unique(id_numbers(shown["user_id"]), return_inverse=True)
         counts = shown["impressions"].to_numpy().astype(np.float64)
         weights = csr_matrix((counts, (rows, column)), shape=(len(histories), len(users)))
         rates = weights @ self.user_rates(users, item_clusters)["positive"] / weights.sum(axis=1)

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from models.alignment.pairs import sample_pairs
+from models.alignment.pairs import pairs_for_loss, sample_pairs
 
 
 def rows(scores, history=(0, 1), rates=None, width=0.2, split="train"):
@@ -52,3 +52,12 @@ def test_no_more_than_asked_and_other_histories_change_nothing():
 def test_nothing_to_pair():
     assert sample_pairs(rows([0.5, 0.5]), 10, seed=0).is_empty()
     assert sample_pairs(rows([0.5]).clear(), 10, seed=0).columns[:3] == ["history", "better_id", "worse_id"]
+
+
+def test_pairs_are_of_clusters_that_teach_and_for_the_pairwise_loss_alone():
+    examples = rows([0.1, 0.4, 0.9]).with_columns(unseen=pl.col("cluster_id") == 11)
+    pairs = pairs_for_loss(examples, "pairwise", per_history=10, seed=0)
+    assert pairs.select("better_id", "worse_id").rows() == [(12, 10)]
+    none = pairs_for_loss(examples, "pointwise", per_history=10, seed=0)
+    assert none.is_empty()
+    assert none.schema == pairs.schema

@@ -8,9 +8,11 @@ import pytest
 
 from models.alignment.pointwise_examples import (
     PointwiseOptions,
+    feedback_amount,
     histories_by_split,
     pointwise_examples,
     prior_rates,
+    training_rows,
     with_less_feedback,
 )
 
@@ -122,6 +124,20 @@ def test_less_feedback_passes_the_filter_again():
     some = cells(HISTORIES, (10,)).vstack(cells(HISTORIES, (11,), impressions=2))
     taught = with_less_feedback(examples, some, OPTIONS, **BARS | {"minimum_impressions": 3})
     assert taught.filter(pl.col("split") == "train")["cluster_id"].unique().to_list() == [10]
+
+
+def test_what_teaches_and_how_much_of_it():
+    examples = pl.DataFrame(
+        {
+            "cluster_id": [1, 2, 3, 4],
+            "impressions": [10, 20, 40, 80],
+            "unseen": [False, True, False, False],
+            "split": ["train", "train", "test", "train"],
+        }
+    )
+    assert training_rows(examples)["cluster_id"].to_list() == [1, 4]
+    assert feedback_amount(examples) == {"training_cells": 2, "training_impressions": 90}
+    assert feedback_amount(examples.clear()) == {"training_cells": 0, "training_impressions": 0}
 
 
 def test_prior_rates_of_clusters_and_the_mean_where_there_is_none():

@@ -173,7 +173,11 @@ def test_the_rate_is_what_a_single_user_does_again_and_again():
 def test_rates_of_those_who_were_shown_something_are_means_weighted_by_impressions(tiny):
     _, truth, clusters = tiny
     shown = pl.DataFrame(
-        {"history": [[0, 1], [0, 1], [2, 3]], "user": [7, 21, 7], "impressions": [3, 1, 5]},
+        {
+            "history": [[0, 1], [0, 1], [2, 3]],
+            "user_id": ["u0000007", "u0000021", "u0000007"],
+            "impressions": [3, 1, 5],
+        },
         schema_overrides={"history": pl.List(pl.Int32)},
     )
     found = truth.shown_history_rates(shown, clusters)
