@@ -47,12 +47,12 @@ def own_arm(engine, folder, histories, draws):
     started = time.perf_counter()
     drawn = sampler.draw(histories)
     seconds = time.perf_counter() - started
-    laws = drawn.laws
+    distributions = drawn.distributions
     return {
         "seconds": seconds,
-        "left_out_at_most": laws["left_out"].max(),
-        "format_validity": laws["format_validity"].mean(),
-        "entropy": laws["entropy"].mean(),
+        "left_out_at_most": distributions["left_out"].max(),
+        "format_validity": distributions["format_validity"].mean(),
+        "entropy": distributions["entropy"].mean(),
         "samples": int(drawn.candidates["draws"].sum()),
     }
 

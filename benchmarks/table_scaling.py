@@ -69,7 +69,13 @@ def draw(folder, clusters, histories, engine):
     seconds = time.perf_counter() - started
     weights = sum(weight.numel() for weight in sampler.engine.expander.model.parameters())
     grouped = drawn.candidates.group_by("history", maintain_order=True).agg("cluster_id")
-    return seconds, counted.tokens, 2 * weights, grouped["cluster_id"].to_list(), drawn.laws["format_validity"].mean()
+    return (
+        seconds,
+        counted.tokens,
+        2 * weights,
+        grouped["cluster_id"].to_list(),
+        drawn.distributions["format_validity"].mean(),
+    )
 
 
 def score(folder, clusters, histories, candidates, layers):

@@ -21,7 +21,7 @@ from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.records import Record, write_records
 from alignrec_assets.warehouse.rows import replace_table, table_frame
 from models.candidates.histories import all_histories
-from models.candidates.pool_shards import draw_in_shards, read_candidates, read_laws
+from models.candidates.pool_shards import draw_in_shards, read_candidates, read_distributions
 from models.candidates.scored_candidates import score_in_shards, with_scores, without_scores
 from models.files import fingerprint
 
@@ -144,7 +144,7 @@ def _draw_pools(
     how = PoolOptions(options.engine, draws, options.k, options.temperature, options.most_left_out, options.seed)
     draw_in_shards(PoolSampler(novelty, labels, how), histories, shards, options.histories_per_shard, log)
     candidates = read_candidates(shards)
-    figures = pool_figures(candidates, read_laws(shards), len(labels))
+    figures = pool_figures(candidates, read_distributions(shards), len(labels))
     if figures["format_validity"] is None:
         figures["format_validity"] = format_validity(novelty, labels, histories, log)
     return figures | {"memorisation": pool_memorisation(candidates, examples)}

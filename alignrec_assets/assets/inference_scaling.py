@@ -25,7 +25,7 @@ SCALING_CODE = fingerprint(
     [
         POOLS_CODE,
         SCORED_CODE,
-        code_version("models/candidates/inference_scaling.py", "models/candidates/best_of_n_law.py"),
+        code_version("models/candidates/inference_scaling.py", "models/candidates/best_of_n_distribution.py"),
     ]
 )
 
@@ -33,7 +33,7 @@ SCALING_CODE = fingerprint(
 @dg.asset(
     **model_asset(
         ASSET,
-        "What more draws and a higher temperature buy, by the exact law of best-of-n.",
+        "What more draws and a higher temperature buy, by the exact distribution of best-of-n.",
         SCALING_CODE,
         [novelty_model, alignment_model, clusters],
         {"pytorch"},

@@ -20,7 +20,7 @@ from alignrec_assets.refresh.taxonomies import read_assignments
 from alignrec_assets.settings.sources import load_settings, update_settings_file
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.records import read_records
-from models.candidates.pool_shards import read_laws
+from models.candidates.pool_shards import read_distributions
 from models.files import replacing, write_json
 from models.progress import Log, Progress, peak_gigabytes
 from models.serving.exploration_policy import TablePolicy
@@ -144,10 +144,10 @@ class Simulation:
         table = TransitionTable.open(self.home.published, table_version)
         with Warehouse(self.home).reading() as connection:
             pools = read_records(connection, "candidates.pools")[""].details["folder"]
-        laws = read_laws(self.home.path / pools / SHARDS)
+        distributions = read_distributions(self.home.path / pools / SHARDS)
         assigned = read_assignments(self.home, str(table.manifest["taxonomy"]))
         item_clusters = dict(zip(assigned["item_id"].to_list(), assigned["cluster_id"].to_list(), strict=True))
-        return TablePolicy(table, laws, slice_share, item_clusters)
+        return TablePolicy(table, distributions, slice_share, item_clusters)
 
     def _check_identity(self) -> None:
         if not self.marker.exists() and any(self.home.landing.rglob("*.*")):

@@ -184,7 +184,7 @@ class CandidateSettings(Section):
     temperature: Annotated[float, Field(gt=0, le=10)] = 1.5
     engine: Literal["exact", "pruned", "free", "vllm", "vllm_choice"] = "exact"
     """How pools are drawn; the cost of ``pruned`` and ``free`` does not grow with the number of labels, ``vllm`` is for
-    models that need an accelerator, and ``vllm_choice`` follows a law of its own (structured output)."""
+    models that need an accelerator, and ``vllm_choice`` follows a distribution of its own (structured output)."""
     most_left_out: Annotated[float, Field(gt=0, lt=1)] = 0.01
     """Of the pruned engine: the largest share of the labels' mass that may stay unread."""
     scoring_engine: Literal["packed", "vllm"] = "packed"

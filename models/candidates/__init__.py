@@ -1,1 +1,1 @@
-"""Candidates of every history: pools, engines, best of n and its law."""
+"""Candidates of every history: pools, engines, best of n and its distribution."""

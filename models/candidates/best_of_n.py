@@ -47,9 +47,9 @@ def draw_pool(
 ) -> tuple[list[int], list[int]]:
     """Draw one pool: distinct cluster ids in order of first appearance, and how often each was drawn.
 
-    Where ``draws`` draws leave fewer than ``distinct`` clusters the stream goes on, jumping over repeats: the next
-    cluster that an independent stream has not shown yet follows the distribution restricted to the unseen ones. So the
-    order has the law of the endless stream without its length; a cluster found so counts as one draw. Fewer than
+    Where ``draws`` draws leave fewer than ``distinct`` clusters, drawing continues without repeats: the next cluster
+    that an independent stream has not shown yet follows the distribution restricted to the unseen ones. So the order
+    has the distribution of an endless stream; a cluster that is found this way counts as one draw. Fewer than
     ``distinct`` clusters come back only where no more have positive probability.
     """
     counts: dict[int, int] = {}

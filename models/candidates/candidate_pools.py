@@ -22,7 +22,7 @@ from models.progress import Log, Progress, silent
 from models.shards import micro_batches
 
 GATE_HISTORIES = 128  # whose format validity at T = 1 is computed where the engine does not tell it
-LAW_SCHEMA: dict[str, pl.DataType] = {
+DISTRIBUTION_SCHEMA: dict[str, pl.DataType] = {
     "history": pl.List(pl.Int64()),
     "format_validity": pl.Float64(),
     "format_validity_at_1": pl.Float64(),
@@ -39,14 +39,14 @@ class Pools:
 
     Attributes:
         candidates: see ``best_of_n.draw_pools``.
-        laws: one row for each history: the share of free samples at T that are a label outside the history, at most;
-            likewise at T = 1, by the exact engine alone; the share of the first that is unknown, at most; the entropy
-            in nats, the clusters and the probabilities of what is known. The free engine knows the labels that it came
-            across.
+        distributions: one row for each history: the share of free samples at T that are a label outside the history, at
+            most; likewise at T = 1, by the exact engine alone; the share of the first that is unknown, at most; the
+            entropy in nats, the clusters and the probabilities of what is known. The free engine knows the labels that
+            it came across.
     """
 
     candidates: pl.DataFrame
-    laws: pl.DataFrame
+    distributions: pl.DataFrame
 
 
 class PoolSampler:
@@ -76,16 +76,18 @@ class PoolSampler:
         """
         progress = Progress(len(histories), "histories", log)
         candidates: dict[str, list[object]] = {name: [] for name in POOL_SCHEMA}
-        laws: dict[str, list[object]] = {name: [] for name in LAW_SCHEMA}
+        distributions: dict[str, list[object]] = {name: [] for name in DISTRIBUTION_SCHEMA}
         for batch in micro_batches(len(histories), self.micro_batch):
             part = [histories[index] for index in batch]
             for history, drawn in zip(part, self.engine.draw(part), strict=True):
-                _add_law(laws, history, drawn)
+                _add_distribution(distributions, history, drawn)
                 # Where some mass is unknown, the probability of a cluster is a lower bound.
                 shares = drawn.masses / (drawn.masses.sum() + drawn.unknown)
                 append_pool(candidates, history, *drawn.pool, shares)
             progress.advance(len(batch))
-        return Pools(pl.DataFrame(candidates, schema=POOL_SCHEMA), pl.DataFrame(laws, schema=LAW_SCHEMA))
+        return Pools(
+            pl.DataFrame(candidates, schema=POOL_SCHEMA), pl.DataFrame(distributions, schema=DISTRIBUTION_SCHEMA)
+        )
 
 
 def gini(counts: IntArray) -> float:
@@ -98,7 +100,7 @@ def gini(counts: IntArray) -> float:
     return float(ranks @ ordered / (len(ordered) * max(ordered.sum(), 1)))
 
 
-def pool_figures(candidates: pl.DataFrame, laws: pl.DataFrame, clusters: int) -> dict[str, float | None]:
+def pool_figures(candidates: pl.DataFrame, distributions: pl.DataFrame, clusters: int) -> dict[str, float | None]:
     """What the pools of a table are like: means over histories, and how the draws spread over N = ``clusters`` labels.
 
     ``gini`` and ``top_label_share`` show a model that proposes the same few labels to everyone.
@@ -106,17 +108,17 @@ def pool_figures(candidates: pl.DataFrame, laws: pl.DataFrame, clusters: int) ->
     counts = np.zeros(clusters, dtype=np.int64)
     drawn = candidates.group_by("cluster_id").agg(pl.col("draws").sum())
     counts[drawn["cluster_id"].to_numpy()] = drawn["draws"].to_numpy()
-    means = laws.select(pl.col("format_validity", "format_validity_at_1", "entropy").mean()).row(0, named=True)
+    means = distributions.select(pl.col("format_validity", "format_validity_at_1", "entropy").mean()).row(0, named=True)
     return {
         "format_validity": means["format_validity_at_1"],
         "format_validity_sampling": means["format_validity"],
-        "left_out_at_most": laws.select(pl.col("left_out").max()).item(),
+        "left_out_at_most": distributions.select(pl.col("left_out").max()).item(),
         "entropy": means["entropy"],
-        "distinct_per_history": candidates.height / laws.height,
+        "distinct_per_history": candidates.height / distributions.height,
         "distinct_labels": float((counts > 0).sum()),
         "gini": gini(counts),
         "top_label_share": float(counts.max() / counts.sum()),
-        "histories": float(laws.height),
+        "histories": float(distributions.height),
     }
 
 
@@ -151,7 +153,7 @@ def pool_memorisation(candidates: pl.DataFrame, examples: pl.DataFrame) -> float
     return memorisation(draws["history"].to_list(), draws["cluster_id"].to_list(), pairs)
 
 
-def _add_law(columns: dict[str, list[object]], history: History, drawn: Drawn) -> None:
+def _add_distribution(columns: dict[str, list[object]], history: History, drawn: Drawn) -> None:
     known = np.flatnonzero(drawn.masses)
     total = float(drawn.masses.sum())
     probabilities = drawn.masses[known] / (total or 1.0)

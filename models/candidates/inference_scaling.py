@@ -1,6 +1,6 @@
 """What drawing more buys: alignment, novelty, true preference and coverage over n and over the temperature, exactly.
 
-Everything follows from the label distributions and the scores by the law of best-of-n, so no pool is drawn. The
+Everything follows from the label distributions and the scores, see ``best_of_n_distribution``, so no pool is drawn. The
 question is the paper's (Wang et al. 2025, section 5.4: five times as many draws as clusters, at high temperature), and
 whether a low confidence of the novelty model hurts what is selected.
 """
@@ -16,7 +16,7 @@ from matplotlib import pyplot as plt
 
 from models.alignment.scoring import CandidateScorer
 from models.arrays import BoolArray, Float64Array
-from models.candidates.best_of_n_law import coverage, expected_top_score, selection_probabilities
+from models.candidates.best_of_n_distribution import coverage, expected_top_score, selection_probabilities
 from models.candidates.histories import all_histories, evenly_spread
 from models.drawing import GREY, save
 from models.novelty.label_distribution import label_distributions
@@ -34,14 +34,14 @@ class ScalingInputs:
     """What is known of some histories.
 
     Attributes:
-        laws: by temperature, [histories, N] label distributions.
+        distributions: by temperature, [histories, N] label distributions.
         scores: [histories, N] what the alignment model ranks by.
         novelty: [histories, N] label distribution at T = 1: how much the novelty model believes in a cluster.
         own: [histories, N] whether a cluster belongs to the history; those are never selected.
         true_rates: [histories, N], where they are known.
     """
 
-    laws: Mapping[float, Float64Array]
+    distributions: Mapping[float, Float64Array]
     scores: Float64Array
     novelty: Float64Array
     own: BoolArray
@@ -72,12 +72,12 @@ def scaling_inputs(
     histories = _spread_histories(len(labels), length, true_rates)
     temperatures = sorted({*TEMPERATURES, temperature})
     log(f"label distributions of {len(histories)} histories at {len(temperatures)} temperatures")
-    laws = label_distributions(novelty, labels, histories, temperatures, log).probabilities
+    distributions = label_distributions(novelty, labels, histories, temperatures, log).probabilities
     log("scores of all labels")
     scores, own = _scores_of_all_labels(CandidateScorer(alignment, labels, "packed"), histories, len(labels), log)
     known = None if true_rates is None else _rates_by_history(true_rates, histories)
-    law = {each: laws[row] for row, each in enumerate(temperatures)}
-    return ScalingInputs(law, scores, law[1.0], own, known)
+    by_temperature = {each: distributions[row] for row, each in enumerate(temperatures)}
+    return ScalingInputs(by_temperature, scores, by_temperature[1.0], own, known)
 
 
 def _spread_histories(clusters: int, length: int, true_rates: pl.DataFrame | None) -> Sequence[tuple[int, ...]]:
@@ -120,9 +120,11 @@ def scaling_points(inputs: ScalingInputs, k: int) -> list[dict[str, Any]]:
     tercile = np.searchsorted(np.quantile(entropies, [1 / 3, 2 / 3]), entropies, side="right")
     groups = {"all": np.full(len(tercile), True)} | {name: tercile == place for place, name in enumerate(TERCILES)}
     rows: list[dict[str, Any]] = []
-    for temperature, law in inputs.laws.items():
+    for temperature, distribution in inputs.distributions.items():
         for multiple in MULTIPLES:
-            found = [_selected(row, scores, multiple * k, k) for row, scores in zip(law, inputs.scores, strict=True)]
+            found = [
+                _selected(row, scores, multiple * k, k) for row, scores in zip(distribution, inputs.scores, strict=True)
+            ]
             label = {"temperature": temperature, "draws_per_cluster": multiple}
             rows += _group_rows(inputs, found, groups, label)
     alone = [_best(scores, own, k) for scores, own in zip(inputs.scores, inputs.own, strict=True)]
@@ -170,11 +172,11 @@ def draw_scaling(points: Sequence[dict[str, Any]], k: int, path: Path) -> None:
 
 
 def _selected(
-    law: Float64Array, scores: Float64Array, draws: int, k: int
+    distribution: Float64Array, scores: Float64Array, draws: int, k: int
 ) -> tuple[Float64Array, float | None, float | None]:
     """[N] shares of the selection, the expected top score, and the coverage."""
-    chances = selection_probabilities(law, scores, draws, k)
-    return chances / chances.sum(), expected_top_score(law, scores, draws), coverage(law, draws)
+    chances = selection_probabilities(distribution, scores, draws, k)
+    return chances / chances.sum(), expected_top_score(distribution, scores, draws), coverage(distribution, draws)
 
 
 def _best(scores: Float64Array, own: BoolArray, k: int) -> tuple[Float64Array, float | None, float | None]:

@@ -1,10 +1,10 @@
-"""Four ways to n draws from the label distribution of the novelty model, all of one law.
+"""Engines that take n draws from the label distribution of the novelty model.
 
 ``exact`` computes the whole label distribution, ``pruned`` leaves out a bounded share of its mass, ``free`` draws
-without knowing it (``label_expansion``), and ``vllm`` samples text and keeps what is a label. ``vllm_choice`` is vLLM's
-structured output, whose law is another one: renormalised at every token. Exact suits some hundred labels; the cost of
-pruned and free grows with what the model believes in, not with the number of labels; vllm is for models that need an
-accelerator.
+without knowing it (``label_expansion``), and ``vllm`` samples text and keeps what is a label. All of them
+follow one distribution. ``vllm_choice`` is vLLM's structured output, which follows another one: renormalised at every
+token. Exact suits some hundred labels; the cost of pruned and free grows with how widely the model spreads its mass,
+not with the number of labels; vllm is for models that need an accelerator.
 """
 
 from collections.abc import Iterable, Sequence
@@ -120,10 +120,10 @@ class Exact:
         """See :class:`Engine`."""
         temperatures = [self.options.temperature, 1.0]
         values = label_log_probabilities(self.model, self.tokenizer, self.labels, histories, temperatures)
-        law = renormalise(values, histories)
-        for row, (history, probabilities) in enumerate(zip(histories, law.probabilities[0], strict=True)):
-            validity, at_1 = law.format_validity[:, row].tolist()
-            # The mass of an untuned model can be below the smallest number: then the law alone is told.
+        distribution = renormalise(values, histories)
+        for row, (history, probabilities) in enumerate(zip(histories, distribution.probabilities[0], strict=True)):
+            validity, at_1 = distribution.format_validity[:, row].tolist()
+            # The mass of an untuned model can be below the smallest number: then the distribution alone is given.
             yield Drawn(probabilities * (validity or 1.0), 0.0, _draw_pool(probabilities, history, self.options), at_1)
 
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from models.language.prompts import History
 
 POOLS_FILE = "pools.parquet"
-LAWS_FILE = "laws.parquet"
+DISTRIBUTIONS_FILE = "distributions.parquet"
+FORMER_DISTRIBUTIONS_FILE = "laws.parquet"  # in checkpoints of earlier versions
 
 
 def draw_in_shards(
@@ -37,7 +38,7 @@ def draw_in_shards(
     def draw(part: range, shard: Path) -> None:
         drawn = sampler.draw(histories[part.start : part.stop], log)
         drawn.candidates.write_parquet(shard / POOLS_FILE)
-        drawn.laws.write_parquet(shard / LAWS_FILE)
+        drawn.distributions.write_parquet(shard / DISTRIBUTIONS_FILE)
 
     work_in_shards(shards, len(histories), shard_size(histories_per_shard, sampler.micro_batch), draw, "histories", log)
 
@@ -47,6 +48,7 @@ def read_candidates(shards: Path) -> pl.DataFrame:
     return read_shards(shards, POOLS_FILE)
 
 
-def read_laws(shards: Path) -> pl.DataFrame:
+def read_distributions(shards: Path) -> pl.DataFrame:
     """The label distributions that they were drawn from, see ``candidate_pools.Pools``."""
-    return read_shards(shards, LAWS_FILE)
+    current = any(shards.glob(f"*/{DISTRIBUTIONS_FILE}"))
+    return read_shards(shards, DISTRIBUTIONS_FILE if current else FORMER_DISTRIBUTIONS_FILE)

@@ -40,9 +40,9 @@ def rate_drift(
     """Compare the rates of each cluster in two spans.
 
     Q = sum over clusters of (difference of the two rates)^2 / v, v being the variance of that difference under the
-    pooled rate, has the chi-square law with one degree of freedom for each cluster if no rate changed. What of Q
-    exceeds its mean, over the sum of 1 / v, is the mean square change by the method of moments (DerSimonian and Laird
-    1986, "Meta-analysis in clinical trials", here with a mean of zero).
+    pooled rate, has the chi-square distribution with one degree of freedom for each cluster if no rate changed. The
+    part of Q above its mean, over the sum of 1 / v, is the mean square change by the method of moments (DerSimonian and
+    Laird 1986, "Meta-analysis in clinical trials", here with a mean of zero).
 
     Args:
         positives_before: [clusters] positive impressions of the first span.

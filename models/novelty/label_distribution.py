@@ -116,7 +116,7 @@ def label_distributions(
     temperatures: Sequence[float],
     log: Log = silent,
 ) -> LabelDistributions:
-    """The exact law of one free, valid sample of a novelty checkpoint, for every history and temperature.
+    """The exact distribution of one free, valid sample of a novelty checkpoint, for every history and temperature.
 
     Shards of the histories give the same numbers as the whole if each holds a multiple of
     ``label_distribution.histories_per_pass`` histories.

@@ -232,7 +232,7 @@ def heaviest(most_left_out: float) -> Chooser:
 
 
 def at_least(labels: int) -> Chooser:
-    """Choose the heaviest open nodes of histories of which fewer labels are known: a sharp law may be one label.
+    """Choose the heaviest open nodes of histories with fewer known labels: a sharp distribution may have only one.
 
     Args:
         labels: how many are to be known.

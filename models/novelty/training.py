@@ -1,7 +1,7 @@
-"""The novelty model: light fine-tuning on novel interest transitions, its report, and what it proposes for a history.
+"""The novelty model: light fine-tuning on novel interest transitions, and its report.
 
 The model learns p(label of the next interest | labels of the history): the loss counts the label's tokens and its
-terminator only. It is never trained towards a reward. The exact law of its proposals stands in ``label_distribution``.
+terminator only. It is never trained towards a reward. See ``label_distribution`` for what it proposes.
 """
 
 import time

@@ -22,8 +22,8 @@ class TablePolicy:
 
     Args:
         table: the published version.
-        laws: the label distribution of every history: ``history``, ``clusters``, and their ``probabilities``, which sum
-            to 1.
+        distributions: of labels, of every history: ``history``, ``clusters``, and their ``probabilities``, which sum to
+            1.
         slice_share: share of requests drawn from the label distribution, in [0, 1].
         item_clusters: cluster of every item under the table's taxonomy.
     """
@@ -31,7 +31,7 @@ class TablePolicy:
     def __init__(
         self,
         table: TransitionTable,
-        laws: pl.DataFrame,
+        distributions: pl.DataFrame,
         slice_share: float,
         item_clusters: Mapping[str, int],
     ) -> None:
@@ -41,7 +41,9 @@ class TablePolicy:
         self.item_clusters = item_clusters
         self.slice_share = slice_share
         grouped = table.rows.sort("rank").group_by("history").agg("cluster_id")
-        joined = laws.join(grouped.cast({"history": laws.schema["history"]}), on="history", how="inner")
+        joined = distributions.join(
+            grouped.cast({"history": distributions.schema["history"]}), on="history", how="inner"
+        )
         self.row_of = {tuple(history): row for row, history in enumerate(joined["history"].to_list())}
         self.planned = np.array(joined["cluster_id"].to_list(), dtype=np.int64)
         self.probabilities = np.zeros((joined.height, table.clusters.height))

@@ -324,7 +324,7 @@ def test_a_model_that_misses_a_gate_is_not_published_though_nothing_asked_for_it
     assert contents(copied_home)["publication.transition_table"] == before
 
 
-def test_scaling_reports_the_law_and_changes_nothing(copied_home):
+def test_scaling_reports_the_distribution_and_changes_nothing(copied_home):
     before = contents(copied_home)
     command(copied_home.path, "alignrec", "scaling")
     assert contents(copied_home) == before

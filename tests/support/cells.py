@@ -1,4 +1,4 @@
-"""Counted cells to score: by hand, under the two-level law of the priors, and arbitrary ones."""
+"""Counted cells to score: by hand, under the two-level distribution of the priors, and arbitrary ones."""
 
 import numpy as np
 import polars as pl
@@ -18,7 +18,7 @@ def cells(*rows):
 
 
 def simulated(clusters=30, cells_each=40, impressions=50, mean=0.2, tau=20.0, kappa=40.0, seed=0):
-    """Cells under the two-level law that the priors assume, with the true rates of clusters and cells."""
+    """Cells under the two-level distribution that the priors assume, with the true rates of clusters and cells."""
     generator = np.random.default_rng(seed)
     cluster_rates = generator.beta(mean * tau, (1 - mean) * tau, clusters)
     owner = np.repeat(np.arange(clusters), cells_each)

@@ -9,13 +9,13 @@ from scipy.stats import chisquare
 
 from models.candidates.best_of_n import POOL_SCHEMA, draw_pools, novelty_alone, plan_transitions, select_best
 
-LAW = np.array([0.0, 0.4, 0.3, 0.2, 0.07, 0.03, 0.0])
+DISTRIBUTION = np.array([0.0, 0.4, 0.3, 0.2, 0.07, 0.03, 0.0])
 
 
 def many_pools(draws, distinct, count=4000):
-    """Pools of many histories that share one law; the ids of a history only name its stream here."""
+    """Pools of many histories that share one distribution; the ids of a history only name its stream here."""
     histories = [[index, index + 1] for index in range(count)]
-    return draw_pools(np.tile(LAW, (count, 1)), histories, draws, distinct, seed=5)
+    return draw_pools(np.tile(DISTRIBUTION, (count, 1)), histories, draws, distinct, seed=5)
 
 
 def drawn(pools):
@@ -23,27 +23,27 @@ def drawn(pools):
     return counts["cluster_id"].to_list(), counts["draws"].to_numpy()
 
 
-def test_draws_follow_the_law():
+def test_draws_follow_the_distribution():
     clusters, counts = drawn(many_pools(draws=15, distinct=1))
     assert clusters == [1, 2, 3, 4, 5]
     assert counts.sum() == 4000 * 15
-    assert chisquare(counts, LAW[1:6] * counts.sum()).pvalue > 0.001
+    assert chisquare(counts, DISTRIBUTION[1:6] * counts.sum()).pvalue > 0.001
 
 
-def test_the_prolonged_stream_has_the_law_of_a_stream_without_end():
+def test_the_prolonged_stream_has_the_distribution_of_a_stream_without_end():
     # One draw, then on until two distinct: P(second = b | first = a) = p(b) / (1 - p(a)).
     pools = many_pools(draws=1, distinct=2)
     pairs = pools.group_by("history", maintain_order=True).agg("cluster_id")["cluster_id"].to_list()
     index = [(a, b) for a in range(1, 6) for b in range(1, 6) if a != b]
-    expected = np.array([LAW[a] * LAW[b] / (1 - LAW[a]) for a, b in index]) * len(pairs)
+    expected = np.array([DISTRIBUTION[a] * DISTRIBUTION[b] / (1 - DISTRIBUTION[a]) for a, b in index]) * len(pairs)
     observed = np.array([pairs.count([a, b]) for a, b in index])
     assert observed.sum() == len(pairs)
     assert chisquare(observed, expected).pvalue > 0.001
 
 
 def test_a_pool_holds_k_distinct_clusters_even_where_one_has_nearly_all_mass():
-    law = np.array([[1.0 - 3e-15, 1e-15, 1e-15, 1e-15]])
-    pool = draw_pools(law, [[8, 9]], draws=15, distinct=3, seed=0)
+    distribution = np.array([[1.0 - 3e-15, 1e-15, 1e-15, 1e-15]])
+    pool = draw_pools(distribution, [[8, 9]], draws=15, distinct=3, seed=0)
     assert pool["cluster_id"].n_unique() == pool.height == 3
     assert pool["draw_order"].to_list() == [1, 2, 3]
 
@@ -58,11 +58,11 @@ def test_novelty_probability_is_the_normalised_mass():
     assert pool["novelty_probability"].to_list() == [0.75, 0.25]
 
 
-laws = st.lists(st.lists(st.floats(0.001, 1), min_size=6, max_size=6), min_size=1, max_size=6)
+distributions = st.lists(st.lists(st.floats(0.001, 1), min_size=6, max_size=6), min_size=1, max_size=6)
 
 
 @settings(deadline=None)
-@given(laws, st.integers(0, 3), st.randoms(use_true_random=False))
+@given(distributions, st.integers(0, 3), st.randoms(use_true_random=False))
 def test_pools_depend_neither_on_shards_nor_on_order(rows, seed, random):
     histories = [[10 + index, 20 + index] for index in range(len(rows))]
     together = draw_pools(np.array(rows), histories, 10, 2, seed=seed)
@@ -76,13 +76,13 @@ def test_pools_depend_neither_on_shards_nor_on_order(rows, seed, random):
 
 
 def test_seeds_differ():
-    first, second = (draw_pools(LAW[None, :], [[0, 6]], 15, 3, seed=seed) for seed in (1, 2))
+    first, second = (draw_pools(DISTRIBUTION[None, :], [[0, 6]], 15, 3, seed=seed) for seed in (1, 2))
     assert not first.equals(second)
 
 
 def test_known_stream():
     """A value computed once: the streams of published tables must not move with a new version of the code."""
-    pool = draw_pools(LAW[None, :], [[0, 6]], draws=15, distinct=3, seed=1)
+    pool = draw_pools(DISTRIBUTION[None, :], [[0, 6]], draws=15, distinct=3, seed=1)
     assert pool["cluster_id"].to_list() == [4, 2, 1, 3, 5]
     assert pool["draws"].to_list() == [2, 7, 3, 2, 1]
 

@@ -1,4 +1,4 @@
-"""Pools by the three engines: one law, the same pools however the histories are divided."""
+"""Pools by the three engines: one distribution, the same pools however the histories are divided."""
 
 import numpy as np
 import polars as pl
@@ -28,7 +28,7 @@ def test_shards_of_whole_micro_batches_give_the_same_pools(folder, engine):
     assert size < len(HISTORIES)
     parts = [sampler.draw(HISTORIES[:size]), sampler.draw(HISTORIES[size:])]
     assert whole.candidates.equals(pl.concat([part.candidates for part in parts]))
-    assert whole.laws.equals(pl.concat([part.laws for part in parts]))
+    assert whole.distributions.equals(pl.concat([part.distributions for part in parts]))
 
 
 @pytest.mark.parametrize("engine", ["exact", "pruned", "free"])
@@ -44,38 +44,40 @@ def test_pools_hold_n_draws_of_at_least_k_clusters_outside_the_history(folder, e
 
 
 @pytest.mark.parametrize("engine", ["pruned", "free"])
-def test_draws_follow_the_exact_law(folder, engine):
+def test_draws_follow_the_exact_distribution(folder, engine):
     """Of one history, drawn once with many draws."""
     history = [(0, 5)]
-    law = label_distributions(folder, LABELS, history, [1.2]).probabilities[0][0]
+    distribution = label_distributions(folder, LABELS, history, [1.2]).probabilities[0][0]
     found = PoolSampler(folder, LABELS, options(engine, draws=20_000, distinct=1, most_left_out=1e-4)).draw(history)
     counts = np.zeros(len(LABELS))
     counts[found.candidates["cluster_id"].to_numpy()] = found.candidates["draws"].to_numpy()
-    others = law > 0
+    others = distribution > 0
     assert counts.sum() == 20_000
-    assert chisquare(counts[others], law[others] * 20_000).pvalue > 0.001
+    assert chisquare(counts[others], distribution[others] * 20_000).pvalue > 0.001
     probability = dict(found.candidates.select("cluster_id", "novelty_probability").iter_rows())
-    np.testing.assert_allclose([probability[c] for c in probability], law[list(probability)], rtol=2e-3)
+    np.testing.assert_allclose([probability[c] for c in probability], distribution[list(probability)], rtol=2e-3)
 
 
 def test_what_is_left_out_is_told(folder):
-    laws = {}
+    distributions = {}
     for engine in ("exact", "pruned", "free"):
-        laws[engine] = PoolSampler(folder, LABELS, options(engine, most_left_out=0.2)).draw(HISTORIES[:28]).laws
-    assert (laws["exact"]["left_out"] == 0).all()
-    assert (laws["pruned"]["left_out"] <= 0.2).all()
-    assert laws["pruned"]["left_out"].max() > 0
+        distributions[engine] = (
+            PoolSampler(folder, LABELS, options(engine, most_left_out=0.2)).draw(HISTORIES[:28]).distributions
+        )
+    assert (distributions["exact"]["left_out"] == 0).all()
+    assert (distributions["pruned"]["left_out"] <= 0.2).all()
+    assert distributions["pruned"]["left_out"].max() > 0
     for engine in ("pruned", "free"):
-        known = laws[engine].with_columns(low=pl.col("format_validity") * (1 - pl.col("left_out")))
-        exact = laws["exact"]["format_validity"]
+        known = distributions[engine].with_columns(low=pl.col("format_validity") * (1 - pl.col("left_out")))
+        exact = distributions["exact"]["format_validity"]
         assert (known["low"] <= exact + 1e-5).all()
-        assert (exact <= laws[engine]["format_validity"] + 1e-5).all()
+        assert (exact <= distributions[engine]["format_validity"] + 1e-5).all()
 
 
 def test_an_untuned_model_whose_samples_are_no_labels_gets_whole_pools(tiny_model_folder):
     drawn = PoolSampler(tiny_model_folder, LABELS, options("free", draws=3, distinct=2)).draw(HISTORIES[:3])
     assert drawn.candidates.group_by("history").len()["len"].min() >= 2
-    assert (drawn.laws["left_out"] < 1e-6).all()
+    assert (drawn.distributions["left_out"] < 1e-6).all()
 
 
 @pytest.mark.parametrize(
@@ -101,7 +103,7 @@ def test_gini_by_hand_and_by_the_mean_difference():
 
 def test_figures_by_hand():
     candidates = pl.DataFrame({"cluster_id": [0, 1, 0], "draws": [2, 1, 1]})
-    laws = pl.DataFrame(
+    distributions = pl.DataFrame(
         {
             "format_validity": [0.8, 0.6],
             "format_validity_at_1": [0.9, 0.9],
@@ -109,7 +111,7 @@ def test_figures_by_hand():
             "entropy": [1.0, 2.0],
         }
     )
-    figures = pool_figures(candidates, laws, clusters=4)
+    figures = pool_figures(candidates, distributions, clusters=4)
     assert figures["format_validity"] == pytest.approx(0.9)
     assert figures["format_validity_sampling"] == pytest.approx(0.7)
     assert (figures["left_out_at_most"], figures["entropy"]) == (0.01, 1.5)
@@ -117,7 +119,7 @@ def test_figures_by_hand():
 
 
 def test_format_validity_is_the_mean_over_the_histories(folder):
-    exact = PoolSampler(folder, LABELS, options("exact")).draw(HISTORIES[:5]).laws
+    exact = PoolSampler(folder, LABELS, options("exact")).draw(HISTORIES[:5]).distributions
     assert format_validity(folder, LABELS, HISTORIES[:5]) == pytest.approx(exact["format_validity_at_1"].mean())
 
 

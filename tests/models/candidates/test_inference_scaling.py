@@ -32,8 +32,8 @@ def inputs():
     novelty = np.where(own, 0.0, rng.gamma(0.6, 1.0, (6, N)))
     novelty /= novelty.sum(axis=1, keepdims=True)
     hot = novelty**0.5
-    laws = {1.0: novelty, 2.0: hot / hot.sum(axis=1, keepdims=True)}
-    return ScalingInputs(laws, rng.random((6, N)), novelty, own, rng.random((6, N)))
+    distributions = {1.0: novelty, 2.0: hot / hot.sum(axis=1, keepdims=True)}
+    return ScalingInputs(distributions, rng.random((6, N)), novelty, own, rng.random((6, N)))
 
 
 def point(points, temperature, multiple, entropy="all"):
@@ -47,12 +47,12 @@ def point(points, temperature, multiple, entropy="all"):
 
 
 def test_means_equal_those_of_drawn_pools(inputs):
-    """Where n draws show k clusters nearly always: there the law and the stream that goes on agree."""
+    """Where n draws show k clusters nearly always: there the distribution and the stream that goes on agree."""
     points = scaling_points(inputs, K)
     repeats = 400
     histories = [[N + row, N + 10 + repeat] for row in range(6) for repeat in range(repeats)]
-    law = np.repeat(inputs.laws[2.0], repeats, axis=0)
-    pools = draw_pools(law, histories, 10 * K, K, seed=1)
+    distribution = np.repeat(inputs.distributions[2.0], repeats, axis=0)
+    pools = draw_pools(distribution, histories, 10 * K, K, seed=1)
     row = pl.Series([history[0] - N for history in pools["history"].to_list()])
     clusters = pools["cluster_id"].to_numpy()
     chosen = select_best(pools.with_columns(alignment_score=inputs.scores[row.to_numpy(), clusters]), K)
@@ -108,9 +108,9 @@ def alignment(tiny_model_folder, tmp_path_factory):
 def test_inputs_are_what_both_models_say_of_all_labels(tiny_model_folder, alignment):
     found = scaling_inputs(tiny_model_folder, alignment, LABELS, 2, 1.2, None)
     histories = all_histories(len(LABELS), 2)
-    assert list(found.laws) == sorted({*TEMPERATURES, 1.2})
+    assert list(found.distributions) == sorted({*TEMPERATURES, 1.2})
     expected = label_distributions(tiny_model_folder, LABELS, histories, [1.2, 1.0]).probabilities
-    np.testing.assert_allclose(found.laws[1.2], expected[0])
+    np.testing.assert_allclose(found.distributions[1.2], expected[0])
     np.testing.assert_allclose(found.novelty, expected[1])
     assert [tuple(np.flatnonzero(row)) for row in found.own] == histories
     assert (found.scores[found.own] == 0).all()

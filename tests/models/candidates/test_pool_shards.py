@@ -5,7 +5,7 @@ import pytest
 
 from models.candidates.candidate_pools import Pools
 from models.candidates.histories import all_histories
-from models.candidates.pool_shards import draw_in_shards, read_candidates, read_laws
+from models.candidates.pool_shards import draw_in_shards, read_candidates, read_distributions
 
 HISTORIES = all_histories(5, 2)
 
@@ -34,7 +34,15 @@ def test_shards_hold_whole_micro_batches_and_give_all_rows_in_order(tmp_path):
     candidates = read_candidates(tmp_path / "shards")
     assert candidates["history"].to_list() == [list(history) for history in HISTORIES]
     assert candidates["cluster_id"].to_list() == [sum(history) for history in HISTORIES]
-    assert read_laws(tmp_path / "shards")["history"].to_list() == candidates["history"].to_list()
+    assert read_distributions(tmp_path / "shards")["history"].to_list() == candidates["history"].to_list()
+
+
+def test_distributions_of_an_earlier_version_are_read_under_their_former_name(tmp_path):
+    draw_in_shards(Sampler(), HISTORIES, tmp_path / "shards", 5)
+    expected = read_distributions(tmp_path / "shards")
+    for path in (tmp_path / "shards").glob("*/distributions.parquet"):
+        path.rename(path.with_name("laws.parquet"))
+    assert read_distributions(tmp_path / "shards").equals(expected)
 
 
 def test_a_later_run_draws_what_is_missing_alone(tmp_path):

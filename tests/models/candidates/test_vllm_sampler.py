@@ -36,29 +36,31 @@ def opened():
         thing.close()
 
 
-def check_law(samples, law):
+def check_distribution(samples, distribution):
     """Counts of the labels among the valid samples against their probabilities."""
     counts = np.bincount(samples[samples >= 0], minlength=len(LABELS))
-    assert (counts[law == 0] == 0).all()
-    likely = law * counts.sum() >= 5
-    expected = law[likely] / law[likely].sum() * counts[likely].sum()
+    assert (counts[distribution == 0] == 0).all()
+    likely = distribution * counts.sum() >= 5
+    expected = distribution[likely] / distribution[likely].sum() * counts[likely].sum()
     assert chisquare(counts[likely], expected).pvalue > 0.001
-    assert np.abs(counts / counts.sum() - law).sum() / 2 < MOST_VARIATION
+    assert np.abs(counts / counts.sum() - distribution).sum() / 2 < MOST_VARIATION
 
 
-def test_free_samples_follow_the_exact_law(folder, opened):
+def test_free_samples_follow_the_exact_distribution(folder, opened):
     sampler = opened(VllmSampler(folder, LABELS, TEMPERATURE, structured=False))
     found = sampler.sample(CHOSEN, DRAWS, [5, 6, 7])
-    laws = label_distributions(folder, LABELS, CHOSEN, [TEMPERATURE])
-    for samples, law, validity in zip(found, laws.probabilities[0], laws.format_validity[0], strict=True):
+    distributions = label_distributions(folder, LABELS, CHOSEN, [TEMPERATURE])
+    for samples, distribution, validity in zip(
+        found, distributions.probabilities[0], distributions.format_validity[0], strict=True
+    ):
         assert len(samples) == DRAWS
-        check_law(samples, law)
+        check_distribution(samples, distribution)
         deviation = np.sqrt(validity * (1 - validity) / DRAWS)
         assert np.mean(samples >= 0) == pytest.approx(validity, abs=4 * deviation)
 
 
-def spelling_law(folder, history):
-    """Law of structured output, by brute force: at every token, all tokens that go on to spell a label share the mass.
+def spelling_distribution(folder, history):
+    """Distribution of structured output by brute force: at every token, those that continue a label share the mass.
 
     A label may be spelled by other tokens than its own, so all texts that begin a label are followed.
     """
@@ -70,7 +72,7 @@ def spelling_law(folder, history):
         for token in (tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))))
     ]
     ids = prompt_tokens(tokenizer, novelty_prompt([LABELS[cluster] for cluster in history]))
-    law = np.zeros(len(LABELS))
+    distribution = np.zeros(len(LABELS))
 
     def follow(tokens, text, mass):
         with torch.no_grad():
@@ -86,14 +88,16 @@ def spelling_law(folder, history):
             if mass * share > 1e-5:
                 follow([*tokens, token], text + pieces[token], mass * share)
         if ending:
-            law[texts.index(text)] += mass * shares[-1]
+            distribution[texts.index(text)] += mass * shares[-1]
 
     follow([], b"", 1.0)
-    law[list(history)] = 0.0
-    return law / law.sum()
+    distribution[list(history)] = 0.0
+    return distribution / distribution.sum()
 
 
-def test_structured_samples_follow_the_law_renormalised_at_each_token(vllm_model_folder, monkeypatch, tmp_path, opened):
+def test_structured_samples_follow_the_distribution_renormalised_at_each_token(
+    vllm_model_folder, monkeypatch, tmp_path, opened
+):
     """Of labels in plain letters: here a piece of text is a whole number of letters."""
     import support.tuned
 
@@ -104,10 +108,11 @@ def test_structured_samples_follow_the_law_renormalised_at_each_token(vllm_model
     sampler = opened(VllmSampler(folder, plain, TEMPERATURE, structured=True))
     found = sampler.sample(CHOSEN, DRAWS, [5, 6, 7])
     exact = label_distributions(folder, plain, CHOSEN, [TEMPERATURE]).probabilities[0]
-    for history, samples, free_law in zip(CHOSEN, found, exact, strict=True):
-        law = spelling_law(folder, history)
-        check_law(samples, law)
-        assert np.abs(law - free_law).sum() / 2 > 0.001  # another law than that of free samples
+    for history, samples, free_distribution in zip(CHOSEN, found, exact, strict=True):
+        distribution = spelling_distribution(folder, history)
+        check_distribution(samples, distribution)
+        # Another distribution than that of free samples.
+        assert np.abs(distribution - free_distribution).sum() / 2 > 0.001
 
 
 @pytest.mark.parametrize("engine", ["vllm", "vllm_choice"])
@@ -116,12 +121,12 @@ def test_pools_hold_n_draws_of_at_least_k_clusters_outside_the_history(folder, e
     opened(sampler.engine.sampler)
     drawn = sampler.draw(HISTORIES[:28])
     grouped = drawn.candidates.group_by("history").agg(pl.col("cluster_id"), pl.col("draws").sum())
-    assert grouped.height == drawn.laws.height == 28
+    assert grouped.height == drawn.distributions.height == 28
     for history, clusters, draws in grouped.iter_rows():
         assert not set(history) & set(clusters)
         assert len(clusters) == len(set(clusters)) >= 3
         assert draws >= 9
-    assert drawn.laws["format_validity"].max() <= 1
+    assert drawn.distributions["format_validity"].max() <= 1
 
 
 def test_a_history_that_yields_no_labels_is_named(vllm_model_folder, opened):

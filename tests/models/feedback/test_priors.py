@@ -45,7 +45,7 @@ def test_fit_is_the_maximum_of_scipys_likelihood():
     assert prior.note == ""
 
 
-def test_fit_recovers_the_law_that_made_the_cells():
+def test_fit_recovers_the_distribution_that_made_the_cells():
     y = betabinom.rvs(60, 3.0, 9.0, size=4000, random_state=1)
     prior = fit_beta_prior(y, np.full(4000, 60))
     assert prior.mean == pytest.approx(0.25, abs=0.01)

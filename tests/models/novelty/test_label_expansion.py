@@ -29,8 +29,8 @@ def model(tiny_model_folder):
 
 def exact(model, tokenizer, labels=LABELS, histories=HISTORIES):
     """[histories, labels] masses at the temperature, own labels at 0."""
-    law = renormalise(label_log_probabilities(model, tokenizer, labels, histories, [TEMPERATURE]), histories)
-    return law.probabilities[0] * law.format_validity[0][:, None]
+    distribution = renormalise(label_log_probabilities(model, tokenizer, labels, histories, [TEMPERATURE]), histories)
+    return distribution.probabilities[0] * distribution.format_validity[0][:, None]
 
 
 def test_reading_everything_gives_the_exact_distribution(model, tokenizer):
@@ -54,7 +54,7 @@ def test_pruned_masses_are_exact_where_known_and_the_bound_holds(model, tokenize
         assert not known[expected > 0].all()  # something was pruned
 
 
-def test_a_sharp_law_is_read_until_enough_labels_are_known(model, tokenizer):
+def test_a_sharp_distribution_is_read_until_enough_labels_are_known(model, tokenizer):
     expansion = LabelExpander(model, tokenizer, LABELS, 0.5).open(HISTORIES[:12])
     expansion.grow(heaviest(0.5))
     few = (expansion.label_mass > 0).sum(axis=1)

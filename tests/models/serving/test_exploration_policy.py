@@ -15,9 +15,9 @@ def policy(slice_share):
         schema_overrides={"history": pl.List(pl.Int32)},
     )
     manifest = {"taxonomy": "t", "history_clusters": 2}
-    laws = pl.DataFrame({"history": [[0, 1]], "clusters": [[2, 3, 4]], "probabilities": [PROBABILITIES[2:]]})
+    distributions = pl.DataFrame({"history": [[0, 1]], "clusters": [[2, 3, 4]], "probabilities": [PROBABILITIES[2:]]})
     clusters = pl.DataFrame({"cluster_id": range(len(PROBABILITIES))})
-    return TablePolicy(TransitionTable("v", manifest, rows, clusters), laws, slice_share, {"item": 2})
+    return TablePolicy(TransitionTable("v", manifest, rows, clusters), distributions, slice_share, {"item": 2})
 
 
 @pytest.mark.parametrize("slice_share", [0.0, 0.3, 1.0])

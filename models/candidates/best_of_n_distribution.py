@@ -1,8 +1,8 @@
-"""The law of best-of-n: what n independent draws and a choice by score come to, computed instead of simulated.
+"""The exact distribution of best-of-n: which clusters n independent draws and a choice by score select, and how often.
 
-For choosing n and the temperature. Everything is exact, for the k best by score of the distinct clusters among n draws;
-where n draws show fewer than k clusters, ``best_of_n.draw_pool`` draws on, which this law leaves out: how often that
-happens is :func:`shortfall`.
+It helps to choose n and the temperature. Everything is exact for the k best by score of the distinct clusters among n
+draws. Where n draws show fewer than k clusters, ``best_of_n.draw_pool`` draws more; that is left out here, and
+:func:`shortfall` tells how often it happens.
 """
 
 import numpy as np

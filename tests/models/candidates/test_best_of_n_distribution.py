@@ -1,4 +1,4 @@
-"""The law of best-of-n: against every sequence of draws, against the real selection, and its properties."""
+"""The distribution of best-of-n: against every sequence of draws, against the real selection, and its properties."""
 
 from itertools import product
 
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.candidates.best_of_n import draw_pools, select_best
-from models.candidates.best_of_n_law import coverage, expected_top_score, selection_probabilities, shortfall
+from models.candidates.best_of_n_distribution import coverage, expected_top_score, selection_probabilities, shortfall
 
 
 def by_enumeration(p, scores, draws, k):
@@ -48,9 +48,9 @@ def test_the_real_selection_follows_it():
     pools = draw_pools(np.tile(p, (len(histories), 1)), histories, draws=15, distinct=1, seed=1)
     best = select_best(pools.with_columns(alignment_score=pl.lit(pl.Series(scores)).get(pl.col("cluster_id"))), k=3)
     found = np.bincount(best["cluster_id"].to_numpy(), minlength=12) / len(histories)
-    law = selection_probabilities(p, scores, draws=15, k=3)
-    error = np.sqrt(law * (1 - law) / len(histories))
-    assert (np.abs(found - law) <= 4.5 * error + 1e-9).all()
+    distribution = selection_probabilities(p, scores, draws=15, k=3)
+    error = np.sqrt(distribution * (1 - distribution) / len(histories))
+    assert (np.abs(found - distribution) <= 4.5 * error + 1e-9).all()
     tops = best.filter(rank=1)["alignment_score"].to_numpy()
     assert tops.mean() == pytest.approx(expected_top_score(p, scores, 15), abs=4 * tops.std() / np.sqrt(len(tops)))
 
@@ -75,6 +75,6 @@ def test_ever_more_draws_select_the_k_best():
     ("p", "draws", "k", "message"),
     [([0.0, 0.0], 1, 1, "no distribution"), ([0.5, -0.1], 1, 1, "no distribution"), ([1.0], 0, 1, "0 draws and 1")],
 )
-def test_what_is_no_law_is_refused(p, draws, k, message):
+def test_what_is_no_distribution_is_refused(p, draws, k, message):
     with pytest.raises(ValueError, match=message):
         selection_probabilities(np.array(p), np.zeros(len(p)), draws, k)
