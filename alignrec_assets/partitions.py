@@ -4,9 +4,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from alignrec_assets.home import Home
 from alignrec_assets.settings.sections import CalendarSettings
-from alignrec_assets.settings.sources import load_settings
 
 FIRST_DAY_TAG = "dagster/asset_partition_range_start"
 LAST_DAY_TAG = "dagster/asset_partition_range_end"
@@ -19,6 +17,3 @@ def days_of(calendar: CalendarSettings) -> dg.DailyPartitionsDefinition:
     return dg.DailyPartitionsDefinition(
         start_date=calendar.first_day.isoformat(), end_date=end.isoformat() if end else None, timezone="UTC"
     )
-
-
-DAYS = days_of(load_settings(Home.from_environment()).calendar)

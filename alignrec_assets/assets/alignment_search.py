@@ -12,19 +12,15 @@ import dagster as dg
 import tomlkit
 
 from alignrec_assets.assets.checkpoints import (
-    ALIGNMENT_CODE,
     MODEL_FOLDER,
     alignment_options,
-    base_model,
-    model_asset,
 )
 from alignrec_assets.assets.feedback import score_options
-from alignrec_assets.assets.interests import clusters
 from alignrec_assets.assets.pictures import picture
-from alignrec_assets.assets.training import pointwise_examples
 from alignrec_assets.home import FORMAT_VERSION
+from alignrec_assets.refresh.asset_factory import makes
 from alignrec_assets.refresh.checkpoints import required_checkpoint
-from alignrec_assets.refresh.fingerprints import code_version, origin_of
+from alignrec_assets.refresh.fingerprints import origin_of
 from alignrec_assets.refresh.tables import Facts, Result
 from alignrec_assets.refresh.taxonomies import cluster_labels
 from alignrec_assets.resources import HomeResource
@@ -38,35 +34,9 @@ if TYPE_CHECKING:
     from models.alignment.trials import SearchReport
 
 ASSET = "alignment_search"
-SEARCH_CODE = fingerprint(
-    [
-        ALIGNMENT_CODE,
-        code_version(
-            "models/alignment/search.py",
-            "models/alignment/trials.py",
-            "models/alignment/trial_data.py",
-            "models/alignment/pointwise_examples.py",
-            "models/feedback/transition_scores.py",
-            "models/feedback/priors.py",
-            "models/feedback/normalisation.py",
-            "models/alignment/pairs.py",
-        ),
-    ]
-)
-INPUTS = ["base_model", "training.pointwise_examples", "interests.clusters"]
 
 
-@dg.asset(
-    **model_asset(
-        ASSET,
-        "Trials of other settings of the alignment model; the best on the validation histories is judged on the test "
-        "histories.",
-        SEARCH_CODE,
-        [base_model, pointwise_examples, clusters],
-        {"optuna", "pytorch"},
-    )
-    | {"group_name": "evaluation", "tags": {"selection": "search"}}
-)
+@makes("alignment_search")
 def alignment_search(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Takes up the search of the same data, model and settings; a budget that is spent trains nothing."""
     from models.alignment.search_pictures import draw_search
@@ -113,7 +83,7 @@ def _search(warehouse: Warehouse, settings: Settings, log: Log) -> "SearchReport
     base, labels = required_checkpoint(warehouse, "base_model"), cluster_labels(warehouse)
     with warehouse.reading() as connection:
         examples = table_frame(connection, "training.pointwise_examples")
-        name = fingerprint(origin_of(connection, ASSET, SEARCH_CODE, INPUTS, settings))
+        name = fingerprint(origin_of(connection, ASSET, settings))
     search = AlignmentSearch(
         base.folder / MODEL_FOLDER,
         warehouse.home.checkpoints / ASSET,

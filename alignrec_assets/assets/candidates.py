@@ -5,16 +5,16 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from alignrec_assets.assets.checkpoints import LANGUAGE_MODEL, MODEL_FOLDER, SCORING, alignment_model, novelty_model
-from alignrec_assets.assets.interests import clusters
+from alignrec_assets.assets.checkpoints import MODEL_FOLDER
+from alignrec_assets.refresh.asset_factory import makes
 from alignrec_assets.refresh.checkpoints import (
     Checkpoint,
     current_checkpoint,
     refresh_checkpoint,
     required_checkpoint,
 )
-from alignrec_assets.refresh.fingerprints import code_version, origin_of
-from alignrec_assets.refresh.tables import Facts, Result, origin_metadata, table_asset, table_result
+from alignrec_assets.refresh.fingerprints import origin_of
+from alignrec_assets.refresh.tables import Facts, Result, origin_metadata, table_result
 from alignrec_assets.refresh.taxonomies import cluster_labels
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.warehouse.connection import Warehouse
@@ -25,46 +25,15 @@ from models.candidates.pool_shards import draw_in_shards, read_candidates, read_
 from models.candidates.scored_candidates import score_in_shards, with_scores, without_scores
 from models.files import fingerprint
 
-POOLS_CODE = code_version(
-    *LANGUAGE_MODEL,
-    "models/novelty/label_distribution.py",
-    "models/language/cached_pass.py",
-    "models/novelty/label_expansion.py",
-    "models/candidates/best_of_n.py",
-    "models/candidates/pool_engines.py",
-    "models/language/vllm_engine.py",
-    "models/candidates/vllm_sampler.py",
-    "models/candidates/candidate_pools.py",
-    "models/candidates/histories.py",
-    "models/candidates/pool_shards.py",
-    "models/evaluation/memorisation.py",
-)
-SCORED_CODE = code_version(
-    *LANGUAGE_MODEL,
-    *SCORING,
-    "models/language/vllm_engine.py",
-    "models/alignment/vllm_scorer.py",
-    "models/candidates/scored_candidates.py",
-)
 SHARDS = "shards"
 
 
-@dg.asset(
-    **table_asset(
-        "candidates.pools",
-        code=POOLS_CODE,
-        kinds={"pytorch"},
-        deps=[novelty_model, clusters],
-        selection="publication",
-    ),
-    pool="language_model",
-)
+@makes("candidates.pools")
 def pools(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """n = 5k seeded draws at high temperature from the label distribution, duplicates merged."""
     warehouse = home.warehouse(context.log.info)
-    inputs = ["novelty_model", "interests.clusters"]
     with warehouse.reading() as connection:
-        made_from = origin_of(connection, "candidates.pools", POOLS_CODE, inputs, home.settings)
+        made_from = origin_of(connection, "candidates.pools", home.settings)
     version = fingerprint(made_from)
 
     def build(folder: Path) -> Facts:
@@ -82,22 +51,12 @@ def pools(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     return table_result(record, **origin_metadata(checkpoint.manifest))
 
 
-@dg.asset(
-    **table_asset(
-        "candidates.scored",
-        code=SCORED_CODE,
-        kinds={"pytorch"},
-        deps=[pools, alignment_model, clusters],
-        selection="publication",
-    ),
-    pool="language_model",
-)
+@makes("candidates.scored")
 def scored(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Scores are null as long as there is no alignment model."""
     warehouse = home.warehouse(context.log.info)
     with warehouse.reading() as connection:
-        inputs = ["candidates.pools", "alignment_model", "interests.clusters"]
-        made_from = origin_of(connection, "candidates.scored", SCORED_CODE, inputs, home.settings)
+        made_from = origin_of(connection, "candidates.scored", home.settings)
         drawn = table_frame(connection, "candidates.pools").drop("draws")
     version = fingerprint(made_from)
     alignment = current_checkpoint(warehouse, "alignment_model")

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import polars as pl
 
-from alignrec_assets.assets.interests import clusters
 from alignrec_assets.assets.pictures import picture
-from alignrec_assets.assets.training import novelty_examples, pairwise_examples, pointwise_examples
-from alignrec_assets.refresh.asset_settings import settings_of
+from alignrec_assets.refresh.asset_factory import makes
 from alignrec_assets.refresh.checkpoints import (
     MANIFEST,
     Checkpoint,
@@ -19,8 +17,8 @@ from alignrec_assets.refresh.checkpoints import (
     refresh_checkpoint,
     required_checkpoint,
 )
-from alignrec_assets.refresh.fingerprints import code_version, origin_of
-from alignrec_assets.refresh.tables import Facts, Result, origin_metadata, table_asset, table_result
+from alignrec_assets.refresh.fingerprints import made_by, origin_of
+from alignrec_assets.refresh.tables import Facts, Result, origin_metadata, table_result
 from alignrec_assets.refresh.taxonomies import cluster_labels
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings.schema import Settings
@@ -33,82 +31,15 @@ from models.progress import Log
 if TYPE_CHECKING:
     from models.alignment.options import AlignmentOptions
 
-LANGUAGE_MODEL = (
-    "models/language/prompts.py",
-    "models/language/label_trie.py",
-    "models/language/packed_pass.py",
-    "models/language/language_model.py",
-)
-TRAINING = (*LANGUAGE_MODEL, "models/language/fine_tuning.py")
-BASE_CODE = code_version("models/language/base_model.py", "models/language/language_model.py")
-NOVELTY_CODE = code_version(
-    *TRAINING,
-    "models/novelty/label_distribution.py",
-    "models/novelty/training.py",
-    "models/novelty/batches.py",
-    "models/novelty/options.py",
-)
-SCORING = (
-    "models/alignment/candidate_reader.py",
-    "models/alignment/training.py",
-    "models/alignment/trainer.py",
-    "models/alignment/options.py",
-    "models/alignment/losses.py",
-    "models/alignment/checkpoint_selection.py",
-    "models/alignment/scoring.py",
-    "models/alignment/predicted_rates.py",
-    "models/feedback/affinity.py",
-)
-JUDGING = (
-    "models/alignment/report.py",
-    "models/evaluation/ranking_contest.py",
-    "models/evaluation/calibration.py",
-    "models/evaluation/rate_errors.py",
-    "models/evaluation/label_regression.py",
-    "models/evaluation/metrics.py",
-    "models/evaluation/yardsticks.py",
-)
-ALIGNMENT_CODE = code_version(
-    *TRAINING,
-    *SCORING,
-    *JUDGING,
-    "models/alignment/examples.py",
-    "models/alignment/pointwise_examples.py",
-    "models/alignment/linear_head.py",
-    "models/alignment/joint_head.py",
-)
-REGISTRY_CODE = code_version("alignrec_assets/assets/checkpoints.py")
 MODEL_FOLDER = "model"
 CHECKPOINT_ASSETS = ("taxonomy", "base_model", "novelty_model", "alignment_model", "alignment_search")
 
 
-def model_asset(name: str, description: str, code: str, deps: list[Any], kinds: set[str]) -> Facts:
-    """Arguments of ``dg.asset`` for a model checkpoint; the pool lets one language model run at a time."""
-    return {
-        "key": [name],
-        "group_name": "checkpoints",
-        "description": description,
-        "kinds": kinds,
-        "deps": deps,
-        "code_version": code,
-        "tags": {"selection": "learning"},
-        "pool": "language_model",
-    }
-
-
-@dg.asset(
-    **model_asset(
-        "base_model",
-        "The pretrained language model that both models start from, as a plain safetensors checkpoint.",
-        BASE_CODE,
-        [],
-        {"huggingface", "pytorch"},
-    )
-)
+@makes("base_model")
 def base_model(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Dequantised or copied once."""
     source = home.settings.base_model.source
-    made_from = {"code": BASE_CODE, "settings": settings_of("base_model", home.settings), "inputs": {}}
+    made_from = {**made_by("base_model", home.settings), "inputs": {}}
 
     def build(folder: Path) -> Facts:
         from models.language.base_model import materialize_base_model
@@ -120,22 +51,13 @@ def base_model(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     return checkpoint_result(checkpoint)
 
 
-@dg.asset(
-    **model_asset(
-        "novelty_model",
-        "Proposes a user's next, never-seen interest: the base model tuned on fewer than 8,000 novel transitions.",
-        NOVELTY_CODE,
-        [base_model, novelty_examples, clusters],
-        {"huggingface", "pytorch"},
-    )
-)
+@makes("novelty_model")
 def novelty_model(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Loss on the label's tokens and its terminator only."""
     options = home.settings.novelty
     warehouse = home.warehouse(context.log.info)
-    inputs = ["base_model", "training.novelty_examples", "interests.clusters"]
     with warehouse.reading() as connection:
-        made_from = origin_of(connection, "novelty_model", NOVELTY_CODE, inputs, home.settings)
+        made_from = origin_of(connection, "novelty_model", home.settings)
 
     def build(folder: Path) -> Facts:
         from models.novelty.options import NoveltyOptions
@@ -180,15 +102,7 @@ def novelty_model(context: dg.AssetExecutionContext, home: HomeResource) -> Resu
     return checkpoint_result(checkpoint, curve=publish_report(home, checkpoint, "novelty"))
 
 
-@dg.asset(
-    **model_asset(
-        "alignment_model",
-        "Predicts how much users of a history will like a cluster: a linear head on the base model.",
-        ALIGNMENT_CODE,
-        [base_model, pointwise_examples, pairwise_examples, clusters],
-        {"huggingface", "pytorch"},
-    )
-)
+@makes("alignment_model")
 def alignment_model(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Without enough feedback there is no model yet, and the table is planned by novelty alone."""
     from models.alignment.pointwise_examples import histories_by_split
@@ -196,9 +110,8 @@ def alignment_model(context: dg.AssetExecutionContext, home: HomeResource) -> Re
     settings = home.settings
     options = settings.alignment
     warehouse = home.warehouse(context.log.info)
-    inputs = ["base_model", "training.pointwise_examples", "training.pairwise_examples", "interests.clusters"]
     with warehouse.reading() as connection:
-        made_from = origin_of(connection, "alignment_model", ALIGNMENT_CODE, inputs, settings)
+        made_from = origin_of(connection, "alignment_model", settings)
         examples = table_frame(connection, "training.pointwise_examples")
     version = fingerprint(made_from)
     histories = histories_by_split(examples).get("train", 0)
@@ -230,15 +143,7 @@ def alignment_model(context: dg.AssetExecutionContext, home: HomeResource) -> Re
     return checkpoint_result(checkpoint, curves=publish_report(home, checkpoint, "alignment"), contest=contest)
 
 
-@dg.asset(
-    **table_asset(
-        "registry.checkpoints",
-        code=REGISTRY_CODE,
-        kinds={"python"},
-        deps=[base_model, novelty_model, alignment_model, clusters, dg.AssetKey("alignment_search")],
-        selection="learning",
-    )
-)
+@makes("registry.checkpoints")
 def checkpoints(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Read from the manifests, so that the folders alone are enough to make it again."""
     warehouse = home.warehouse(context.log.info)

@@ -6,108 +6,58 @@ import dagster as dg
 import duckdb
 import polars as pl
 
-from alignrec_assets.assets.interests import first_interactions, item_clusters, user_cluster_days
-from alignrec_assets.assets.raw import bring_back_pruned_days, feedback_logs, rejected_rows
-from alignrec_assets.home import Home
-from alignrec_assets.partitions import DAYS
-from alignrec_assets.refresh.asset_settings import settings_of
-from alignrec_assets.refresh.days import DailyTable, Recipe, daily_asset, refresh_days, refresh_query_days
-from alignrec_assets.refresh.fingerprints import Input, code_version
+from alignrec_assets.assets.raw import bring_back_pruned_days
+from alignrec_assets.refresh.asset_factory import makes
+from alignrec_assets.refresh.days import DailyTable, declared_fingerprints, refresh_days, refresh_query_days
 from alignrec_assets.refresh.tables import Facts, Result
 from alignrec_assets.refresh.taxonomies import required_taxonomy
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings.schema import Settings
 from alignrec_assets.settings.sections import FeedbackSettings
-from alignrec_assets.settings.sources import load_settings
 from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.rows import append_rows, read_frame, replace_days
 from models.progress import Progress
 
-USERS_CODE = code_version(queries=["feedback.transition_users"])
-COUNTS_CODE = code_version(queries=["feedback.transition_counts"])
-TRANSITION_COUNTS = Recipe("feedback.transition_counts", COUNTS_CODE, (Input("feedback.transition_users", "day"),))
 SIGNALS = ("positive", "liked", "shared", "completed", "not_skipped")
-WINDOW_DAYS = load_settings(Home.from_environment()).feedback.window_days  # for the UI; the recipe asks the settings
-SCORES_CODE = code_version(
-    "models/feedback/transition_scores.py",
-    "models/feedback/priors.py",
-    "models/feedback/normalisation.py",
-    queries=["feedback.transition_scores"],
-)
 
 
-@dg.asset(
-    **daily_asset(
-        "feedback.transition_users",
-        code=USERS_CODE,
-        kinds={"sql"},
-        deps=[feedback_logs, item_clusters, user_cluster_days, first_interactions, rejected_rows],
-        partitions=DAYS,
-    )
-)
+@makes("feedback.transition_users")
 def transition_users(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Logged impressions, or first interactions replayed as if they were."""
-    recipe = transition_users_recipe(home)
+    name, settings = "feedback.transition_users", home.settings
+    parameters = transition_users_parameters(settings, required_taxonomy(home.home))
 
     def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
-        rows = replace_days(connection, recipe.table, days, recipe.parameters)
-        source = {"source": home.settings.feedback.source}
+        rows = replace_days(connection, name, days, parameters)
+        source = {"source": settings.feedback.source}
         left_out = dict(connection.execute(query("feedback.left_out_impressions"), source).fetchall())
         return {day: (count, {"left_out_impressions": int(left_out[day])}) for day, count in rows.items()}
 
-    bring_back = bring_back_pruned_days(home, recipe.inputs, context.log.info)
-    table = DailyTable(recipe.table, recipe.fingerprints, build, bring_back)
+    bring_back = bring_back_pruned_days(home, name, context.log.info)
+    table = DailyTable(name, declared_fingerprints(name, settings), build, bring_back)
     return refresh_days(context, home.warehouse(context.log.info), table)
 
 
-def transition_users_recipe(home: HomeResource) -> Recipe:
-    """Impressions of the day and the histories that stood then."""
-    settings = home.settings
-    parameters = {
-        "taxonomy_version": required_taxonomy(home.home),
+def transition_users_parameters(settings: Settings, taxonomy: str) -> Facts:
+    """Parameters of the query ``feedback.transition_users``."""
+    return {
+        "taxonomy_version": taxonomy,
         "history_clusters": settings.history.clusters,
         "source": settings.feedback.source,
         "replay_share": settings.feedback.replay_share,
     }
-    inputs = (
-        Input("raw.feedback_logs", "day"),
-        Input("interests.item_clusters"),
-        Input("interests.user_cluster_days", "past"),
-        Input("interests.first_interactions", "day"),
-    )
-    return Recipe("feedback.transition_users", USERS_CODE, inputs, parameters)
 
 
-@dg.asset(
-    **daily_asset(
-        "feedback.transition_counts", code=COUNTS_CODE, kinds={"sql"}, deps=[transition_users], partitions=DAYS
-    )
-)
+@makes("feedback.transition_counts")
 def transition_counts(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Sums of the day's users."""
-    return refresh_query_days(context, home.warehouse(context.log.info), TRANSITION_COUNTS)
+    return refresh_query_days(context, home, "feedback.transition_counts")
 
 
-@dg.asset(
-    **daily_asset(
-        "feedback.transition_scores",
-        code=SCORES_CODE,
-        kinds={"sql", "scipy"},
-        deps=[
-            dg.AssetDep(
-                transition_users,
-                partition_mapping=dg.TimeWindowPartitionMapping(
-                    start_offset=1 - WINDOW_DAYS, allow_nonexistent_upstream_partitions=True
-                ),
-            )
-        ],
-        partitions=DAYS,
-    )
-)
+@makes("feedback.transition_scores")
 def transition_scores(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """As of each day, over the window that ends with it."""
-    recipe = transition_scores_recipe(home)
-    taxonomy, settings = required_taxonomy(home.home), home.settings
+    name, taxonomy, settings = "feedback.transition_scores", required_taxonomy(home.home), home.settings
 
     def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
         progress = Progress(len(days), "days", context.log.info)
@@ -117,18 +67,8 @@ def transition_scores(context: dg.AssetExecutionContext, home: HomeResource) -> 
             progress.advance()
         return made
 
-    table = DailyTable(recipe.table, recipe.fingerprints, build)
+    table = DailyTable(name, declared_fingerprints(name, settings), build)
     return refresh_days(context, home.warehouse(context.log.info), table)
-
-
-def transition_scores_recipe(home: HomeResource) -> Recipe:
-    """The users of the days of the window."""
-    parameters = {
-        "settings": settings_of("feedback.transition_scores", home.settings),
-        "taxonomy": required_taxonomy(home.home),
-    }
-    inputs = (Input("feedback.transition_users", "window", days=home.settings.feedback.window_days),)
-    return Recipe("feedback.transition_scores", SCORES_CODE, inputs, parameters)
 
 
 def score_options(settings: FeedbackSettings) -> Facts:

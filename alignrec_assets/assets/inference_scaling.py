@@ -8,12 +8,10 @@ from datetime import UTC, datetime
 import dagster as dg
 import polars as pl
 
-from alignrec_assets.assets.candidates import POOLS_CODE, SCORED_CODE
-from alignrec_assets.assets.checkpoints import MODEL_FOLDER, alignment_model, model_asset, novelty_model
-from alignrec_assets.assets.interests import clusters
+from alignrec_assets.assets.checkpoints import MODEL_FOLDER
 from alignrec_assets.assets.pictures import picture
+from alignrec_assets.refresh.asset_factory import makes
 from alignrec_assets.refresh.checkpoints import required_checkpoint
-from alignrec_assets.refresh.fingerprints import code_version
 from alignrec_assets.refresh.tables import Result
 from alignrec_assets.refresh.taxonomies import cluster_labels
 from alignrec_assets.resources import HomeResource
@@ -21,25 +19,9 @@ from alignrec_assets.warehouse.connection import Warehouse
 from models.files import fingerprint, write_json
 
 ASSET = "inference_scaling"
-SCALING_CODE = fingerprint(
-    [
-        POOLS_CODE,
-        SCORED_CODE,
-        code_version("models/candidates/inference_scaling.py", "models/candidates/best_of_n_distribution.py"),
-    ]
-)
 
 
-@dg.asset(
-    **model_asset(
-        ASSET,
-        "What more draws and a higher temperature buy, by the exact distribution of best-of-n.",
-        SCALING_CODE,
-        [novelty_model, alignment_model, clusters],
-        {"pytorch"},
-    )
-    | {"group_name": "evaluation", "tags": {"selection": "scaling"}}
-)
+@makes("inference_scaling")
 def inference_scaling(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Histories are spread evenly over all combinations; of the simulated world those that somebody holds."""
     from models.candidates.inference_scaling import draw_scaling, scaling_figures, scaling_inputs, scaling_points

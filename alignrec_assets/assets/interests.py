@@ -7,12 +7,12 @@ import dagster as dg
 import polars as pl
 
 from alignrec_assets.assets.pictures import picture
-from alignrec_assets.assets.raw import bring_back_pruned_days, events, feedback_logs, items, rejected_rows
-from alignrec_assets.partitions import DAYS
+from alignrec_assets.assets.raw import bring_back_pruned_days
+from alignrec_assets.refresh.asset_factory import makes
 from alignrec_assets.refresh.checkpoints import read_checkpoint, record_checkpoint, refresh_checkpoint
-from alignrec_assets.refresh.days import Recipe, daily_asset, refresh_query_days
-from alignrec_assets.refresh.fingerprints import Input, code_version, origin_of
-from alignrec_assets.refresh.tables import Result, table_asset, table_result
+from alignrec_assets.refresh.days import refresh_query_days
+from alignrec_assets.refresh.fingerprints import origin_of
+from alignrec_assets.refresh.tables import Facts, Result, table_result
 from alignrec_assets.refresh.taxonomies import (
     append_assignments,
     read_assignments,
@@ -21,22 +21,12 @@ from alignrec_assets.refresh.taxonomies import (
     taxonomy_folder,
 )
 from alignrec_assets.resources import HomeResource
+from alignrec_assets.settings.schema import Settings
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.records import Record, write_records
 from alignrec_assets.warehouse.rows import replace_table, table_frame
 from models.files import fingerprint, replacing
 
-CLUSTERS_CODE = code_version(
-    "models/interests/item_embeddings.py",
-    "models/interests/clusters.py",
-    "models/interests/cluster_labels.py",
-    "models/interests/taxonomy.py",
-)
-USER_DAYS_CODE = code_version(queries=["interests.user_cluster_days"])
-USER_CLUSTER_DAYS = Recipe(
-    "interests.user_cluster_days", USER_DAYS_CODE, (Input("raw.events", "day"), Input("interests.item_clusters"))
-)
-FIRST_CODE = code_version(queries=["interests.first_interactions"])
 MAP_FILE = "clusters.png"
 ITEM_TEXT = ["item_id", "title", "tags", "category", "description", "embedding"]
 
@@ -48,7 +38,7 @@ class ClusterConfig(dg.Config):
     """Make a new taxonomy although one stands; every table that names clusters is then derived again."""
 
 
-@dg.asset(**table_asset("interests.clusters", code=CLUSTERS_CODE, kinds={"sklearn"}, deps=[items], selection="days"))
+@makes("interests.clusters")
 def clusters(context: dg.AssetExecutionContext, config: ClusterConfig, home: HomeResource) -> Result:
     """Keeps the taxonomy that stands; fits one where there is none, or where the launch asks for a new one."""
     from models.interests.taxonomy import load_taxonomy
@@ -81,11 +71,7 @@ def clusters(context: dg.AssetExecutionContext, config: ClusterConfig, home: Hom
     return table_result(record, labels=list(taxonomy.labels), map=picture(image))
 
 
-@dg.asset(
-    **table_asset(
-        "interests.item_clusters", code=CLUSTERS_CODE, kinds={"sklearn"}, deps=[items, clusters], selection="days"
-    )
-)
+@makes("interests.item_clusters")
 def item_clusters(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Adds items that are new to the clusters that stand; an assignment once made is never changed."""
     from models.interests.taxonomy import assign_items, load_taxonomy
@@ -110,55 +96,33 @@ def item_clusters(context: dg.AssetExecutionContext, home: HomeResource) -> Resu
     return table_result(record)
 
 
-@dg.asset(
-    **daily_asset(
-        "interests.user_cluster_days",
-        code=USER_DAYS_CODE,
-        kinds={"sql"},
-        deps=[events, item_clusters, rejected_rows],
-        partitions=DAYS,
-    )
-)
+@makes("interests.user_cluster_days")
 def user_cluster_days(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """That day's events only."""
-    return _refresh_from_raw_logs(context, home, USER_CLUSTER_DAYS)
+    return _refresh_from_raw_logs(context, home, "interests.user_cluster_days", None)
 
 
-@dg.asset(
-    **daily_asset(
-        "interests.first_interactions",
-        code=FIRST_CODE,
-        kinds={"sql"},
-        deps=[events, feedback_logs, item_clusters, user_cluster_days],
-        partitions=DAYS,
-    )
-)
+@makes("interests.first_interactions")
 def first_interactions(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Asks the users' days before the day, plus the day's own events."""
-    return _refresh_from_raw_logs(context, home, first_interactions_recipe(home))
+    parameters = first_interactions_parameters(home.settings, required_taxonomy(home.home))
+    return _refresh_from_raw_logs(context, home, "interests.first_interactions", parameters)
 
 
-def first_interactions_recipe(home: HomeResource) -> Recipe:
-    """The day's events, all users' days up to it, and the impressions that may have led to them."""
-    settings = home.settings
-    hours = settings.landing.attribution_hours
-    inputs = (
-        Input("raw.events", "day"),
-        Input("raw.feedback_logs", "window", days=1 + -int(-hours // 24)),
-        Input("interests.item_clusters"),
-        Input("interests.user_cluster_days", "past"),
-    )
-    parameters = {
-        "taxonomy_version": required_taxonomy(home.home),
+def first_interactions_parameters(settings: Settings, taxonomy: str) -> Facts:
+    """Parameters of the query ``interests.first_interactions``."""
+    return {
+        "taxonomy_version": taxonomy,
         "history_clusters": settings.history.clusters,
-        "attribution_minutes": round(hours * 60),
+        "attribution_minutes": round(settings.landing.attribution_hours * 60),
     }
-    return Recipe("interests.first_interactions", FIRST_CODE, inputs, parameters)
 
 
-def _refresh_from_raw_logs(context: dg.AssetExecutionContext, home: HomeResource, recipe: Recipe) -> Result:
-    bring_back = bring_back_pruned_days(home, recipe.inputs, context.log.info)
-    return refresh_query_days(context, home.warehouse(context.log.info), recipe, bring_back)
+def _refresh_from_raw_logs(
+    context: dg.AssetExecutionContext, home: HomeResource, table: str, parameters: Facts | None
+) -> Result:
+    bring_back = bring_back_pruned_days(home, table, context.log.info)
+    return refresh_query_days(context, home, table, parameters, bring_back)
 
 
 def _fit(context: dg.AssetExecutionContext, home: HomeResource, warehouse: Warehouse) -> str:
@@ -168,7 +132,7 @@ def _fit(context: dg.AssetExecutionContext, home: HomeResource, warehouse: Wareh
     wanted = home.settings.interests
     with warehouse.reading() as connection:
         catalogue = table_frame(connection, "raw.items").select(ITEM_TEXT)
-        made_from = origin_of(connection, "interests.clusters", CLUSTERS_CODE, ["raw.items"], home.settings)
+        made_from = origin_of(connection, "interests.clusters", home.settings)
     taxonomy, assignment = fit_taxonomy(catalogue, wanted.clusters, wanted.embedding, wanted.seed, context.log.info)
 
     def build(folder: Path) -> dict[str, Any]:

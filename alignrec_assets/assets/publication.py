@@ -7,15 +7,13 @@ from typing import Literal
 import dagster as dg
 import polars as pl
 
-from alignrec_assets.assets.candidates import pools, scored
-from alignrec_assets.assets.checkpoints import novelty_model
-from alignrec_assets.assets.feedback import transition_scores
-from alignrec_assets.assets.interests import clusters
-from alignrec_assets.assets.quality_checks import CHECKS, missed_gates
+from alignrec_assets.assets.gates import missed_gates
+from alignrec_assets.assets.quality_checks import checks_before
 from alignrec_assets.instance.check_results import failed_checks
+from alignrec_assets.refresh.asset_factory import makes
 from alignrec_assets.refresh.checkpoints import current_checkpoint, required_checkpoint
-from alignrec_assets.refresh.fingerprints import code_version, origin_of
-from alignrec_assets.refresh.tables import CONTRACT_CHECK, Facts, Result, origin_metadata, table_asset, table_result
+from alignrec_assets.refresh.fingerprints import origin_of
+from alignrec_assets.refresh.tables import Facts, Result, origin_metadata, table_result
 from alignrec_assets.refresh.taxonomies import required_taxonomy
 from alignrec_assets.remote import publish_current
 from alignrec_assets.resources import HomeResource
@@ -35,34 +33,14 @@ from models.serving.transition_table import (
     write_version,
 )
 
-TABLE_CODE = code_version("models/serving/transition_table.py", "models/candidates/best_of_n.py")
-INPUTS = ["candidates.scored", "candidates.pools", "novelty_model", "alignment_model", "interests.clusters"]
-CHECKS_BEFORE = {
-    *(
-        dg.AssetCheckKey(dg.AssetKey(table.split(".")), CONTRACT_CHECK)
-        for table in TABLES
-        if not table.startswith(("publication.", "registry."))
-    ),
-    *(spec.key for checks in CHECKS for spec in checks.check_specs if spec.blocking),
-}
-"""Checks that stop the line before publication, by their keys: a step may run without the repository that has them."""
 ASKED_ANEW = {"novelty_model:gates", "candidates/scored:contract", "interests/clusters:contract"}
-VERSIONS_CODE = code_version("alignrec_assets/assets/publication.py")
 
 
 class PublicationGateError(RuntimeError):
     """A gate of publication is not met; what was published before stays current."""
 
 
-@dg.asset(
-    **table_asset(
-        "publication.transition_table",
-        code=TABLE_CODE,
-        kinds={"parquet"},
-        deps=[scored, pools, novelty_model, clusters, transition_scores],
-        selection="publication",
-    )
-)
+@makes("publication.transition_table")
 def transition_table(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Selects the best k of every pool, publishes them, and loads what was published."""
     settings = home.settings
@@ -97,11 +75,7 @@ def transition_table(context: dg.AssetExecutionContext, home: HomeResource) -> R
     return table_result(record, examples=dg.MetadataValue.md(_examples(published)), **shown)
 
 
-@dg.asset(
-    **table_asset(
-        "publication.versions", code=VERSIONS_CODE, kinds={"parquet"}, deps=[transition_table], selection="publication"
-    )
-)
+@makes("publication.versions")
 def versions(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Read from the manifests, so that the published folder alone is enough to make it again."""
     warehouse = home.warehouse(context.log.info)
@@ -146,7 +120,7 @@ def _ranking(settings: Settings, *, has_alignment: bool) -> Literal["alignment",
 
 def _audit(context: dg.AssetExecutionContext, warehouse: Warehouse, home: HomeResource) -> None:
     """No check before this step may have failed, however it was launched; what is cheap to ask is asked anew."""
-    failed = failed_checks(context.instance, CHECKS_BEFORE)
+    failed = failed_checks(context.instance, checks_before("publication.transition_table", home.settings))
     told = [f"{check}: {words}" for check, words in failed.items() if check not in ASKED_ANEW]
     if told:
         raise PublicationGateError(
@@ -172,7 +146,7 @@ def _manifest(
     alignment = current_checkpoint(warehouse, "alignment_model") if ranking == "alignment" else None
     with warehouse.reading() as connection:
         drawn = read_records(connection, "candidates.pools")[""].details
-        made_from = origin_of(connection, "publication.transition_table", TABLE_CODE, INPUTS, settings)
+        made_from = origin_of(connection, "publication.transition_table", settings)
     metrics = drawn | (alignment.figures if alignment else {})
     return {
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -7,39 +7,63 @@ a gate always does.
 import math
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import duckdb
 
-from alignrec_assets.assets.checkpoints import alignment_model, novelty_model
-from alignrec_assets.assets.feedback import transition_counts
-from alignrec_assets.assets.interests import item_clusters, user_cluster_days
-from alignrec_assets.assets.raw import events, feedback_logs
-from alignrec_assets.home import Home
+from alignrec_assets.assets.gates import missed_gates
 from alignrec_assets.instance.check_results import last_results
 from alignrec_assets.partitions import FIRST_DAY_TAG, LAST_DAY_TAG
+from alignrec_assets.refresh.asset_factory import asset_key
 from alignrec_assets.refresh.checkpoints import current_checkpoint
-from alignrec_assets.refresh.tables import Facts
+from alignrec_assets.refresh.declarations import DECLARATIONS, DECLARED, ancestors
+from alignrec_assets.refresh.tables import CONTRACT_CHECK, Facts
 from alignrec_assets.refresh.taxonomies import read_assignments, required_taxonomy
 from alignrec_assets.resources import HomeResource
-from alignrec_assets.settings.sources import load_settings
+from alignrec_assets.settings.schema import Settings
 from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.records import Record, read_records
 from alignrec_assets.warehouse.rows import read_frame, set_wanted_days
+from alignrec_assets.warehouse.tables import TABLES
+
+if TYPE_CHECKING:
+    pass
 
 LEAST_TRAILING_DAYS = 3  # with fewer days before it, nothing is said of a day's volume
 SURE_OF_DRIFT = 0.001  # probability that chance alone would look like it
-STOPS_THE_LINE = load_settings(Home.from_environment()).checks.severity == "error"
-TAXONOMY_REVIEW = dg.AssetCheckKey(item_clusters.key, "new_items_fit")
+TAXONOMY_REVIEW = dg.AssetCheckKey(asset_key("interests.item_clusters"), "new_items_fit")
 
 DayFault = Callable[[duckdb.DuckDBPyConnection, dict[date, Record], date], str | None]
 """What is wrong with a day, by the records of all days of its table; None where nothing is."""
 
 
-def volume_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
+def build_checks(severity: str) -> list[dg.AssetChecksDefinition]:
+    """All checks beyond the contracts; ``severity`` is that of the settings."""
+    blocking = severity == "error"
+
+    def check(asset: str, *, blocking: bool) -> Callable[[Callable[..., Any]], dg.AssetChecksDefinition]:
+        return dg.asset_check(asset=asset_key(asset), blocking=blocking)
+
+    return [
+        volume_check("raw.events", blocking=blocking),
+        volume_check("raw.feedback_logs", blocking=blocking),
+        rejected_check("raw.events", blocking=blocking),
+        rejected_check("raw.feedback_logs", blocking=blocking),
+        check("interests.user_cluster_days", blocking=blocking)(clustered_share),
+        check("feedback.transition_counts", blocking=blocking)(feedback_rates),
+        check("interests.item_clusters", blocking=False)(new_items_fit),
+        convergence_check("novelty_model", "holdout_loss", blocking=blocking),
+        convergence_check("alignment_model", "validation_loss", blocking=blocking),
+        check("novelty_model", blocking=True)(gates),
+    ]
+
+
+def volume_check(table: str, *, blocking: bool) -> dg.AssetChecksDefinition:
     """Rows of a day against the mean of the days before it."""
 
-    @dg.asset_check(asset=asset, name="volume", blocking=STOPS_THE_LINE, description=volume_check.__doc__)
+    @dg.asset_check(asset=asset_key(table), name="volume", blocking=blocking, description=volume_check.__doc__)
     def check(context: dg.AssetCheckExecutionContext, home: HomeResource) -> dg.AssetCheckResult:
         limits = home.settings.checks
 
@@ -54,15 +78,17 @@ def volume_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
                 return None
             return f"{rows[day]:,} rows, {change:.3g} times the mean of the {len(before)} days before"
 
-        return _judge_days(context, home, _table(asset), fault)
+        return _judge_days(context, home, table, fault)
 
     return check
 
 
-def rejected_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
+def rejected_check(table: str, *, blocking: bool) -> dg.AssetChecksDefinition:
     """Share of a day's landing rows that break the data contract."""
 
-    @dg.asset_check(asset=asset, name="rejected_share", blocking=STOPS_THE_LINE, description=rejected_check.__doc__)
+    @dg.asset_check(
+        asset=asset_key(table), name="rejected_share", blocking=blocking, description=rejected_check.__doc__
+    )
     def check(context: dg.AssetCheckExecutionContext, home: HomeResource) -> dg.AssetCheckResult:
         limit = home.settings.checks.rejected_share
 
@@ -74,12 +100,11 @@ def rejected_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
                 return None
             return f"{rejected:,} of {read:,} rows rejected ({rejected / read:.1%}); raw.rejected_rows tells why"
 
-        return _judge_days(context, home, _table(asset), fault)
+        return _judge_days(context, home, table, fault)
 
     return check
 
 
-@dg.asset_check(asset=user_cluster_days, blocking=STOPS_THE_LINE)
 def clustered_share(context: dg.AssetCheckExecutionContext, home: HomeResource) -> dg.AssetCheckResult:
     """Share of a day's events that are of items with a cluster."""
     limit = home.settings.checks.clustered_share
@@ -91,10 +116,9 @@ def clustered_share(context: dg.AssetCheckExecutionContext, home: HomeResource) 
                 return f"{clustered:,} of {total:,} events are of items with a cluster ({clustered / total:.1%})"
         return None
 
-    return _judge_days(context, home, _table(user_cluster_days), fault)
+    return _judge_days(context, home, "interests.user_cluster_days", fault)
 
 
-@dg.asset_check(asset=transition_counts, blocking=STOPS_THE_LINE)
 def feedback_rates(context: dg.AssetCheckExecutionContext, home: HomeResource) -> dg.AssetCheckResult:
     """Drift of the clusters' positive rates on a day against the days before it."""
     from models.feedback.drift import feedback_drift
@@ -110,10 +134,9 @@ def feedback_rates(context: dg.AssetCheckExecutionContext, home: HomeResource) -
             return None
         return f"rates of {drift.clusters} clusters differ by {drift.change:.3f} from the days before"
 
-    return _judge_days(context, home, _table(transition_counts), fault)
+    return _judge_days(context, home, "feedback.transition_counts", fault)
 
 
-@dg.asset_check(asset=item_clusters, name=TAXONOMY_REVIEW.name)
 def new_items_fit(home: HomeResource) -> dg.AssetCheckResult:
     """Whether items that came after the taxonomy was made are as close to their clusters as those that made it."""
     from models.interests.later_items import fit_of_later_items
@@ -130,14 +153,14 @@ def new_items_fit(home: HomeResource) -> dg.AssetCheckResult:
     )
 
 
-def convergence_check(asset: dg.AssetsDefinition, loss: str) -> dg.AssetChecksDefinition:
+def convergence_check(model: str, loss: str, *, blocking: bool) -> dg.AssetChecksDefinition:
     """The held-out loss of a training stays near its least, and is a number."""
 
     @dg.asset_check(
-        asset=asset, name="training_converged", blocking=STOPS_THE_LINE, description=convergence_check.__doc__
+        asset=asset_key(model), name="training_converged", blocking=blocking, description=convergence_check.__doc__
     )
     def check(home: HomeResource) -> dg.AssetCheckResult:
-        checkpoint = current_checkpoint(home.warehouse(), _table(asset))
+        checkpoint = current_checkpoint(home.warehouse(), model)
         losses = [point[loss] for point in checkpoint.manifest["curve"]] if checkpoint else []
         rise = losses[-1] / min(losses) if losses else 1.0
         passed = math.isfinite(rise) and rise <= home.settings.checks.loss_rise
@@ -152,7 +175,6 @@ def convergence_check(asset: dg.AssetsDefinition, loss: str) -> dg.AssetChecksDe
     return check
 
 
-@dg.asset_check(asset=novelty_model, blocking=True)
 def gates(home: HomeResource) -> dg.AssetCheckResult:
     """Format validity and held-out recall of the novelty model, under which nothing is published."""
     checkpoint = current_checkpoint(home.warehouse(), "novelty_model")
@@ -162,19 +184,21 @@ def gates(home: HomeResource) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(passed=not missed, description="; ".join(missed) or None, metadata=shown)
 
 
-def missed_gates(figures: Facts, home: HomeResource) -> list[str]:
-    """What a novelty model lacks to be published, by the limits in the settings."""
-    limits = home.settings.publication
-    wanted = {
-        "format_validity_tuned": ("format validity", limits.format_validity_limit, "format_validity_limit"),
-        "recall_at_3": ("recall@3 of held-out transitions", limits.recall_limit, "recall_limit"),
-    }
-    return [
-        f"{words} {figures[name]:.3f} is under publication.{setting} = {limit}: tune the novelty model longer "
-        "(novelty.epochs), or lower the limit"
-        for name, (words, limit, setting) in wanted.items()
-        if name in figures and not figures[name] >= limit  # not a number is no pass
-    ]
+@cache
+def blocking_checks(severity: str) -> frozenset[dg.AssetCheckKey]:
+    """Keys of the checks beyond the contracts that stop the line."""
+    specs = [spec for check in build_checks(severity) for spec in check.check_specs]
+    return frozenset(spec.key for spec in specs if spec.blocking)
+
+
+def checks_before(asset: str, settings: Settings) -> set[dg.AssetCheckKey]:
+    """Checks that stop the line before an asset: of what it is made from, near and far; of all days for whole ones."""
+    upstream = ancestors(asset)
+    if not DECLARED[asset].daily:
+        upstream |= {declared.name for declared in DECLARATIONS if declared.daily}
+    contracts = {dg.AssetCheckKey(asset_key(name), CONTRACT_CHECK) for name in upstream & TABLES.keys()}
+    keys = {asset_key(name) for name in upstream}
+    return contracts | {key for key in blocking_checks(settings.checks.severity) if key.asset_key in keys}
 
 
 def _judge_days(
@@ -221,23 +245,5 @@ def _days_of_run(context: dg.AssetCheckExecutionContext, made: dict[date, Record
     return (day for day in sorted(made) if first <= day.isoformat() <= last)
 
 
-def _table(asset: dg.AssetsDefinition) -> str:
-    return ".".join(asset.key.path)
-
-
 def _severity(home: HomeResource) -> dg.AssetCheckSeverity:
     return dg.AssetCheckSeverity[home.settings.checks.severity.upper()]
-
-
-CHECKS = [
-    volume_check(events),
-    volume_check(feedback_logs),
-    rejected_check(events),
-    rejected_check(feedback_logs),
-    clustered_share,
-    feedback_rates,
-    new_items_fit,
-    convergence_check(novelty_model, "holdout_loss"),
-    convergence_check(alignment_model, "validation_loss"),
-    gates,
-]

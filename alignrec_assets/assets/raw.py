@@ -12,18 +12,17 @@ import duckdb
 from alignrec_assets.landing.data_contract import LandingError
 from alignrec_assets.landing.loading import LoadReport, PositiveRule, load_events, load_feedback, load_items
 from alignrec_assets.landing.survey import Calendar, day_inputs, landing_files, survey, unreadable_days
-from alignrec_assets.partitions import DAYS
-from alignrec_assets.refresh.asset_settings import settings_of
+from alignrec_assets.refresh.asset_factory import makes
 from alignrec_assets.refresh.days import (
     BeforeDays,
     BrokenDaysError,
     DailyTable,
-    daily_asset,
     make_days,
     refresh_days,
 )
-from alignrec_assets.refresh.fingerprints import Input, code_version, table_layout
-from alignrec_assets.refresh.tables import Facts, Result, table_asset, table_result
+from alignrec_assets.refresh.declarations import DECLARED, Read
+from alignrec_assets.refresh.fingerprints import made_by, table_layout
+from alignrec_assets.refresh.tables import Facts, Result, table_result
 from alignrec_assets.remote import fetch_landing
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings.schema import Settings
@@ -33,23 +32,6 @@ from alignrec_assets.warehouse.records import Record, read_records, write_record
 from alignrec_assets.warehouse.rows import set_wanted_days
 from models.files import fingerprint
 from models.progress import Log
-
-READERS = tuple(
-    f"alignrec_assets/landing/{name}.py"
-    for name in ("survey", "data_contract", "readers", "text_files", "parquet_files", "expressions", "loading")
-)
-READING = [
-    "macros.landed_values",
-    *(f"landing.{name}" for name in ("csv_lines", "json_lines", "parquet_schemas", "covering_files")),
-]
-ITEMS_CODE = code_version(*READERS, queries=[*READING, "landing.items", "raw.items"])
-EVENTS_CODE = code_version(*READERS, queries=[*READING, "landing.events", "raw.events"])
-FEEDBACK = [
-    f"landing.{name}"
-    for name in ("repeated_requests", "feedback", "doubtful_feedback", "repeats", "outcomes", "data_end")
-]
-FEEDBACK_CODE = code_version(*READERS, queries=[*READING, *FEEDBACK, "raw.feedback_logs"])
-REJECTED_CODE = code_version("alignrec_assets/assets/raw.py")
 
 
 class RejectedRowsError(RuntimeError):
@@ -66,7 +48,7 @@ def positive_rule(settings: Settings) -> PositiveRule:
     return PositiveRule(**settings.positive.model_dump())
 
 
-@dg.asset(**table_asset("raw.items", code=ITEMS_CODE, kinds={"parquet"}, deps=[], selection="days"))
+@makes("raw.items")
 def items(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """The catalogue, replaced as a whole. As the first step of the days it fetches what a bucket holds."""
     settings = home.settings
@@ -74,7 +56,7 @@ def items(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     landing = home.home.landing
     fetch_landing(home.home, settings.remote.landing, context.log.info)
     files = [[file.path, file.content_hash] for file in landing_files(landing, "items")]
-    wanted = fingerprint([files, ITEMS_CODE, table_layout("raw.items"), settings_of("raw.items", settings)])
+    wanted = fingerprint([files, made_by("raw.items", settings), table_layout("raw.items")])
     with home.warehouse(context.log.info).writing() as connection:
         record = read_records(connection, "raw.items").get("")
         if record is not None and record.fingerprint == wanted:
@@ -88,7 +70,7 @@ def items(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     return table_result(record)
 
 
-@dg.asset(**daily_asset("raw.events", code=EVENTS_CODE, kinds={"parquet"}, deps=[items], partitions=DAYS))
+@makes("raw.events")
 def events(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Events of the days, from every landing file that holds rows of theirs."""
     return refresh_days(context, home.warehouse(context.log.info), _event_log(home, context.log.info))
@@ -97,7 +79,7 @@ def events(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
 def _event_log(home: HomeResource, log: Log) -> DailyTable:
     settings = home.settings
     calendar, landing = landing_calendar(settings), home.home.landing
-    made_by = [EVENTS_CODE, table_layout("raw.events"), settings_of("raw.events", settings)]
+    made = [made_by("raw.events", settings), table_layout("raw.events")]
 
     def look(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
         return unreadable_days(survey(connection, landing, "events", calendar), days)
@@ -105,7 +87,7 @@ def _event_log(home: HomeResource, log: Log) -> DailyTable:
     def fingerprints(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
         files = day_inputs(connection, "events", days, calendar)
         catalogue = _catalogue_seen(connection, "events", days)
-        return {day: fingerprint([made_by, files[day], catalogue[day]]) for day in days}
+        return {day: fingerprint([made, files[day], catalogue[day]]) for day in days}
 
     def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
         with _blamed_on_days("raw.events", landing, day_inputs(connection, "events", days, calendar)):
@@ -115,7 +97,7 @@ def _event_log(home: HomeResource, log: Log) -> DailyTable:
     return DailyTable("raw.events", fingerprints, build, survey=look)
 
 
-@dg.asset(**daily_asset("raw.feedback_logs", code=FEEDBACK_CODE, kinds={"parquet"}, deps=[items], partitions=DAYS))
+@makes("raw.feedback_logs")
 def feedback_logs(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Exploration impressions of the days with their outcomes."""
     return refresh_days(context, home.warehouse(context.log.info), _feedback_log(home, context.log.info))
@@ -125,7 +107,7 @@ def _feedback_log(home: HomeResource, log: Log) -> DailyTable:
     settings = home.settings
     calendar, landing = landing_calendar(settings), home.home.landing
     hours = settings.landing.attribution_hours
-    made_by = [FEEDBACK_CODE, table_layout("raw.feedback_logs"), settings_of("raw.feedback_logs", settings)]
+    made = [made_by("raw.feedback_logs", settings), table_layout("raw.feedback_logs")]
 
     def look(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
         survey(connection, landing, "events", calendar)  # it tells how far the data at hand reaches
@@ -135,7 +117,7 @@ def _feedback_log(home: HomeResource, log: Log) -> DailyTable:
     def fingerprints(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
         files = day_inputs(connection, "feedback", days, calendar, hours)
         catalogue = _catalogue_seen(connection, "feedback", days)
-        return {day: fingerprint([made_by, files[day], catalogue[day]]) for day in days}
+        return {day: fingerprint([made, files[day], catalogue[day]]) for day in days}
 
     def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
         inputs = day_inputs(connection, "feedback", days, calendar, hours)
@@ -162,19 +144,20 @@ def _blamed_on_days(table: str, landing: Path, inputs: dict[date, list[str]]) ->
         raise BrokenDaysError(table, dict.fromkeys(broken, str(error))) from error
 
 
-def bring_back_pruned_days(home: HomeResource, inputs: Sequence[Input], log: Log) -> BeforeDays:
+def bring_back_pruned_days(home: HomeResource, reader: str, log: Log) -> BeforeDays:
     """What a daily reader of raw logs does first: pruned days that its days look at are read again from landing files.
 
     A pruned day is no empty day. Its record stands, so that nothing is stale, and its rows come back where they count.
     """
+    settings = home.settings
 
     def bring_back(connection: duckdb.DuckDBPyConnection, days: list[date]) -> None:
         for kind, raw_log in (("events", _event_log(home, log)), ("feedback", _feedback_log(home, log))):
-            reached = [entry for entry in inputs if entry.asset == raw_log.name]
+            reached = [read for read in DECLARED[reader].reads if read.asset == raw_log.name]
             pruned = connection.execute(
                 "FROM raw.pruned_items SELECT DISTINCT day WHERE kind = $1 ORDER BY day", [kind]
             ).fetchall()
-            wanted = [past for (past,) in pruned if any(entry.covers(past, day) for entry in reached for day in days)]
+            wanted = [past for (past,) in pruned if _reach(reached, past, days, settings)]
             if wanted:
                 log(f"{len(wanted)} pruned days of {raw_log.name} are read again, from {wanted[0]} to {wanted[-1]}")
                 try:
@@ -183,26 +166,22 @@ def bring_back_pruned_days(home: HomeResource, inputs: Sequence[Input], log: Log
                         raise BrokenDaysError(raw_log.name, unreadable)
                     make_days(connection, raw_log, wanted)
                 except BrokenDaysError as error:
-                    raise BrokenDaysError(raw_log.name, _days_behind(error.days, reached, days)) from error
+                    behind = {
+                        day: faults
+                        for past, faults in error.days.items()
+                        for day in _reach(reached, past, days, settings)
+                    }
+                    raise BrokenDaysError(raw_log.name, behind) from error
 
     return bring_back
 
 
-def _days_behind(broken: dict[date, str], inputs: Sequence[Input], days: list[date]) -> dict[date, str]:
-    """Of the days of a reader: what is wrong with those that look at broken days."""
-    return {
-        day: faults
-        for past, faults in broken.items()
-        for day in days
-        if any(entry.covers(past, day) for entry in inputs)
-    }
+def _reach(reads: Sequence[Read], past: date, days: list[date], settings: Settings) -> list[date]:
+    """Of the days of a reader: those that look at a past day."""
+    return [day for day in days if any(read.covers(past, day, settings) for read in reads)]
 
 
-@dg.asset(
-    **table_asset(
-        "raw.rejected_rows", code=REJECTED_CODE, kinds=set(), deps=[items, events, feedback_logs], selection="days"
-    )
-)
+@makes("raw.rejected_rows")
 def rejected_rows(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Counts what the landing zone rejected; above the share that the settings allow, nothing downstream runs."""
     with home.warehouse(context.log.info).writing() as connection:

@@ -6,13 +6,10 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import polars as pl
 
-from alignrec_assets.assets.feedback import score_options, transition_scores, transition_users
-from alignrec_assets.assets.interests import first_interactions
-from alignrec_assets.partitions import DAYS
-from alignrec_assets.refresh.asset_settings import settings_of
-from alignrec_assets.refresh.days import Recipe, daily_asset, refresh_query_days
-from alignrec_assets.refresh.fingerprints import Input, code_version
-from alignrec_assets.refresh.tables import Facts, Result, refresh_table, table_asset
+from alignrec_assets.assets.feedback import score_options
+from alignrec_assets.refresh.asset_factory import makes
+from alignrec_assets.refresh.days import refresh_query_days
+from alignrec_assets.refresh.tables import Facts, Result, refresh_table
 from alignrec_assets.refresh.taxonomies import required_taxonomy
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings.schema import Settings
@@ -25,42 +22,14 @@ from models.novelty.examples import last_learning_day
 if TYPE_CHECKING:
     from models.alignment.pointwise_examples import PointwiseOptions
 
-TRANSITIONS_CODE = code_version(queries=["training.novel_transitions"])
-NOVEL_TRANSITIONS = Recipe(
-    "training.novel_transitions", TRANSITIONS_CODE, (Input("interests.first_interactions", "day"),)
-)
-NOVELTY_CODE = code_version("models/novelty/examples.py", queries=["training.novelty_examples"])
-POINTWISE_CODE = code_version(
-    "models/alignment/pointwise_examples.py",
-    "models/feedback/transition_scores.py",
-    "models/feedback/priors.py",
-    "models/feedback/normalisation.py",
-    "models/feedback/splits.py",
-    "models/feedback/affinity.py",
-    queries=["training.pointwise_examples", "evaluation.cells_of_some_users"],
-)
-PAIRWISE_CODE = code_version("models/alignment/pairs.py")
 
-
-@dg.asset(
-    **daily_asset(
-        "training.novel_transitions", code=TRANSITIONS_CODE, kinds={"sql"}, deps=[first_interactions], partitions=DAYS
-    )
-)
+@makes("training.novel_transitions")
 def novel_transitions(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Positive first interactions that no exploration impression led to."""
-    return refresh_query_days(context, home.warehouse(context.log.info), NOVEL_TRANSITIONS)
+    return refresh_query_days(context, home, "training.novel_transitions")
 
 
-@dg.asset(
-    **table_asset(
-        "training.novelty_examples",
-        code=NOVELTY_CODE,
-        kinds={"polars"},
-        deps=[novel_transitions],
-        selection="learning",
-    )
-)
+@makes("training.novelty_examples")
 def novelty_examples(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Chosen for diversity over target labels; with replayed feedback, from users who are not replayed."""
     settings = home.settings
@@ -70,7 +39,6 @@ def novelty_examples(context: dg.AssetExecutionContext, home: HomeResource) -> R
     replay_share = settings.feedback.replay_share if settings.feedback.source == "replay" else 0.0
     latest = latest_day(warehouse, "training.novel_transitions")
     as_of = last_learning_day(settings.calendar.first_day, latest, options.refresh_days)
-    made_by = {"code": NOVELTY_CODE, "settings": settings_of("training.novelty_examples", settings)}
 
     def build() -> tuple[pl.DataFrame, Facts]:
         from models.novelty.examples import choose_novelty_examples
@@ -96,26 +64,10 @@ def novelty_examples(context: dg.AssetExecutionContext, home: HomeResource) -> R
         }
         return rows.with_columns(pl.lit(as_of).alias("as_of")), facts
 
-    return refresh_table(
-        context,
-        warehouse,
-        "training.novelty_examples",
-        [Input("training.novel_transitions", "past"), Input("interests.clusters")],
-        as_of,
-        made_by,
-        build,
-    )
+    return refresh_table(context, home, "training.novelty_examples", as_of, build)
 
 
-@dg.asset(
-    **table_asset(
-        "training.pointwise_examples",
-        code=POINTWISE_CODE,
-        kinds={"polars"},
-        deps=[transition_scores, transition_users],
-        selection="learning",
-    )
-)
+@makes("training.pointwise_examples")
 def pointwise_examples(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """The scores of the latest day, split by history; priors and normalisation see training histories alone."""
     settings = home.settings
@@ -123,7 +75,6 @@ def pointwise_examples(context: dg.AssetExecutionContext, home: HomeResource) ->
     taxonomy = required_taxonomy(home.home)
     options = settings.alignment
     as_of = latest_day(warehouse, "feedback.transition_scores") - timedelta(days=options.holdout_days)
-    made_by = {"code": POINTWISE_CODE, "settings": settings_of("training.pointwise_examples", settings)}
 
     def build() -> tuple[pl.DataFrame, Facts]:
         from models.alignment.pointwise_examples import histories_by_split
@@ -139,33 +90,16 @@ def pointwise_examples(context: dg.AssetExecutionContext, home: HomeResource) ->
         facts: Facts = {"as_of": as_of.isoformat(), **counted}
         return rows.with_columns(pl.lit(as_of).alias("as_of"), pl.lit(taxonomy).alias("taxonomy_version")), facts
 
-    return refresh_table(
-        context,
-        warehouse,
-        "training.pointwise_examples",
-        [Input("feedback.transition_scores", "day"), Input("interests.clusters")],
-        as_of,
-        made_by,
-        build,
-    )
+    return refresh_table(context, home, "training.pointwise_examples", as_of, build)
 
 
-@dg.asset(
-    **table_asset(
-        "training.pairwise_examples",
-        code=PAIRWISE_CODE,
-        kinds={"polars"},
-        deps=[pointwise_examples],
-        selection="learning",
-    )
-)
+@makes("training.pairwise_examples")
 def pairwise_examples(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Pairs of the pointwise examples of a history, ties dropped; empty while the loss is pointwise."""
     settings = home.settings
     warehouse = home.warehouse(context.log.info)
     held_out = timedelta(days=settings.alignment.holdout_days)
     as_of = latest_day(warehouse, "feedback.transition_scores") - held_out
-    made_by = {"code": PAIRWISE_CODE, "settings": settings_of("training.pairwise_examples", settings)}
 
     def build() -> tuple[pl.DataFrame, Facts]:
         from models.alignment.pairs import pairs_for_loss
@@ -179,15 +113,7 @@ def pairwise_examples(context: dg.AssetExecutionContext, home: HomeResource) -> 
         )
         return stamped, {"as_of": as_of.isoformat()}
 
-    return refresh_table(
-        context,
-        warehouse,
-        "training.pairwise_examples",
-        [Input("training.pointwise_examples")],
-        as_of,
-        made_by,
-        build,
-    )
+    return refresh_table(context, home, "training.pairwise_examples", as_of, build)
 
 
 def pointwise_options(settings: Settings) -> "PointwiseOptions":

@@ -1,28 +1,25 @@
-"""When assets are refreshed without anyone asking, and why; all of it is off until switched on.
+"""Conditions of this project: what a home has recorded decides whether an asset is requested.
 
-The sensor of the landing zone (``landing_sensor``) runs days whose files are new or changed. What follows from that is
-requested by the conditions below, and what goes by the calendar by the schedules. A condition on days asks the recorded
-fingerprints: a day is requested when it would not be made from the same today, and never otherwise. So a late day D
-asks for D alone where only the day counts, and for D to the last day where history counts.
+A condition on days asks the recorded fingerprints: a day is requested when it would not be made from the same today,
+and never otherwise. So a late day D asks for D alone where only the day counts, and for D to the last day where history
+counts.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import NamedTuple
 
 import dagster as dg
 import polars as pl
 
-from alignrec_assets.assets.feedback import TRANSITION_COUNTS, transition_scores_recipe, transition_users_recipe
-from alignrec_assets.assets.interests import USER_CLUSTER_DAYS, first_interactions_recipe
-from alignrec_assets.assets.quality_checks import SURE_OF_DRIFT, TAXONOMY_REVIEW
-from alignrec_assets.assets.training import NOVEL_TRANSITIONS
+from alignrec_assets.assets.quality_checks import (
+    SURE_OF_DRIFT,
+    checks_before,
+)
 from alignrec_assets.home import Home
-from alignrec_assets.housekeeping.pruning import housekeeping
-from alignrec_assets.instance.check_results import checks_before, failed_checks
-from alignrec_assets.partitions import DAYS
-from alignrec_assets.refresh.days import Recipe
-from alignrec_assets.refresh.fingerprints import Input
+from alignrec_assets.instance.check_results import failed_checks
+from alignrec_assets.partitions import days_of
+from alignrec_assets.refresh.declarations import DECLARED, Read
+from alignrec_assets.refresh.fingerprints import day_fingerprints
 from alignrec_assets.refresh.tables import CONTRACT_CHECK
 from alignrec_assets.refresh.taxonomies import required_taxonomy
 from alignrec_assets.resources import HomeResource
@@ -32,83 +29,77 @@ from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.records import Record, read_records
 from alignrec_assets.warehouse.rows import read_frame
 
-PUBLISHED = dg.AssetKey(["publication", "transition_table"])
+PUBLISHED = "publication.transition_table"
 PATIENCE_SECONDS = 5.0  # where a step holds the warehouse, the next tick looks again
-
-RECIPES: dict[str, Callable[[HomeResource], Recipe]] = {
-    "interests.user_cluster_days": lambda _: USER_CLUSTER_DAYS,
-    "interests.first_interactions": first_interactions_recipe,
-    "training.novel_transitions": lambda _: NOVEL_TRANSITIONS,
-    "feedback.transition_users": transition_users_recipe,
-    "feedback.transition_counts": lambda _: TRANSITION_COUNTS,
-    "feedback.transition_scores": transition_scores_recipe,
-}
 
 
 Entity = dg.AssetKey | dg.AssetCheckKey  # what Dagster's own conditions are about
 Condition = dg.AutomationCondition[Entity]
 
 
-class StaleDays(dg.AutomationCondition[Entity]):
-    """Days whose inputs are complete, and that would be made from something else than they were made from."""
+class ConditionOfHome(dg.AutomationCondition[Entity]):
+    """A condition on what a home has recorded."""
+
+    shown_as = ""
+
+    def __init__(self, home: Home) -> None:
+        self.home = HomeResource(database=str(home.warehouse))
 
     @property
     def name(self) -> str:
         """As the UI shows it."""
-        return "stale_days"
+        return self.shown_as
+
+
+class StaleDays(ConditionOfHome):
+    """Days whose inputs are complete, and that would be made from something else than they were made from."""
+
+    shown_as = "stale_days"
 
     def evaluate(self, context: dg.AutomationContext[Entity]) -> dg.AutomationResult[Entity]:
         """Look at the recorded fingerprints of the table and of what it reads."""
-        days = {day.isoformat() for day in stale_days(_home(), context.key.to_user_string().replace("/", "."))}
+        days = {day.isoformat() for day in stale_days(self.home, _name(context.key))}
         wanted = context.candidate_subset.compute_intersection_with_partition_keys(days)
         return dg.AutomationResult(context, wanted)
 
 
-class EnoughNewFeedback(dg.AutomationCondition[Entity]):
+class EnoughNewFeedback(ConditionOfHome):
     """The alignment model's feedback has grown by the share that the settings name, or its rates have drifted."""
 
-    @property
-    def name(self) -> str:
-        """As the UI shows it."""
-        return "enough_new_feedback"
+    shown_as = "enough_new_feedback"
 
     def evaluate(self, context: dg.AutomationContext[Entity]) -> dg.AutomationResult[Entity]:
         """Compare the days since the last training set with those that it was made from."""
-        wanted = context.candidate_subset if reason_to_learn(_home()) else context.get_empty_subset()
+        wanted = context.candidate_subset if reason_to_learn(self.home) else context.get_empty_subset()
         return dg.AutomationResult(context, wanted)
 
 
-class NeverMade(dg.AutomationCondition[Entity]):
+class NeverMade(ConditionOfHome):
     """The asset was never made, and every day that was read has come as far as the novelty model's examples."""
 
-    @property
-    def name(self) -> str:
-        """As the UI shows it."""
-        return "never_made"
+    shown_as = "never_made"
 
     def evaluate(self, context: dg.AutomationContext[Entity]) -> dg.AutomationResult[Entity]:
         """Look at the records: a first model must not be tuned on the first of many days."""
-        due = never_made(_home(), context.key.to_user_string().replace("/", "."))
+        due = never_made(self.home, _name(context.key))
         return dg.AutomationResult(context, context.candidate_subset if due else context.get_empty_subset())
 
 
-class NoCheckFailed(dg.AutomationCondition[Entity]):
+class NoCheckFailed(ConditionOfHome):
     """No check before the asset that stops the line failed when it ran last.
 
-    Contracts count for publication alone: rows that break one never reached a table, so other days can go on.
+    Contracts count for publication alone: rows that break one never reached a table, so other days continue.
     """
 
-    @property
-    def name(self) -> str:
-        """As the UI shows it."""
-        return "no_check_failed"
+    shown_as = "no_check_failed"
 
     def evaluate(self, context: dg.AutomationContext[Entity]) -> dg.AutomationResult[Entity]:
         """Look at the latest results."""
-        key = context.key.asset_key if isinstance(context.key, dg.AssetCheckKey) else context.key
-        failed = failed_checks(context.asset_graph_view.instance, checks_before(context.asset_graph, key))
-        held = [check for check in failed if key == PUBLISHED or not check.endswith(f":{CONTRACT_CHECK}")]
-        return dg.AutomationResult(context, context.get_empty_subset() if held else context.candidate_subset)
+        asset = _name(context.key)
+        checks = checks_before(asset, self.home.settings)
+        counting = [each for each in checks if asset == PUBLISHED or each.name != CONTRACT_CHECK]
+        failed = failed_checks(context.asset_graph_view.instance, counting)
+        return dg.AutomationResult(context, context.get_empty_subset() if failed else context.candidate_subset)
 
 
 def never_made(home: HomeResource, asset: str) -> bool:
@@ -126,13 +117,13 @@ def stale_days(home: HomeResource, table: str) -> list[date]:
 
     None where the warehouse is busy or nothing was made yet.
     """
-    days = [date.fromisoformat(key) for key in DAYS.get_partition_keys()]
+    settings = home.settings
+    days = [date.fromisoformat(key) for key in days_of(settings.calendar).get_partition_keys()]
     try:
         with _warehouse(home).reading() as connection:
-            recipe = RECIPES[table](home)
-            records = {entry.asset: read_records(connection, entry.asset) for entry in recipe.inputs}
-            complete = [day for day in days if _is_complete(day, days, recipe.inputs, records)]
-            wanted = recipe.fingerprints(connection, complete)
+            records = {read.asset: read_records(connection, read.asset) for read in DECLARED[table].reads}
+            complete = [day for day in days if _is_complete(day, days, DECLARED[table].reads, records, settings)]
+            wanted = day_fingerprints(connection, table, complete, settings)
             made = read_records(connection, table)
     except (WarehouseError, ValueError):  # busy or not there; no taxonomy yet
         return []
@@ -179,164 +170,21 @@ def _drift(counts: pl.DataFrame, home: HomeResource) -> str | None:
     return None
 
 
-def _is_complete(day: date, days: list[date], inputs: Sequence[Input], records: dict[str, dict[str, Record]]) -> bool:
+def _is_complete(
+    day: date, days: list[date], reads: Sequence[Read], records: dict[str, dict[str, Record]], settings: Settings
+) -> bool:
     """Whether everything that a day reads was made: whole tables at all, daily ones on every day that it looks at."""
     return all(
-        bool(records[entry.asset])
-        if entry.reach == "whole"
-        else all(read.isoformat() in records[entry.asset] for read in days if entry.covers(read, day))
-        for entry in inputs
+        bool(records[read.asset])
+        if read.reach == "whole"
+        else all(past.isoformat() in records[read.asset] for past in days if read.covers(past, day, settings))
+        for read in reads
     )
-
-
-def _home() -> HomeResource:
-    return HomeResource(database=str(Home.from_environment().warehouse))
 
 
 def _warehouse(home: HomeResource) -> Warehouse:
     return Warehouse(home.home, patience_seconds=PATIENCE_SECONDS)
 
 
-class Rule(NamedTuple):
-    """When some assets are requested, and why."""
-
-    assets: tuple[str, ...]
-    condition: Condition
-    reason: str
-
-
-def _updated(*assets: str) -> Condition:
-    """Some of these inputs were made anew since the asset was last requested, or are made in the same run."""
-    inputs = dg.AssetSelection.assets(*(dg.AssetKey(asset.split("/")) for asset in assets))
-    return dg.AutomationCondition.any_deps_updated().allow(inputs).since_last_handled()
-
-
-IDLE = ~dg.AutomationCondition.in_progress() & ~dg.AutomationCondition.any_deps_in_progress()
-# A step that fails is asked for again once something that it reads was made anew, not at every tick.
-WORTH_TRYING = ~dg.AutomationCondition.execution_failed() | (
-    dg.AutomationCondition.any_deps_updated().since_last_handled()
-)
-AUDITED = dg.AutomationCondition.all_deps_blocking_checks_passed()
-
-RULES = (
-    Rule(
-        tuple(RECIPES),
-        StaleDays() & WORTH_TRYING & NoCheckFailed(),
-        "a day is complete and would be made from something else today; late days reach as far as history does",
-    ),
-    Rule(
-        ("base_model", "training/novelty_examples", "novelty_model"),
-        NeverMade() & WORTH_TRYING & NoCheckFailed(),
-        "it was never made, and the days that were read are ready; afterwards the schedule novelty_fine_tune asks",
-    ),
-    Rule(
-        ("training/pointwise_examples",),
-        EnoughNewFeedback() & WORTH_TRYING & NoCheckFailed(),
-        "feedback has grown by automation.new_feedback_share, or its rates have drifted by automation.drift_limit",
-    ),
-    Rule(
-        ("training/pairwise_examples",),
-        _updated("training/pointwise_examples") & NoCheckFailed(),
-        "its examples are new",
-    ),
-    Rule(
-        ("alignment_model",),
-        _updated("training/pointwise_examples", "training/pairwise_examples") & AUDITED & NoCheckFailed(),
-        "its examples are new, and they passed their checks",
-    ),
-    Rule(
-        ("candidates/pools",),
-        _updated("novelty_model") & AUDITED & NoCheckFailed(),
-        "there is a new novelty model, and it passed its checks",
-    ),
-    Rule(
-        ("candidates/scored",),
-        _updated("candidates/pools", "alignment_model") & AUDITED & NoCheckFailed(),
-        "the pools or the alignment model are new, and they passed their checks",
-    ),
-    Rule(
-        ("publication/transition_table",),
-        _updated("candidates/scored") & AUDITED & NoCheckFailed(),
-        "there are new scores, and all blocking checks before it passed; it asks them once more itself",
-    ),
-    Rule(("publication/versions",), _updated("publication/transition_table"), "something was published"),
-    Rule(
-        ("registry/checkpoints",),
-        _updated("novelty_model", "alignment_model", "alignment_search"),
-        "there is a new checkpoint",
-    ),
-)
-
-CONDITIONS = {
-    # A conjunction, and those have labels.
-    dg.AssetKey(asset.replace(".", "/").split("/")): (IDLE & rule.condition).with_label(rule.reason)
-    for rule in RULES
-    for asset in rule.assets
-}
-
-
-def automated(assets: Iterable[object], settings: Settings) -> list[dg.AssetsDefinition]:
-    """The assets with their conditions, and with what counts as fresh."""
-    fresh = freshness(settings)
-
-    def with_rules(spec: dg.AssetSpec) -> dg.AssetSpec:
-        return spec.replace_attributes(
-            automation_condition=CONDITIONS.get(spec.key), freshness_policy=fresh.get(spec.key.to_user_string())
-        )
-
-    return list(dg.map_asset_specs(with_rules, [asset for asset in assets if isinstance(asset, dg.AssetsDefinition)]))
-
-
-def freshness(settings: Settings) -> dict[str, dg.FreshnessPolicy]:
-    """How old what was made may grow, by asset: in a log that is closed nothing ages."""
-    if settings.calendar.last_day is not None:
-        return {}
-    limits = settings.checks
-    return {
-        asset: dg.FreshnessPolicy.time_window(fail_window=timedelta(days=days))
-        for asset, days in (
-            ("raw/events", limits.fresh_days),
-            ("feedback/transition_scores", limits.fresh_days),
-            ("publication/transition_table", limits.fresh_table_days),
-        )
-    }
-
-
-automation_sensor = dg.AutomationConditionSensorDefinition(
-    "automation",
-    target=dg.AssetSelection.assets(*CONDITIONS),
-    # The conditions on days and feedback are Python of this project, so they are evaluated beside it.
-    use_user_code_server=True,
-    emit_backfills=True,
-    default_status=dg.DefaultSensorStatus.STOPPED,
-    minimum_interval_seconds=30,
-    run_tags={"alignrec/kind": "automation", "alignrec/reason": "automation"},
-    description="Requests what follows from new days: stale days, training, candidates and publication.",
-)
-
-fine_tune_schedule = dg.ScheduleDefinition(
-    "novelty_fine_tune",
-    cron_schedule="0 4 * * 1",
-    execution_timezone="UTC",
-    target=dg.AssetSelection.assets("base_model", "training/novelty_examples", "novelty_model"),
-    tags={"alignrec/kind": "schedule"},
-    description="Weekly: the novelty model learns anew where novelty.refresh_days says so; else nothing is computed.",
-)
-
-review_schedule = dg.ScheduleDefinition(
-    "taxonomy_review",
-    cron_schedule="0 5 1 * *",
-    execution_timezone="UTC",
-    target=dg.AssetSelection.checks(TAXONOMY_REVIEW),
-    tags={"alignrec/kind": "schedule"},
-    description="Monthly: whether items that are new still fit the clusters that stand (`alignrec recluster`).",
-)
-
-housekeeping_schedule = dg.ScheduleDefinition(
-    "weekly_housekeeping",
-    cron_schedule="0 6 * * 0",
-    execution_timezone="UTC",
-    job=housekeeping,
-    tags={"alignrec/kind": "schedule"},
-    description="Weekly: what the settings under housekeeping no longer keep is removed.",
-)
+def _name(key: Entity) -> str:
+    return ".".join((key.asset_key if isinstance(key, dg.AssetCheckKey) else key).path)

@@ -16,9 +16,10 @@ from alignrec_assets.assets.raw import landing_calendar
 from alignrec_assets.home import Home
 from alignrec_assets.instance.dagster_home import LOST_PROCESS, fail_dead_runs
 from alignrec_assets.landing.survey import day_inputs, survey, unreadable_days
-from alignrec_assets.partitions import DAYS, FIRST_DAY_TAG, LAST_DAY_TAG
+from alignrec_assets.partitions import FIRST_DAY_TAG, LAST_DAY_TAG, days_of
 from alignrec_assets.remote import INDEX_FILE, RemoteError, fetch_landing
 from alignrec_assets.resources import HomeResource
+from alignrec_assets.settings.sections import CalendarSettings
 from alignrec_assets.warehouse.connection import Warehouse, WarehouseError
 from models.files import fingerprint
 
@@ -49,7 +50,7 @@ def landing_sensor(
     again = list(_repeats(context.instance))
     seen = json.loads(context.cursor or '{"folder": "", "days": {}}')
     asked = seen.get("asked", 0)
-    folder = _folder_state(home.home)
+    folder = _folder_state(home.home, home.settings.calendar)
     if folder == seen["folder"]:
         return again or dg.SkipReason("no landing file is new or changed")
     try:
@@ -65,18 +66,18 @@ def landing_sensor(
     )
 
 
-def _folder_state(home: Home) -> str:
+def _folder_state(home: Home, calendar: CalendarSettings) -> str:
     """Names, sizes and times of all landing files as one hash: no file is read, so a tick without news is cheap."""
     files = [path for path in home.landing.rglob("*") if path.is_file() and path.name != INDEX_FILE]
     looks = sorted((str(path), status.st_size, status.st_mtime_ns) for path in files for status in [path.stat()])
-    return fingerprint([looks, DAYS.get_partition_keys()[-1:]])
+    return fingerprint([looks, days_of(calendar).get_partition_keys()[-1:]])
 
 
 def _day_states(home: HomeResource) -> dict[str, str]:
     """What each day up to the last with files is made from, as a hash; the catalogue counts to that last day."""
     calendar, landing = landing_calendar(home.settings), home.home.landing
     hours = home.settings.landing.attribution_hours
-    days = [date.fromisoformat(key) for key in DAYS.get_partition_keys()]
+    days = [date.fromisoformat(key) for key in days_of(home.settings.calendar).get_partition_keys()]
     with Warehouse(home.home, patience_seconds=PATIENCE_SECONDS).writing() as connection:
         found = {kind: survey(connection, landing, kind, calendar) for kind in KINDS}
         events = day_inputs(connection, "events", days, calendar)

@@ -9,11 +9,13 @@ from datetime import date
 import dagster as dg
 
 from alignrec_assets.automation.selections import SELECTIONS
-from alignrec_assets.definitions import defs
+from alignrec_assets.definitions import build_definitions
 from alignrec_assets.home import Home
 from alignrec_assets.instance.dagster_home import fail_dead_runs, open_instance
 from alignrec_assets.instance.step_log import STEP_LOGGER
-from alignrec_assets.partitions import DAYS, FIRST_DAY_TAG, LAST_DAY_TAG
+from alignrec_assets.partitions import FIRST_DAY_TAG, LAST_DAY_TAG, days_of
+from alignrec_assets.settings.sections import CalendarSettings
+from alignrec_assets.settings.sources import load_settings
 from models.progress import Log
 
 STEP_WIDTH = 30
@@ -35,7 +37,7 @@ def run_line(
     """Run days, learning and publication on the home's instance.
 
     Args:
-        home: the home; ``ALIGNREC_HOME`` names it already.
+        home: the home.
         first: first day to run, by default the calendar's.
         last: last day to run, by default the calendar's (or yesterday, where the log is open).
         write: receives each line of progress.
@@ -45,7 +47,8 @@ def run_line(
     Raises:
         RunFailedError: a step failed; what was finished before it stays.
     """
-    start, end = day_range(first, last)
+    start, end = day_range(load_settings(home).calendar, first, last)
+    definitions = build_definitions(home)
     with open_instance(home) as instance:
         fail_dead_runs(instance, write)
         for name, _, _ in SELECTIONS:
@@ -53,7 +56,8 @@ def run_line(
                 continue
             days = f" {start} to {end}" if name == "days" else ""
             write(f"{name}{days}")
-            run_selection(instance, name, (start, end) if name == "days" else None, write, recluster=recluster)
+            span = (start, end) if name == "days" else None
+            run_selection(definitions, instance, name, span, write, recluster=recluster)
 
 
 def run_beside_the_line(home: Home, name: str, write: Log) -> None:
@@ -64,11 +68,17 @@ def run_beside_the_line(home: Home, name: str, write: Log) -> None:
     """
     with open_instance(home) as instance:
         fail_dead_runs(instance, write)
-        run_selection(instance, name, None, write)
+        run_selection(build_definitions(home), instance, name, None, write)
 
 
 def run_selection(
-    instance: dg.DagsterInstance, name: str, days: tuple[str, str] | None, write: Log, *, recluster: bool = False
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    name: str,
+    days: tuple[str, str] | None,
+    write: Log,
+    *,
+    recluster: bool = False,
 ) -> None:
     """Run one selection in this process, exactly the assets of ``dagster asset materialize --select``.
 
@@ -81,7 +91,7 @@ def run_selection(
     steps.addHandler(reporter)
     config = {"ops": {"interests__clusters": {"config": {"recluster": True}}}} if recluster and days else {}
     try:
-        result = defs.resolve_job_def(name).execute_in_process(
+        result = definitions.resolve_job_def(name).execute_in_process(
             instance=instance, tags=tags, raise_on_error=False, run_config={**config, "loggers": {"steps": {}}}
         )
     finally:
@@ -90,13 +100,13 @@ def run_selection(
         raise RunFailedError(f"{reporter.failed_step or name}: {reporter.failure or 'the run failed'}")
 
 
-def day_range(first: date | None, last: date | None) -> tuple[str, str]:
+def day_range(calendar: CalendarSettings, first: date | None, last: date | None) -> tuple[str, str]:
     """The range as partition keys.
 
     Raises:
         RunFailedError: a day outside the calendar.
     """
-    keys = DAYS.get_partition_keys()
+    keys = days_of(calendar).get_partition_keys()
     if not keys:
         raise RunFailedError("the calendar has no day that is over yet: see calendar.first_day in settings.toml")
     start = first.isoformat() if first else keys[0]

@@ -1,19 +1,10 @@
-"""The last results of asset checks, as Dagster's storage keeps them, and which of them stop the line."""
+"""The last results of asset checks, as Dagster's storage keeps them."""
 
 from collections.abc import Collection
-from typing import Any
 
 import dagster as dg
 
-from alignrec_assets.instance.dagster_private import ENDED_CHECK, BaseAssetGraph
-
-
-def checks_before(graph: BaseAssetGraph[Any], asset: dg.AssetKey) -> set[dg.AssetCheckKey]:
-    """Blocking checks of the assets that an asset is made from, near and far; of all daily ones before a whole one."""
-    upstream = set(graph.get_ancestor_asset_keys(asset))
-    if not graph.get(asset).is_partitioned:
-        upstream |= {node.key for node in graph.asset_nodes if node.is_partitioned}
-    return {check for check in graph.get_check_keys_for_assets(upstream) if graph.get(check).blocking}
+from alignrec_assets.instance.dagster_private import ENDED_CHECK
 
 
 def failed_checks(instance: dg.DagsterInstance, checks: Collection[dg.AssetCheckKey]) -> dict[str, str]:

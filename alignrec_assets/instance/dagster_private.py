@@ -7,7 +7,6 @@ What and why:
 
 - ``SqliteEventLogStorage``, ``ASSET_EVENTS``, ``ConfigurableClassData``, ``UserConfigSchema``: ``event_log`` stores the
   events of many days in one transaction. Dagster has no public base class for an event log.
-- ``BaseAssetGraph``: the type of the graph that a condition of automation is given; ``check_results`` walks it.
 - ``ENDED_CHECK``: ``check_results`` asks for the last result of a check and leaves out executions without a result.
   The public API knows a check's latest execution only, whatever became of it.
 - ``credit_days``: a step that fails credits none of its partitions, and an ``AssetMaterialization`` that it logs itself
@@ -20,7 +19,6 @@ from typing import Protocol
 
 import dagster as dg
 from dagster._config import UserConfigSchema
-from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 from dagster._core.events import ASSET_EVENTS
 from dagster._core.execution.plan.execute_step import (
     _build_data_version_tags,
@@ -34,7 +32,6 @@ from dagster._serdes import ConfigurableClassData
 __all__ = [
     "ASSET_EVENTS",
     "ENDED_CHECK",
-    "BaseAssetGraph",
     "ConfigurableClassData",
     "SqliteEventLogStorage",
     "UserConfigSchema",

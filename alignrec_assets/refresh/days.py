@@ -9,14 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
-from typing import Any
 
 import dagster as dg
 import duckdb
 
 from alignrec_assets.instance.dagster_private import credit_days
-from alignrec_assets.refresh.fingerprints import Input, day_fingerprints, table_layout
-from alignrec_assets.refresh.tables import CONTRACT_CHECK, Facts, Result, kept_contract, plain_facts, table_asset
+from alignrec_assets.refresh.fingerprints import day_fingerprints
+from alignrec_assets.refresh.tables import CONTRACT_CHECK, Facts, Result, kept_contract, plain_facts
+from alignrec_assets.resources import HomeResource
+from alignrec_assets.settings.schema import Settings
 from alignrec_assets.warehouse.column_lineage import lineage_metadata
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.contract import broken_days
@@ -56,53 +57,31 @@ class DailyTable:
     survey: Callable[[duckdb.DuckDBPyConnection, list[date]], dict[date, str]] | None = None
 
 
-def daily_asset(
-    table: str, *, code: str, kinds: set[str], deps: list[Any], partitions: dg.PartitionsDefinition
-) -> Facts:
-    """Arguments of ``dg.asset`` for a daily table: a range of days runs as one."""
-    return {
-        **table_asset(table, code=code, kinds=kinds, deps=deps, selection="days"),
-        "partitions_def": partitions,
-    }
-
-
 def run_days(context: dg.AssetExecutionContext) -> list[date]:
     """The days that this run asks for."""
     return [date.fromisoformat(key) for key in context.partition_keys]
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What the days of a daily table are made from.
-
-    Attributes:
-        table: its name.
-        code: version of the code that makes it.
-        inputs: what it reads.
-        parameters: everything else that its rows depend on; those of its query, where it is one.
-    """
-
-    table: str
-    code: str
-    inputs: tuple[Input, ...]
-    parameters: Facts | None = None
-
-    def fingerprints(self, connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
-        """What each day would be made from now."""
-        made_by = {"code": self.code, "layout": table_layout(self.table), "parameters": self.parameters}
-        return day_fingerprints(connection, days, self.inputs, made_by)
+def declared_fingerprints(table: str, settings: Settings) -> Fingerprints:
+    """What the days of a table would be made from now, by its declaration."""
+    return lambda connection, days: day_fingerprints(connection, table, days, settings)
 
 
 def refresh_query_days(
-    context: dg.AssetExecutionContext, warehouse: Warehouse, recipe: Recipe, before: BeforeDays | None = None
+    context: dg.AssetExecutionContext,
+    home: HomeResource,
+    table: str,
+    parameters: Facts | None = None,
+    before: BeforeDays | None = None,
 ) -> Result:
     """Refresh days of a table that is one query of ``sql/``; ``before`` sees to what the query needs."""
 
     def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
-        counts = replace_days(connection, recipe.table, days, recipe.parameters)
+        counts = replace_days(connection, table, days, parameters)
         return {day: (rows, {}) for day, rows in counts.items()}
 
-    return refresh_days(context, warehouse, DailyTable(recipe.table, recipe.fingerprints, build, before))
+    daily = DailyTable(table, declared_fingerprints(table, home.settings), build, before)
+    return refresh_days(context, home.warehouse(context.log.info), daily)
 
 
 class BrokenDaysError(RuntimeError):

@@ -4,80 +4,59 @@ An asset whose recorded fingerprint equals the one computed now is not computed 
 table's own fingerprint is what its readers see, so a change upstream reaches everything downstream, and only that.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, timedelta
-from pathlib import Path
-from typing import Any, Literal
+from datetime import date
+from typing import Any
 
 import duckdb
 
-from alignrec_assets.refresh.asset_settings import settings_of
+from alignrec_assets.refresh.code_versions import version_of
+from alignrec_assets.refresh.declarations import DECLARED, Read, settings_of
 from alignrec_assets.settings.schema import Settings
-from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.records import Record, read_records
 from alignrec_assets.warehouse.tables import TABLES
-from models.files import content_hash, fingerprint
-
-PACKAGES = Path(__file__).resolve().parents[2]
+from models.files import fingerprint
 
 
-@dataclass(frozen=True)
-class Input:
-    """An asset that is read, and how far back a day of its reader looks.
-
-    ``day``: the same day; ``past``: every day up to it; ``window``: the last ``days`` days; ``whole``: the asset as it
-    stands, for unpartitioned ones.
-    """
-
-    asset: str
-    reach: Literal["day", "past", "window", "whole"] = "whole"
-    days: int = 1
-
-    def covers(self, read: date, reader: date) -> bool:
-        """Whether the reader's day looks at the given day of this input."""
-        if self.reach == "day":
-            return read == reader
-        if self.reach == "window":
-            return reader - timedelta(days=self.days) < read <= reader
-        return read <= reader
-
-
-def code_version(*modules: str, queries: Sequence[str] = ()) -> str:
-    """Hash of source files such as ``models/novelty/training.py`` and of queries such as ``raw.events``."""
-    return fingerprint([content_hash(*(PACKAGES / module for module in modules)), [query(name) for name in queries]])
+def made_by(asset: str, settings: Settings) -> dict[str, Any]:
+    """What an asset is made by, whatever it is made from: its code and the settings that count for it."""
+    return {"code": version_of(asset), "settings": settings_of(asset, settings)}
 
 
 def day_fingerprints(
-    connection: duckdb.DuckDBPyConnection, days: list[date], inputs: Sequence[Input], made_by: dict[str, Any]
+    connection: duckdb.DuckDBPyConnection, table: str, days: list[date], settings: Settings, **also: Any
 ) -> dict[date, str]:
-    """Fingerprint of each day of a daily asset; ``made_by`` holds its settings and code version."""
-    versions = {entry.asset: _versions(read_records(connection, entry.asset)) for entry in inputs}
+    """Fingerprint of each day of a table that is made as of days; ``also`` counts for all of them."""
+    reads = [read for read in DECLARED[table].reads if read.reach != "latest"]
+    versions = {read.asset: _versions(read_records(connection, read.asset)) for read in reads}
+    whole = {**made_by(table, settings), "layout": table_layout(table), **also}
     return {
-        day: fingerprint({"made_by": made_by, "inputs": [[e.asset, _seen(versions[e.asset], e, day)] for e in inputs]})
+        day: fingerprint(
+            {
+                "made_by": whole,
+                "inputs": [[read.asset, _seen(versions[read.asset], read, day, settings)] for read in reads],
+            }
+        )
         for day in days
     }
 
 
-def origin_of(
-    connection: duckdb.DuckDBPyConnection, asset: str, code: str, inputs: Sequence[str], settings: Settings
-) -> dict[str, Any]:
+def origin_of(connection: duckdb.DuckDBPyConnection, asset: str, settings: Settings) -> dict[str, Any]:
     """What an asset would be made from now, whose inputs are whole tables and checkpoints; its hash is the version."""
-    versions = {name: read_records(connection, name).get("") for name in inputs}
-    return {
-        "code": code,
-        "settings": settings_of(asset, settings),
-        "inputs": {name: record and record.data_version for name, record in versions.items()},
-    }
+    wholes = [read.asset for read in DECLARED[asset].reads if read.reach == "whole"]
+    versions = {name: read_records(connection, name).get("") for name in wholes}
+    inputs = {name: record and record.data_version for name, record in versions.items()}
+    return {**made_by(asset, settings), "inputs": inputs}
 
 
-def days_read(connection: duckdb.DuckDBPyConnection, inputs: Sequence[Input], as_of: date) -> dict[str, Any]:
+def days_read(
+    connection: duckdb.DuckDBPyConnection, table: str, as_of: date, settings: Settings
+) -> dict[str, dict[str, Any]]:
     """Of each input the first and last day that is read as of a day, none of a whole one, and one hash of all of it."""
-    found: dict[str, Any] = {}
-    for entry in inputs:
-        seen = _seen(_versions(read_records(connection, entry.asset)), entry, as_of)
+    found = {}
+    for read in DECLARED[table].reads:
+        seen = _seen(_versions(read_records(connection, read.asset)), read, as_of, settings)
         days = [key for key, _ in seen if key]
-        found[entry.asset] = {"days": [days[0], days[-1]] if days else None, "version": fingerprint(seen)}
+        found[read.asset] = {"days": [days[0], days[-1]] if days else None, "version": fingerprint(seen)}
     return found
 
 
@@ -90,7 +69,9 @@ def _versions(records: dict[str, Record]) -> dict[str, str]:
     return {partition: record.data_version for partition, record in records.items()}
 
 
-def _seen(versions: dict[str, str], entry: Input, day: date) -> list[tuple[str, str]]:
-    if entry.reach == "whole":
+def _seen(versions: dict[str, str], read: Read, day: date, settings: Settings) -> list[tuple[str, str]]:
+    if read.reach == "whole":
         return sorted(versions.items())
-    return sorted((key, version) for key, version in versions.items() if entry.covers(date.fromisoformat(key), day))
+    return sorted(
+        (key, version) for key, version in versions.items() if read.covers(date.fromisoformat(key), day, settings)
+    )

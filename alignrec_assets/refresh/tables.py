@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import polars as pl
 
-from alignrec_assets.refresh.fingerprints import Input, day_fingerprints, days_read, table_layout
+from alignrec_assets.refresh.fingerprints import day_fingerprints, days_read, made_by
+from alignrec_assets.resources import HomeResource
 from alignrec_assets.warehouse.column_lineage import lineage_metadata
-from alignrec_assets.warehouse.columns import Table
-from alignrec_assets.warehouse.connection import Warehouse
-from alignrec_assets.warehouse.contract import conditions, row_rules
 from alignrec_assets.warehouse.records import Record, read_records, write_records
 from alignrec_assets.warehouse.rows import replace_table
-from alignrec_assets.warehouse.tables import TABLES
 from models.files import fingerprint
 
 if TYPE_CHECKING:
@@ -26,40 +23,20 @@ CONTRACT_CHECK = "contract"
 Facts = dict[str, Any]
 
 
-def table_asset(table: str, *, code: str, kinds: set[str], deps: list[Any], selection: str) -> Facts:
-    """Arguments of ``dg.asset`` for a warehouse table; description and schema come from ``tables``."""
-    described = TABLES[table]
-    schema_name, name = table.split(".")
-    return {
-        "key": [schema_name, name],
-        "group_name": "checkpoints" if schema_name == "registry" else schema_name,
-        "description": described.description,
-        "kinds": kinds | {"duckdb"},
-        "deps": deps,
-        "code_version": code,
-        "tags": {"selection": selection},
-        "check_specs": [_contract_spec(described)],
-        "metadata": {"dagster/column_schema": _column_schema(described), "dagster/table_name": f"warehouse.{table}"},
-        # Lets an unpartitioned asset run in the same range of days as the tables that read it.
-        "backfill_policy": dg.BackfillPolicy.single_run(),
-    }
-
-
 def refresh_table(
     context: dg.AssetExecutionContext,
-    warehouse: Warehouse,
+    home: HomeResource,
     table: str,
-    inputs: list[Input],
     as_of: date,
-    made_by: Facts,
     build: Callable[[], tuple[pl.DataFrame, Facts]],
 ) -> Result:
     """Refresh a whole table that Python computes as of a day; ``build`` returns its rows and facts, unconnected."""
-    origin = {**made_by, "as_of": as_of.isoformat()}
+    settings, warehouse = home.settings, home.warehouse(context.log.info)
+    origin = {**made_by(table, settings), "as_of": as_of.isoformat()}
     with warehouse.writing() as connection:
-        wanted = day_fingerprints(connection, [as_of], inputs, origin | {"layout": table_layout(table)})[as_of]
+        wanted = day_fingerprints(connection, table, [as_of], settings, as_of=as_of.isoformat())[as_of]
         record = read_records(connection, table).get("")
-        read = days_read(connection, inputs, as_of)
+        read = days_read(connection, table, as_of, settings)
     if record is not None and record.fingerprint == wanted:
         context.log.info("skipped: inputs, settings and code are unchanged")
         return table_result(record, **lineage_metadata(table))
@@ -94,25 +71,6 @@ def origin_metadata(manifest: Facts) -> Facts:
     if "run_id" in made_from:
         links["made_by_run"] = dg.MetadataValue.dagster_run(made_from["run_id"])
     return links | {"made_from": dg.MetadataValue.json(made_from)}
-
-
-def _column_schema(table: Table) -> dg.TableSchema:
-    """The columns as the UI shows them, with what holds for each, and the rules of the whole row."""
-    columns = [
-        dg.TableColumn(
-            column.name,
-            column.type,
-            column.description,
-            dg.TableColumnConstraints(nullable=column.null, other=list(column.range)),
-        )
-        for column in table.columns
-    ]
-    return dg.TableSchema(columns, dg.TableConstraints(other=row_rules(table)))
-
-
-def _contract_spec(table: Table) -> dg.AssetCheckSpec:
-    described = "Held against the rows before they are committed: " + "; ".join([*row_rules(table), *conditions(table)])
-    return dg.AssetCheckSpec(CONTRACT_CHECK, asset=table.name.split("."), blocking=True, description=described)
 
 
 def kept_contract() -> dg.AssetCheckResult:

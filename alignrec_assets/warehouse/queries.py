@@ -9,6 +9,12 @@ _ROOMS = (_PACKAGE / "sql", _PACKAGE.parent / "sql")
 
 
 @cache
+def relations() -> tuple[str, ...]:
+    """The names of all relations that ``sql/`` computes, sorted."""
+    return tuple(sorted({f"{path.parent.name}.{path.stem}" for room in _ROOMS for path in room.glob("*/*.sql")}))
+
+
+@cache
 def query(name: str) -> str:
     """Text of the SELECT that computes a relation.
 

@@ -248,13 +248,11 @@ def test_a_tick_of_the_sensor_fetches_and_skips_with_the_reason_while_the_bucket
     from datetime import date
 
     import alignrec_assets.automation.landing_sensor as module
-    from alignrec_assets.partitions import days_of
     from alignrec_assets.resources import HomeResource
-    from alignrec_assets.settings.sources import load_settings, update_settings_file
+    from alignrec_assets.settings.sources import update_settings_file
 
     closed = {"first_day": date(2026, 1, 5), "last_day": date(2026, 1, 6)}
     update_settings_file(home, {"calendar": closed, "remote": {"landing": LANDING}})
-    monkeypatch.setattr(module, "DAYS", days_of(load_settings(home).calendar))
     for kind, row in (
         ("items", {"item_id": "a", "title": "jazz"}),
         ("events", {"user_id": "u", "item_id": "a", "ts": "2026-01-05T10:00:00Z"}),

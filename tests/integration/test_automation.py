@@ -32,7 +32,12 @@ def passed(*checks):
 
 
 CHECKED_BY = {
-    "novelty_model": ["novelty_model:gates", "novelty_model:training_converged", "interests/clusters:contract"],
+    "novelty_model": [
+        "novelty_model:gates",
+        "novelty_model:training_converged",
+        "interests/clusters:contract",
+        "training/novelty_examples:contract",
+    ],
     "alignment_model": [
         "training/pointwise_examples:contract",
         "training/pairwise_examples:contract",

@@ -246,8 +246,9 @@ def test_every_manifest_tells_inputs_settings_code_and_run(line_home):
 def test_every_materialisation_tells_rows_and_every_asset_its_schema(line_home):
     script = """
 import json, dagster as dg
-from alignrec_assets.definitions import defs
-graph = defs.resolve_asset_graph()
+from alignrec_assets.definitions import build_definitions
+from alignrec_assets.home import Home
+graph = build_definitions(Home.from_environment()).resolve_asset_graph()
 with dg.DagsterInstance.get() as instance:
     beside = {dg.AssetKey("alignment_search"), dg.AssetKey("inference_scaling")}
     for key in graph.get_all_asset_keys() - beside:  # what is no part of the line has no event

@@ -9,11 +9,13 @@ import pytest
 from support.line import command
 
 from alignrec_assets.automation.selections import SELECTIONS
-from alignrec_assets.definitions import defs
+from alignrec_assets.definitions import build_definitions
 from alignrec_assets.home import Home
 from alignrec_assets.settings.sources import load_settings, update_settings_file
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.rows import table_frame
+
+DEFINITIONS = build_definitions(Home.from_environment())
 
 
 def trials_in_registry(home):
@@ -80,6 +82,6 @@ def test_the_lines_of_the_winner_are_settings(searched, tmp_path):
 
 
 def test_the_line_does_not_search():
-    assert "alignment_search" in defs.resolve_job_def("search").graph.node_dict
+    assert "alignment_search" in DEFINITIONS.resolve_job_def("search").graph.node_dict
     for name, _, _ in SELECTIONS:
-        assert "alignment_search" not in defs.resolve_job_def(name).graph.node_dict
+        assert "alignment_search" not in DEFINITIONS.resolve_job_def(name).graph.node_dict

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from support.line import DAYS, FIRST_DAY, answer, materialize, materialize_each
 
-from alignrec_assets.refresh.asset_settings import ASSET_SETTINGS
+from alignrec_assets.refresh.declarations import DECLARATIONS
 
 ALL_DAYS = [str(FIRST_DAY + timedelta(days=number)) for number in range(DAYS)]
 LATE = ALL_DAYS[1]
@@ -23,7 +23,7 @@ def test_after_the_line_has_run_nothing_is_stale(copied_home):
 def test_a_changed_setting_marks_what_depends_on_it_and_no_other(copied_home):
     marked = stale(copied_home, ALIGNREC_CANDIDATES__TEMPERATURE="1.2")
     assert marked == {"candidates/pools": [""]}
-    reading = {asset.replace(".", "/") for asset, names in ASSET_SETTINGS.items() if "feedback.interval" in names}
+    reading = {each.name.replace(".", "/") for each in DECLARATIONS if "feedback.interval" in each.settings}
     marked = stale(copied_home, ALIGNREC_FEEDBACK__INTERVAL="0.02")
     assert set(marked) == reading - {"alignment_search"}  # which was never made
     assert marked["feedback/transition_scores"] == ALL_DAYS

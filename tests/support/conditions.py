@@ -13,9 +13,13 @@ from unittest.mock import patch
 
 import dagster as dg
 
-from alignrec_assets.definitions import HOME, defs
+from alignrec_assets.definitions import build_definitions
+from alignrec_assets.home import Home
 from alignrec_assets.resources import HomeResource
 
+HOME = Home.from_environment()
+DEFINITIONS = build_definitions(HOME)
+GRAPH = DEFINITIONS.resolve_asset_graph()
 RESOURCES = {"home": HomeResource(database=str(HOME.warehouse))}
 
 
@@ -26,7 +30,9 @@ def tell(instance, event):
         instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=rest[0] if rest else None))
     elif what == "broke":
         with patch("alignrec_assets.refresh.days.replace_days", side_effect=RuntimeError("broken")):
-            job = dg.define_asset_job("broken", dg.AssetSelection.assets(key)).resolve(defs.resolve_asset_graph())
+            job = dg.define_asset_job("broken", dg.AssetSelection.assets(key)).resolve(
+                DEFINITIONS.resolve_asset_graph()
+            )
             job.execute_in_process(instance=instance, partition_key=rest[0], raise_on_error=False, resources=RESOURCES)
     else:
         passed = what == "passed"
@@ -35,12 +41,12 @@ def tell(instance, event):
 
 def ticks(entries):
     cursor, found = None, []
-    keys = defs.resolve_asset_graph().get_all_asset_keys()
+    keys = GRAPH.get_all_asset_keys()
     with dg.DagsterInstance.ephemeral() as instance:
         for entry in [[], *entries]:
             for event in [entry] if isinstance(entry, str) else entry:
                 tell(instance, event)
-            evaluated = dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=cursor)
+            evaluated = dg.evaluate_automation_conditions(defs=DEFINITIONS, instance=instance, cursor=cursor)
             cursor = evaluated.cursor
             asked = {}
             for key in sorted(keys, key=str):

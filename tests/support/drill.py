@@ -8,13 +8,14 @@ from pathlib import Path
 
 from support.line import BIN, FIRST_DAY, LAST_DAY, environment
 
-from alignrec_assets.definitions import defs
+from alignrec_assets.definitions import build_definitions
+from alignrec_assets.home import Home
 
 PROJECT = Path(__file__).resolve().parents[2]
 WORKSPACE = ("--workspace", str(PROJECT / "workspace.yaml"))
 DISTURBANCE = PROJECT / "tests" / "faults" / "disturbance"
 DAYS = (FIRST_DAY.isoformat(), LAST_DAY.isoformat())
-GRAPH = defs.resolve_asset_graph()
+GRAPH = build_definitions(Home.from_environment()).resolve_asset_graph()
 ASSETS = {".".join(key.path): GRAPH.get(key) for key in GRAPH.toposorted_asset_keys}
 
 

@@ -9,11 +9,12 @@ import dagster as dg
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
-from alignrec_assets.definitions import defs
+from alignrec_assets.definitions import build_definitions
+from alignrec_assets.home import Home
 
 
 def main():
-    graph = defs.resolve_asset_graph()
+    graph = build_definitions(Home.from_environment()).resolve_asset_graph()
     found = {}
     with dg.DagsterInstance.get() as instance:
         resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))

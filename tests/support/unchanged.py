@@ -28,7 +28,7 @@ CODE_HASHES = {"fingerprint", "code"}
 LEARNER = {name: SMALL[name] for name in ("novelty", "alignment", "publication")}
 BESIDE_THE_LINE = {"drills": ("search", "scaling")}
 REPLAY = {
-    "interests": {"clusters": 40, "embedding": "tfidf"},
+    "interests": {"clusters": 40},
     "feedback": {"source": "replay", "minimum_impressions": 1, "minimum_users": 1, "window_days": 365},
 }
 

@@ -1,10 +1,34 @@
-"""What publication asks before it publishes."""
+"""What publication and automation ask before they go on: every check that stops the line before an asset."""
 
-from alignrec_assets.assets.publication import CHECKS_BEFORE, transition_table
-from alignrec_assets.definitions import defs
-from alignrec_assets.instance.check_results import checks_before
+import pytest
+
+from alignrec_assets.assets.quality_checks import checks_before
+from alignrec_assets.definitions import build_definitions
+from alignrec_assets.home import Home
+from alignrec_assets.refresh.asset_factory import asset_key
+from alignrec_assets.refresh.declarations import DECLARED
+from alignrec_assets.settings.sources import load_settings, update_settings_file
 
 
-def test_publication_knows_every_check_that_stops_the_line_before_it():
-    graph = defs.resolve_asset_graph()
-    assert CHECKS_BEFORE & graph.asset_check_keys == checks_before(graph, transition_table.key)
+@pytest.fixture(scope="module", params=["warn", "error"])
+def built(request, tmp_path_factory):
+    home = Home(tmp_path_factory.mktemp("home"))
+    update_settings_file(home, {"checks": {"severity": request.param}})
+    return load_settings(home), build_definitions(home).resolve_asset_graph()
+
+
+@pytest.mark.parametrize("asset", DECLARED)
+def test_the_checks_before_an_asset_are_those_of_the_graph(built, asset):
+    settings, graph = built
+    upstream = set(graph.get_ancestor_asset_keys(asset_key(asset)))
+    if not DECLARED[asset].daily:
+        upstream |= {node.key for node in graph.asset_nodes if node.is_partitioned}
+    expected = {check for check in graph.get_check_keys_for_assets(upstream) if graph.get(check).blocking}
+    assert checks_before(asset, settings) == expected
+
+
+def test_publication_asks_for_contracts_and_gates(built):
+    settings, _ = built
+    found = {check.to_user_string() for check in checks_before("publication.transition_table", settings)}
+    assert {"novelty_model:gates", "raw/events:contract", "candidates/scored:contract"} <= found
+    assert ("raw/events:volume" in found) == (settings.checks.severity == "error")

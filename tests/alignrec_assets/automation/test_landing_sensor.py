@@ -40,10 +40,7 @@ def instance():
 @pytest.fixture
 def tick(home, instance, monkeypatch):
     import alignrec_assets.automation.landing_sensor as module
-    from alignrec_assets.partitions import days_of
-    from alignrec_assets.settings.sources import load_settings
 
-    monkeypatch.setattr(module, "DAYS", days_of(load_settings(home).calendar))
     cursor = None
 
     def look():
@@ -219,12 +216,9 @@ def test_a_run_that_failed_with_its_process_alive_is_not(home, tick, instance):
 
 def test_the_cursor_of_a_year_is_small(home, instance, monkeypatch):
     import alignrec_assets.automation.landing_sensor as module
-    from alignrec_assets.partitions import days_of
-    from alignrec_assets.settings.sources import load_settings
 
     first = FIRST - timedelta(days=364)
     update_settings_file(home, {"calendar": {"first_day": first, "last_day": FIRST}})
-    monkeypatch.setattr(module, "DAYS", days_of(load_settings(home).calendar))
     land(home, 0, 1)
     with dg.build_sensor_context(instance, resources={"home": HomeResource(database=str(home.warehouse))}) as context:
         cursor = module.landing_sensor(context).cursor
@@ -232,8 +226,8 @@ def test_the_cursor_of_a_year_is_small(home, instance, monkeypatch):
     assert len(cursor) < 12_000
 
 
-def test_the_sensor_is_off_until_it_is_switched_on():
-    from alignrec_assets.definitions import defs
+def test_the_sensor_is_off_until_it_is_switched_on(home):
+    from alignrec_assets.definitions import build_definitions
 
-    sensor = defs.resolve_sensor_def("landing_files")
+    sensor = build_definitions(home).resolve_sensor_def("landing_files")
     assert sensor.default_status == dg.DefaultSensorStatus.STOPPED

@@ -5,20 +5,21 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 import pytest
 
-from alignrec_assets.assets.raw import events
-from alignrec_assets.automation.conditions import automated, freshness
-from alignrec_assets.definitions import defs
+from alignrec_assets.definitions import build_definitions
 from alignrec_assets.home import Home
-from alignrec_assets.settings.sources import load_settings, update_settings_file
+from alignrec_assets.settings.sources import update_settings_file
+
+DEFINITIONS = build_definitions(Home.from_environment())
 
 KIND = "alignrec/kind"
+EVENTS = dg.AssetKey(["raw", "events"])
 
 
 def asked(schedule, moment):
     with dg.DagsterInstance.ephemeral() as instance:
         context = dg.build_schedule_context(instance, scheduled_execution_time=moment)
-        (request,) = defs.resolve_schedule_def(schedule).evaluate_tick(context).run_requests
-    job = defs.resolve_job_def(defs.resolve_schedule_def(schedule).job_name)
+        (request,) = DEFINITIONS.resolve_schedule_def(schedule).evaluate_tick(context).run_requests
+    job = DEFINITIONS.resolve_job_def(DEFINITIONS.resolve_schedule_def(schedule).job_name)
     return request, job
 
 
@@ -47,24 +48,22 @@ def test_what_the_settings_no_longer_keep_goes_on_sundays():
     request, job = asked("weekly_housekeeping", moment)
     assert job.name == "housekeeping"
     assert request.tags[KIND] == "schedule"
-    assert defs.resolve_schedule_def("weekly_housekeeping").default_status is dg.DefaultScheduleStatus.STOPPED
+    assert DEFINITIONS.resolve_schedule_def("weekly_housekeeping").default_status is dg.DefaultScheduleStatus.STOPPED
 
 
 @pytest.mark.parametrize("name", ["days", "learning", "publication", "housekeeping"])
 def test_the_jobs_are_tagged_by_what_they_run(name):
-    assert defs.resolve_job_def(name).tags[KIND] == name
+    assert DEFINITIONS.resolve_job_def(name).tags[KIND] == name
 
 
 def test_only_an_open_log_ages(tmp_path):
     home = Home(tmp_path)
     update_settings_file(home, {"calendar": {"first_day": date(2026, 1, 1)}, "checks": {"fresh_days": 3}})
-    policies = freshness(load_settings(home))
-    assert policies["raw/events"] == dg.FreshnessPolicy.time_window(fail_window=timedelta(days=3))
-    (asset,) = automated([events], load_settings(home))
-    assert next(iter(asset.specs)).freshness_policy == policies["raw/events"]
+    wanted = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=3))
+    assert build_definitions(home).resolve_asset_graph().get(EVENTS).freshness_policy == wanted
     update_settings_file(home, {"calendar": {"first_day": date(2026, 1, 1), "last_day": date(2026, 1, 9)}})
-    assert freshness(load_settings(home)) == {}
+    assert build_definitions(home).resolve_asset_graph().get(EVENTS).freshness_policy is None
 
 
 def test_runs_of_the_automation_are_tagged():
-    assert defs.resolve_sensor_def("automation").run_tags[KIND] == "automation"
+    assert DEFINITIONS.resolve_sensor_def("automation").run_tags[KIND] == "automation"

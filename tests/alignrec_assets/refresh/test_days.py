@@ -2,7 +2,9 @@ import dagster as dg
 import pytest
 
 from alignrec_assets.home import Home
-from alignrec_assets.refresh.days import DailyTable, daily_asset, refresh_days
+from alignrec_assets.refresh.asset_factory import build_assets, makes
+from alignrec_assets.refresh.days import DailyTable, refresh_days
+from alignrec_assets.settings.schema import Settings
 from alignrec_assets.warehouse.connection import Warehouse
 
 DAY = "2026-01-05"
@@ -37,11 +39,12 @@ def events_of(warehouse, source, after_reading):
 
     partitions = dg.DailyPartitionsDefinition(DAY)
 
-    @dg.asset(**daily_asset("raw.events", code="1", kinds=set(), deps=[], partitions=partitions))
+    @makes("raw.events")
     def events(context: dg.AssetExecutionContext):
         return refresh_days(context, warehouse, DailyTable("raw.events", fingerprints, build, survey=survey))
 
-    return events
+    (asset,) = build_assets([events], Settings(), partitions)
+    return asset
 
 
 def test_a_file_that_changes_while_its_day_is_made_is_read_by_the_next_run(tmp_path, source):

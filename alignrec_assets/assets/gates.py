@@ -1,0 +1,19 @@
+"""Gates of publication: what a novelty model must reach before anything planned by it is published."""
+
+from alignrec_assets.refresh.tables import Facts
+from alignrec_assets.resources import HomeResource
+
+
+def missed_gates(figures: Facts, home: HomeResource) -> list[str]:
+    """What a novelty model lacks to be published, by the limits in the settings."""
+    limits = home.settings.publication
+    wanted = {
+        "format_validity_tuned": ("format validity", limits.format_validity_limit, "format_validity_limit"),
+        "recall_at_3": ("recall@3 of held-out transitions", limits.recall_limit, "recall_limit"),
+    }
+    return [
+        f"{words} {figures[name]:.3f} is under publication.{setting} = {limit}: tune the novelty model longer "
+        "(novelty.epochs), or lower the limit"
+        for name, (words, limit, setting) in wanted.items()
+        if name in figures and not figures[name] >= limit  # not a number is no pass
+    ]
