@@ -47,6 +47,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 ui: prepare
 	@echo "Nothing runs by itself in a fresh instance. Switch it on in the UI, page Automation (landing_files: days whose landing"
