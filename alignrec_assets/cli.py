@@ -268,7 +268,7 @@ def demo(
     home: HomeOption = None,
 ) -> None:
     """Carry data along the whole line and report: a simulated world, or a public data set with replayed feedback."""
-    chosen = _use(home or (Path(".alignrec") / source if HOME_VARIABLE not in os.environ else None))
+    chosen = _use(home, source)
     from alignrec_assets.commands.demo import run_demo
 
     run_demo(chosen, source, data, _write)
@@ -280,17 +280,15 @@ def study(
     home: HomeOption = None,
 ) -> None:
     """Train the alignment model in a world of 64 topics and compare it with the truth. Resumable; about two hours."""
-    chosen = _use(home or (Path(".alignrec") / "study" if HOME_VARIABLE not in os.environ else None))
+    chosen = _use(home, "study")
     from alignrec_assets.commands.study import run_study
 
     run_study(chosen, users, _write)
 
 
-def _use(home: Path | None) -> Home:
-    """The home of this command; everything that is imported after this sees it in the environment."""
-    if home is not None:
-        os.environ[HOME_VARIABLE] = str(home.expanduser().resolve())
-    chosen = Home.from_environment()
+def _use(home: Path | None, source: str = "simulated") -> Home:
+    """The home of this command, refused where a newer alignrec wrote it."""
+    chosen = Home.from_environment(source) if home is None else Home(home.expanduser().resolve())
     chosen.check_format()
     return chosen
 

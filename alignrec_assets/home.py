@@ -8,7 +8,8 @@ from pathlib import Path
 from models.files import write_json
 
 HOME_VARIABLE = "ALIGNREC_HOME"
-DEFAULT_HOME = Path(".alignrec") / "simulated"
+HOMES = Path(".alignrec")
+"""Where homes lie that nothing names, in the working folder: one for each data source."""
 FORMAT_VERSION = 1
 """Version of landing layout, warehouse schema and manifests; a home with a newer one is refused by name."""
 
@@ -24,9 +25,9 @@ class Home:
     path: Path
 
     @classmethod
-    def from_environment(cls) -> "Home":
-        """The home named by ``ALIGNREC_HOME``, else ``.alignrec/simulated`` in the working folder."""
-        return cls(Path(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser().resolve())
+    def from_environment(cls, source: str = "simulated") -> "Home":
+        """The home named by ``ALIGNREC_HOME``, else that of the data source in the working folder."""
+        return cls(Path(os.environ.get(HOME_VARIABLE) or HOMES / source).expanduser().resolve())
 
     @property
     def landing(self) -> Path:

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from alignrec_assets.commands.demo_report import write_report
+from alignrec_assets.commands.ingest import ingest_source
+from alignrec_assets.commands.run import run_line
+from alignrec_assets.commands.simulate import Simulation
 from alignrec_assets.home import Home
 from alignrec_assets.instance.dagster_home import prepare_instance
 from alignrec_assets.settings.sources import update_settings_file
@@ -46,13 +49,11 @@ def run_demo(home: Home, source: str, data: Path | None, write: Log) -> None:
 
 
 def _run_public(home: Home, source: str, data: Path, write: Log) -> None:
-    from alignrec_assets.commands.ingest import ingest_source
-
     write(f"ingest {source}")
     if not home.settings.exists():
         update_settings_file(home, REPLAY_SETTINGS)
     ingest_source(home, source, data, None, write)
-    _run_line(home, None, write)
+    run_line(home, None, None, write)
 
 
 def _run_simulated(home: Home, write: Log) -> tuple[str, Path]:
@@ -63,9 +64,6 @@ def _run_simulated(home: Home, write: Log) -> tuple[str, Path]:
     last = FIRST_DAY + timedelta(days=2 * WEEK - 1)
     if not home.settings.exists():
         update_settings_file(home, {"calendar": {"first_day": FIRST_DAY, "last_day": last}})
-    # Imported here, as in _run_line: the calendar is written by now.
-    from alignrec_assets.commands.simulate import Simulation
-
     simulation = Simulation(home, options, WEEK, 2 * WEEK)
     if simulation.finished:
         write("simulated world: skipped, both weeks are in the landing zone")
@@ -73,19 +71,12 @@ def _run_simulated(home: Home, write: Log) -> tuple[str, Path]:
         if not simulation.quiet_finished:
             write(f"simulated world, week 1: {options.users:,} users, {options.items:,} items, organic feed alone")
             simulation.write_quiet_days(World(options), _indented(write))
-        _run_line(home, simulation.last_day(WEEK), write)
+        run_line(home, None, simulation.last_day(WEEK), write)
         version = simulation.progress["table_version"] or current_version(home.published)
         write(f"simulated world, week 2: the exploration shelf asks table {version}")
         simulation.write_explored_days(version, COLD_START_SLICE, _indented(write))
-    _run_line(home, None, write)
+    run_line(home, None, None, write)
     return str(simulation.progress["table_version"]), simulation.truth
-
-
-def _run_line(home: Home, last: date | None, write: Log) -> None:
-    # Imported here: the calendar that the partitions are made of is written by now.
-    from alignrec_assets.commands.run import run_line
-
-    run_line(home, None, last, write)
 
 
 def _indented(write: Log) -> Log:

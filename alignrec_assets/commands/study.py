@@ -16,9 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from alignrec_assets.assets.checkpoints import MODEL_FOLDER, alignment_options
+from alignrec_assets.assets.training import taught_by_some_users
+from alignrec_assets.commands.run import run_beside_the_line, run_line
+from alignrec_assets.commands.simulate import Simulation
 from alignrec_assets.home import Home
 from alignrec_assets.instance.dagster_home import prepare_instance
+from alignrec_assets.refresh.checkpoints import required_checkpoint
 from alignrec_assets.refresh.tables import Facts
+from alignrec_assets.refresh.taxonomies import cluster_labels, read_assignments, required_taxonomy
 from alignrec_assets.settings.schema import Settings
 from alignrec_assets.settings.sources import load_settings, update_settings_file
 from alignrec_assets.warehouse.connection import Warehouse
@@ -58,10 +64,6 @@ def run_study(home: Home, users: int, write: Log) -> None:
             partial_file.write_text('profile = "study"\n', encoding="utf-8")
         update_settings_file(home, STUDY_SETTINGS)
     prepare_instance(home)
-    # Imported here: the calendar that the partitions are made of is written by now.
-    from alignrec_assets.commands.run import run_beside_the_line, run_line
-    from alignrec_assets.commands.simulate import Simulation
-
     options = WorldOptions(first_day=FIRST_DAY, users=users, items=6_000, topics=64, random_shelf=15, seed=1)
     simulation = Simulation(home, options, DAYS, DAYS)
     if simulation.finished:
@@ -85,9 +87,6 @@ class Study:
     """What is measured around the alignment model that the line has trained."""
 
     def __init__(self, home: Home, users: int, write: Log) -> None:
-        from alignrec_assets.refresh.checkpoints import required_checkpoint
-        from alignrec_assets.refresh.taxonomies import cluster_labels
-
         self.home = home
         self.users = users
         self.write = write
@@ -171,8 +170,6 @@ class Study:
 
     @property
     def _folder(self) -> Any:
-        from alignrec_assets.assets.checkpoints import MODEL_FOLDER
-
         return self.checkpoint.folder / MODEL_FOLDER
 
     def _predict(self, histories: list[list[int]], candidates: list[list[int]]) -> "CandidatePredictions":
@@ -187,8 +184,6 @@ class Study:
 
     def _true_rates(self, world: Any) -> pl.DataFrame:
         """By simulating the days again in memory."""
-        from alignrec_assets.refresh.taxonomies import read_assignments, required_taxonomy
-
         self.write("simulating the days again, for the truth")
         for _ in range(DAYS):
             world.simulate_day(world.next_day)
@@ -209,9 +204,6 @@ class Study:
 
     def _arm(self, name: str, share: float, changed: dict[str, Any]) -> Facts:
         """Train beside the model with some options changed, judge on the same histories, and keep the figures alone."""
-        from alignrec_assets.assets.checkpoints import MODEL_FOLDER, alignment_options
-        from alignrec_assets.assets.training import taught_by_some_users
-        from alignrec_assets.refresh.checkpoints import required_checkpoint
         from models.alignment.pairs import pairs_for_loss
         from models.alignment.pointwise_examples import feedback_amount
         from models.alignment.training import train_alignment_model
