@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from alignrec_assets.home import HOME_VARIABLE, Home
+from models.evaluation.figures import figure_text
 from models.serving.transition_table import PlannedCluster, TransitionTable
 
 app = typer.Typer(
@@ -305,7 +306,7 @@ def _planned(planned: list[PlannedCluster]) -> Table:
     ):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
     for row in planned:
-        score = "-" if row.alignment_score is None else f"{row.alignment_score:.3f}"
+        score = figure_text(row.alignment_score)
         table.add_row(
             str(row.rank),
             str(row.cluster_id),

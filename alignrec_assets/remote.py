@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from alignrec_assets.home import Home
-from models.files import content_hash, replacing, write_json
+from models.files import MANIFEST_FILE, content_hash, replacing, write_json
 from models.progress import Log, Progress
-from models.serving.transition_table import CURRENT_FILE, MANIFEST_FILE, current_version, verify
+from models.serving.transition_table import CURRENT_FILE, current_version, verify
 
 INDEX_FILE = ".remote.json"
 CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"

@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+MANIFEST_FILE = "manifest.json"  # of a checkpoint or a published version: what it is and what made it
+
 
 def content_hash(*paths: Path) -> str:
     """Hex SHA-256 over the bytes of the files, in the order given."""

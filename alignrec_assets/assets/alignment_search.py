@@ -6,7 +6,7 @@ wants the winner as the default copies its lines to ``settings.toml``.
 
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import tomlkit
@@ -27,6 +27,7 @@ from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings.schema import Settings
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.rows import table_frame
+from models.evaluation.figures import figure_text
 from models.files import fingerprint, write_json
 from models.progress import Log
 
@@ -51,9 +52,10 @@ def alignment_search(context: dg.AssetExecutionContext, home: HomeResource) -> R
     for line in _advice(report):
         context.log.info(line)
     winner, figures, k = report.winner, found["figures"], settings.candidates.k
+    selected, tested = (figure_text(values["f1_at_k"], missing="none") for values in (winner.figures, figures))
     context.log.info(
-        f"the best of {len(report.trials)} is trial {winner.number}: F1@{k} {_number(winner.figures['f1_at_k'])} on "
-        f"validation histories, {_number(figures['f1_at_k'])} on {report.test['held_out_histories']} test histories"
+        f"the best of {len(report.trials)} is trial {winner.number}: F1@{k} {selected} on "
+        f"validation histories, {tested} on {report.test['held_out_histories']} test histories"
     )
     return dg.MaterializeResult(
         metadata={
@@ -152,7 +154,3 @@ def _advice(report: "SearchReport") -> list[str]:
     if report.winner == report.trials[0]:
         return ["nothing was better than the settings as they are"]
     return ["these lines of settings.toml make it the default:", *winning_settings(report).splitlines()]
-
-
-def _number(value: Any) -> str:
-    return "none" if value is None else f"{value:.3f}"

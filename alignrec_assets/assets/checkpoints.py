@@ -11,7 +11,6 @@ import polars as pl
 from alignrec_assets.assets.pictures import picture
 from alignrec_assets.refresh.asset_factory import makes
 from alignrec_assets.refresh.checkpoints import (
-    MANIFEST,
     Checkpoint,
     record_checkpoint,
     refresh_checkpoint,
@@ -25,7 +24,8 @@ from alignrec_assets.settings.schema import Settings
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.records import Record, read_records, write_records
 from alignrec_assets.warehouse.rows import replace_table, table_frame
-from models.files import fingerprint, write_json
+from models.evaluation.figures import figure_text
+from models.files import MANIFEST_FILE, fingerprint, write_json
 from models.progress import Log
 
 if TYPE_CHECKING:
@@ -135,9 +135,7 @@ def alignment_model(context: dg.AssetExecutionContext, home: HomeResource) -> Re
     figures = checkpoint.figures
     context.log.info(
         f"{checkpoint.version}: on {figures['held_out_histories']} test histories F1@k "
-        + ", NDCG@k ".join(
-            "none" if figures[name] is None else f"{figures[name]:.3f}" for name in ("f1_at_k", "ndcg_at_k")
-        )
+        + ", NDCG@k ".join(figure_text(figures[name], missing="none") for name in ("f1_at_k", "ndcg_at_k"))
     )
     contest = publish_picture(home, checkpoint, "alignment_contest")
     return checkpoint_result(checkpoint, curves=publish_report(home, checkpoint, "alignment"), contest=contest)
@@ -152,7 +150,7 @@ def checkpoints(context: dg.AssetExecutionContext, home: HomeResource) -> Result
         for model in CHECKPOINT_ASSETS:
             current = read_records(connection, model).get("")
             # A killed process may leave its folder, manifest and all, under a name that begins with a dot.
-            for path in sorted((home.home.checkpoints / model).glob(f"[!.]*/{MANIFEST}")):
+            for path in sorted((home.home.checkpoints / model).glob(f"[!.]*/{MANIFEST_FILE}")):
                 manifest = json.loads(path.read_text(encoding="utf-8"))
                 rows.append(
                     {

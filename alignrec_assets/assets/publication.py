@@ -24,14 +24,8 @@ from alignrec_assets.warehouse.records import Record, latest_day, read_records, 
 from alignrec_assets.warehouse.rows import replace_table, table_frame
 from alignrec_assets.warehouse.tables import TABLES
 from models.candidates.best_of_n import plan_transitions
-from models.serving.transition_table import (
-    CURRENT_FILE,
-    MANIFEST_FILE,
-    TransitionTable,
-    current_version,
-    make_current,
-    write_version,
-)
+from models.files import MANIFEST_FILE
+from models.serving.transition_table import CURRENT_FILE, TransitionTable, current_version, make_current, write_version
 
 ASKED_ANEW = {"novelty_model:gates", "candidates/scored:contract", "interests/clusters:contract"}
 

@@ -14,6 +14,7 @@ from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.records import read_records
 from alignrec_assets.warehouse.rows import count_rows, table_frame
 from models.candidates.best_of_n import plan_transitions
+from models.evaluation.figures import figure_text
 from models.files import write_json
 from models.progress import Log, peak_gigabytes
 from models.serving.transition_table import TransitionTable
@@ -205,16 +206,17 @@ def _metric_lines(figures: Facts, k: int, notes: list[str]) -> list[str]:
         "NOVELTY MODEL",
         f"  format validity at T = 1: {figures['format_validity_untuned']:.4f} before tuning, "
         f"{figures['format_validity_tuned']:.4f} after",
-        f"  memorisation: {_number(figures['memorisation'])} of the draws repeat a training pair (the paper saw 0.40)",
+        f"  memorisation: {figure_text(figures['memorisation'])} of the draws repeat a training pair "
+        "(the paper saw 0.40)",
         "",
         f"ALIGNMENT MODEL on {figures['held_out_histories']} held-out histories",
         f"  {'':<24}{f'F1@{k}':>8}{f'NDCG@{k}':>10}",
     ]
     for contestant, name in CONTESTANTS.items():
-        first, second = (_number(figures[f"{measure}{contestant}"]) for measure in MEASURES)
+        first, second = (figure_text(figures[f"{measure}{contestant}"]) for measure in MEASURES)
         lines.append(f"  {name:<24}{first:>8}{second:>10}")
     if figures.get("f1_at_k_ceiling") is not None:
-        first, second = (_number(figures[f"{measure}_ceiling"]) for measure in MEASURES)
+        first, second = (figure_text(figures[f"{measure}_ceiling"]) for measure in MEASURES)
         lines.append(
             f"  {'the truth itself':<24}{first:>8}{second:>10}   what knowing it would score on this noisy log"
         )
@@ -251,7 +253,3 @@ def _next_lines(home: Home, table: TransitionTable, figures: Facts) -> list[str]
         f"  make ui SOURCE={home.path.name}     the assets, their lineage, tables and pictures",
         f"  {home.reports}     reports as JSON and PNG",
     ]
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

@@ -30,6 +30,7 @@ from alignrec_assets.settings.sources import load_settings, update_settings_file
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.rows import read_frame, table_frame
+from models.evaluation.figures import figure_text
 from models.files import replacing, write_json
 from models.progress import Log
 
@@ -166,7 +167,11 @@ class Study:
         write_json(path, report | {"figures": figures, "command": "make study", **beside})
         picture = self.home.reports / "alignment_amounts.png"
         draw_amounts(found["amounts"], self.settings.candidates.k, picture)
-        return ["", *(f"  {name:<36}{_number(value):>10}" for name, value in sorted(figures.items())), f"  {path}"]
+        return [
+            "",
+            *(f"  {name:<36}{figure_text(value, '.4g'):>10}" for name, value in sorted(figures.items())),
+            f"  {path}",
+        ]
 
     @property
     def _folder(self) -> Any:
@@ -248,7 +253,3 @@ class Study:
         }
         write_json(kept, found)
         return found
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"

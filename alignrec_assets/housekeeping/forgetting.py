@@ -27,13 +27,12 @@ from alignrec_assets.landing.data_contract import LandingError, file_format
 from alignrec_assets.landing.readers import landing_rows, reading
 from alignrec_assets.landing.survey import landing_files
 from alignrec_assets.landing.tombstones import read_tombstones, write_tombstones
-from alignrec_assets.refresh.checkpoints import MANIFEST
 from alignrec_assets.remote import keep_rewritten
 from alignrec_assets.settings.sources import load_settings
 from alignrec_assets.warehouse.columns import USER
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.tables import TABLES
-from models.files import replacing
+from models.files import MANIFEST_FILE, replacing
 from models.progress import Log
 
 TRAINED_MODELS = ("novelty_model", "alignment_model", "alignment_search")
@@ -352,7 +351,7 @@ def _by_days(model: str, manifest: dict[str, Any], trace: Trace) -> str:
 
 def _manifests(home: Home, folder: Path, until: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Path in the home and manifest of everything in the folder that was made up to a moment."""
-    for path in sorted(folder.glob(f"[!.]*/{MANIFEST}")):
+    for path in sorted(folder.glob(f"[!.]*/{MANIFEST_FILE}")):
         manifest = json.loads(path.read_text(encoding="utf-8"))
         if until is None or manifest["made_at"] <= until:
             yield path.parent.relative_to(home.path).as_posix(), manifest

@@ -21,14 +21,13 @@ from dagster import AssetRecordsFilter, DagsterEventType, DagsterRunStatus, Runs
 
 from alignrec_assets.home import Home
 from alignrec_assets.instance.dagster_home import prepare_instance, runs_under_way
-from alignrec_assets.refresh.checkpoints import MANIFEST
 from alignrec_assets.refresh.taxonomies import standing_taxonomy
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings.sections import HousekeepingSettings
 from alignrec_assets.settings.sources import load_settings
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.records import read_records
-from models.files import remove_folder
+from models.files import MANIFEST_FILE, remove_folder
 from models.progress import Log
 from models.serving.transition_table import CURRENT_FILE, current_version
 
@@ -219,7 +218,7 @@ def _run_remover(home: Home, run_id: str) -> Callable[[], None]:
 
 def _published_manifests(home: Home) -> dict[str, dict[str, Any]]:
     """Manifest of every published version, the newest first."""
-    paths = home.published.glob(f"[0-9a-f]*/{MANIFEST}")
+    paths = home.published.glob(f"[0-9a-f]*/{MANIFEST_FILE}")
     return _newest_first({path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in paths})
 
 
@@ -245,7 +244,8 @@ def _checkpoints(home: Home, keep: int, versions: list[dict[str, Any]]) -> Itera
     named = {version[model] for version in versions for model in ("taxonomy", "novelty_model", "alignment_model")}
     for model in sorted(path for path in home.checkpoints.iterdir() if path.is_dir() and path.name != SEARCHES):
         manifests = {
-            path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in model.glob(f"[!.]*/{MANIFEST}")
+            path.parent.name: json.loads(path.read_text(encoding="utf-8"))
+            for path in model.glob(f"[!.]*/{MANIFEST_FILE}")
         }
         for name, manifest in islice(_newest_first(manifests).items(), keep, None):
             is_named = bool({manifest["content_hash"], manifest["version"]} & named)
@@ -308,10 +308,12 @@ def _unfinished(home: Home, chosen: HousekeepingSettings, going: Collection[str]
             work = path.with_name(path.name.removeprefix(".").removesuffix(".unfinished"))
             search = TRIAL.match(path.name) if path.parent.name == SEARCHES else None
             goes_with_search = search and _relative(home, path.parent / search.group(1)) in going
-            if not goes_with_search and ((work / MANIFEST).exists() or _changed(path) < oldest):
+            if not goes_with_search and ((work / MANIFEST_FILE).exists() or _changed(path) < oldest):
                 yield _folder("unfinished training", home, path)
     for path in sorted((home.checkpoints / SHARDS).glob("*")):
-        is_finished = any((home.checkpoints / model / path.name / MANIFEST).exists() for model in ("pools", "scored"))
+        is_finished = any(
+            (home.checkpoints / model / path.name / MANIFEST_FILE).exists() for model in ("pools", "scored")
+        )
         if is_finished or _changed(path) < oldest:
             yield _folder("unfinished shards", home, path)
 

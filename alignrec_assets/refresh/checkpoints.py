@@ -12,9 +12,7 @@ from alignrec_assets.home import FORMAT_VERSION, Home
 from alignrec_assets.refresh.tables import Facts
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.records import Record, read_records, write_records
-from models.files import content_hash, new_folder
-
-MANIFEST = "manifest.json"
+from models.files import MANIFEST_FILE, content_hash, new_folder
 
 
 class StaleCheckpointError(RuntimeError):
@@ -53,7 +51,7 @@ def refresh_checkpoint(
     what it was made from, and by which run.
     """
     folder = home.checkpoints / model / version
-    if (folder / MANIFEST).exists():
+    if (folder / MANIFEST_FILE).exists():
         context.log.info(f"skipped: checkpoint {version} stands, its inputs, settings and code are unchanged")
         return read_checkpoint(folder)
     with new_folder(folder) as partial:
@@ -68,7 +66,7 @@ def refresh_checkpoint(
             "made_from": (made_from or {}) | {"run_id": context.run_id},
             **facts,
         }
-        (partial / MANIFEST).write_text(json.dumps(manifest, indent=2, default=str) + "\n", encoding="utf-8")
+        (partial / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2, default=str) + "\n", encoding="utf-8")
     return Checkpoint(folder, manifest)
 
 
@@ -79,9 +77,9 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         StaleCheckpointError: naming the folder and the mend.
     """
     mend = f"delete {folder} and materialize its asset again"
-    if not (folder / MANIFEST).is_file():
-        raise StaleCheckpointError(f"{folder} holds no {MANIFEST}: {mend}")
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    if not (folder / MANIFEST_FILE).is_file():
+        raise StaleCheckpointError(f"{folder} holds no {MANIFEST_FILE}: {mend}")
+    manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
     if manifest["format_version"] > FORMAT_VERSION:
         raise StaleCheckpointError(
             f"{folder} has format {manifest['format_version']}, newer than this alignrec: upgrade it"
@@ -120,4 +118,4 @@ def required_checkpoint(warehouse: Warehouse, asset: str) -> Checkpoint:
 
 
 def _content(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST_FILE)

@@ -47,13 +47,12 @@ from models.alignment.trials import (
     with_weights,
 )
 from models.arrays import AnyFloatArray, Float64Array
-from models.files import content_hash, new_folder, write_json
+from models.files import MANIFEST_FILE, content_hash, new_folder, write_json
 from models.progress import Log, silent
 
 KEPT_WEIGHTS = 3
 STARTUP_TRIALS = 6  # drawn at random before the sampler has something to learn from
 
-RECORD_FILE = "manifest.json"
 MODEL_FOLDER = "model"
 
 
@@ -312,10 +311,10 @@ class AlignmentSearch:
             "k": self.k,
             **asdict(trial),
         }
-        write_json(folder / RECORD_FILE, record)
+        write_json(folder / MANIFEST_FILE, record)
 
     def _read_trial(self, number: int) -> Trial:
-        path = self.folder / self._version(number) / RECORD_FILE
+        path = self.folder / self._version(number) / MANIFEST_FILE
         if not path.is_file():
             raise ValueError(
                 f"{path} is missing, though the trial was finished: put it back, "

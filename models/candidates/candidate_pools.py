@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from models.arrays import IntArray
 from models.candidates.best_of_n import POOL_SCHEMA, append_pool
 from models.candidates.histories import evenly_spread
 from models.candidates.pool_engines import Drawn, PoolOptions, open_engine
 from models.evaluation.memorisation import memorisation
+from models.evaluation.metrics import gini
 from models.language.prompts import History
 from models.novelty.label_distribution import label_distributions
 from models.progress import Log, Progress, silent
@@ -88,16 +88,6 @@ class PoolSampler:
         return Pools(
             pl.DataFrame(candidates, schema=POOL_SCHEMA), pl.DataFrame(distributions, schema=DISTRIBUTION_SCHEMA)
         )
-
-
-def gini(counts: IntArray) -> float:
-    """Gini coefficient: 0 where every label is drawn alike, towards 1 where one label takes all.
-
-    G = sum over i of (2 i - N - 1) x_i / (N sum of x), x rising, i from 1 (Gini 1912, as in Damgaard and Weiner 2000).
-    """
-    ordered = np.sort(counts)
-    ranks = 2 * np.arange(1, len(ordered) + 1) - len(ordered) - 1
-    return float(ranks @ ordered / (len(ordered) * max(ordered.sum(), 1)))
 
 
 def pool_figures(candidates: pl.DataFrame, distributions: pl.DataFrame, clusters: int) -> dict[str, float | None]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.arrays import Float64Array
+from models.arrays import Float64Array, IntArray
 
 
 def top_k_credit(values: Float64Array, k: int) -> Float64Array:
@@ -111,3 +111,13 @@ def evaluate_ranking(predictions: Sequence[Float64Array], truth: Sequence[Float6
         history_ndcg=ndcg,
         reason=reason,
     )
+
+
+def gini(counts: IntArray) -> float:
+    """Gini coefficient: 0 where all counts are equal, towards 1 where one has everything.
+
+    G = sum over i of (2 i - N - 1) x_i / (N sum of x), x rising, i from 1 (Gini 1912, as in Damgaard and Weiner 2000).
+    """
+    ordered = np.sort(counts)
+    ranks = 2 * np.arange(1, len(ordered) + 1) - len(ordered) - 1
+    return float(ranks @ ordered / (len(ordered) * max(ordered.sum(), 1)))

@@ -82,14 +82,6 @@ def cluster_sizes(ids: IntArray, clusters: int) -> IntArray:
     return np.bincount(ids, minlength=clusters)
 
 
-def gini(sizes: IntArray) -> float:
-    """Gini coefficient of cluster sizes: 0 where all are equal, towards 1 where one cluster holds everything."""
-    ordered = np.sort(sizes)
-    count = len(ordered)
-    rank = np.arange(1, count + 1)
-    return float((2 * rank - count - 1) @ ordered / (count * ordered.sum()))
-
-
 def _sample(embeddings: Float32Array, clusters: int, generator: np.random.Generator) -> Float32Array:
     wanted = clusters * SAMPLE_PER_CLUSTER
     if len(embeddings) <= wanted:

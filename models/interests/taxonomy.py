@@ -15,9 +15,10 @@ import numpy as np
 import polars as pl
 
 from models.arrays import Float32Array, IntArray
+from models.evaluation.metrics import gini
 from models.files import new_folder
 from models.interests.cluster_labels import label_clusters
-from models.interests.clusters import assign, cluster_sizes, fit_clusters, gini
+from models.interests.clusters import assign, cluster_sizes, fit_clusters
 from models.interests.item_embeddings import Embedder, EmbeddingChoice, embed, embed_items
 from models.progress import Log, silent
 

@@ -12,11 +12,10 @@ from typing import Any
 
 import polars as pl
 
-from models.files import content_hash, fingerprint, move_into_place, partial_folder, replacing
+from models.files import MANIFEST_FILE, content_hash, fingerprint, move_into_place, partial_folder, replacing
 
 TABLE_FILE = "transition_table.parquet"
 CLUSTERS_FILE = "clusters.parquet"
-MANIFEST_FILE = "manifest.json"
 CURRENT_FILE = "CURRENT"
 FORMAT_VERSION = 1
 

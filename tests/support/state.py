@@ -5,11 +5,12 @@ import shutil
 
 import polars as pl
 
-from alignrec_assets.refresh.checkpoints import MANIFEST, read_checkpoint
+from alignrec_assets.refresh.checkpoints import read_checkpoint
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.rows import table_frame
 from alignrec_assets.warehouse.tables import TABLES
-from models.serving.transition_table import CURRENT_FILE, MANIFEST_FILE, TransitionTable
+from models.files import MANIFEST_FILE
+from models.serving.transition_table import CURRENT_FILE, TransitionTable
 
 TIMES = ("made_at", "published_at", "seconds", "examples_per_second", "run_id")
 REPORTS = ("alignment_search", "inference_scaling")
@@ -33,7 +34,7 @@ def tables(home):
 
 def checkpoints(home):
     """Content of every checkpoint, checked against its manifest."""
-    folders = [path.parent for path in home.checkpoints.glob(f"*/[0-9a-f]*/{MANIFEST}")]
+    folders = [path.parent for path in home.checkpoints.glob(f"*/[0-9a-f]*/{MANIFEST_FILE}")]
     return {str(folder.relative_to(home.path)): _checkpoint(folder) for folder in folders}
 
 

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import chisquare
 from support.tuned import HISTORIES, LABELS, tune
 
-from models.candidates.candidate_pools import PoolSampler, format_validity, gini, pool_figures, pool_memorisation
+from models.candidates.candidate_pools import PoolSampler, format_validity, pool_figures, pool_memorisation
 from models.candidates.pool_engines import PoolOptions, merge_draws
 from models.novelty.label_distribution import label_distributions
 
@@ -91,14 +91,6 @@ def test_an_untuned_model_whose_samples_are_no_labels_gets_whole_pools(tiny_mode
 )
 def test_merging_by_hand(labels, expected):
     assert merge_draws(np.array(labels), draws=3, distinct=2) == expected
-
-
-def test_gini_by_hand_and_by_the_mean_difference():
-    assert gini(np.array([5, 5, 5])) == 0
-    assert gini(np.array([0, 0, 0, 9])) == pytest.approx(0.75)
-    counts = np.random.default_rng(0).integers(0, 50, 30)
-    mean_difference = np.abs(counts[:, None] - counts[None, :]).mean()
-    assert gini(counts) == pytest.approx(mean_difference / (2 * counts.mean()))
 
 
 def test_figures_by_hand():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
-from models.evaluation.metrics import evaluate_ranking, f1_at_k, ndcg_at_k, top_k_credit
+from models.evaluation.metrics import evaluate_ranking, f1_at_k, gini, ndcg_at_k, top_k_credit
 
 
 def brute_force(predictions, truth, k):
@@ -145,3 +145,16 @@ def test_no_gain_leaves_ndcg_undefined_but_not_f1():
 def test_broken_input_is_refused(predictions, truth, k):
     with pytest.raises(ValueError, match=r"history 0|k is 0"):
         evaluate_ranking([np.array(predictions)], [np.array(truth)], k)
+
+
+def test_gini_by_hand_and_by_the_mean_difference():
+    assert gini(np.array([5, 5, 5])) == 0
+    assert gini(np.array([0, 0, 0, 9])) == pytest.approx(0.75)
+    counts = np.random.default_rng(0).integers(0, 50, 30)
+    mean_difference = np.abs(counts[:, None] - counts[None, :]).mean()
+    assert gini(counts) == pytest.approx(mean_difference / (2 * counts.mean()))
+
+
+@pytest.mark.parametrize(("sizes", "expected"), [([5, 5, 5], 0.0), ([0, 0, 0, 8], 0.75), ([1, 3], 0.25)])
+def test_gini_by_hand(sizes, expected):
+    assert gini(np.array(sizes)) == pytest.approx(expected)

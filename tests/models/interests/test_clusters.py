@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
-from models.interests.clusters import LARGEST_SHARE, SMALLEST_SHARE, assign, cluster_sizes, fit_clusters, gini
+from models.interests.clusters import LARGEST_SHARE, SMALLEST_SHARE, assign, cluster_sizes, fit_clusters
 
 
 def blobs(sizes, dimensions=16, spread=0.1, seed=0):
@@ -80,8 +80,3 @@ def test_large_inputs_are_sampled_and_every_item_is_assigned():
     sizes = cluster_sizes(assign(embeddings, centroids)[0], 3)
     assert sizes.sum() == 3_000
     assert sizes.min() > 0
-
-
-@pytest.mark.parametrize(("sizes", "expected"), [([5, 5, 5], 0.0), ([0, 0, 0, 8], 0.75), ([1, 3], 0.25)])
-def test_gini_by_hand(sizes, expected):
-    assert gini(np.array(sizes)) == pytest.approx(expected)
