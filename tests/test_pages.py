@@ -120,7 +120,15 @@ def test_settings_and_tables_exist(page):
 @pytest.mark.parametrize("package", ROOMS)
 def test_readme_maps_every_room(package):
     rooms = {folder.parent.name for folder in (PROJECT / package).glob("*/__init__.py")}
+    files = {file.name for file in (PROJECT / package).glob("*.py")} - {"__init__.py"}
     table = re.search(
         rf"^\| `{package}/` \|.*?\n\n", README.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
     )
     assert set(re.findall(r"^\| `(\w+)/` \|", table[0], flags=re.MULTILINE)) - {package} == rooms
+    assert files <= set(re.findall(r"`(\w+\.py)`", table[0]))
+
+
+def test_readme_maps_every_room_of_sql():
+    rooms = {folder.name for folder in (PROJECT / "sql").iterdir() if folder.is_dir()}
+    paragraph = re.search(r"^`sql/` .*?`tests/`", README.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    assert set(re.findall(r"`(\w+)/`", paragraph[0])) == rooms | {"sql", "tests"}
