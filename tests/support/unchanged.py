@@ -2,6 +2,7 @@
 
     python tests/support/unchanged.py prepare FOLDER [--movietweetings PATH]     fixes landing files and model, once
     python tests/support/unchanged.py run FOLDER OUT                             the line on a copy; a hash per home
+    python tests/support/unchanged.py tell OUT                                   the hashes once more
     python tests/support/unchanged.py compare OUT OTHER                          names what differs
 
 Run ``run`` in both checkouts, for the one before with its folder first in ``PYTHONPATH``. Compared are every row of
@@ -68,12 +69,18 @@ def run(folder, out):
         shutil.copytree(kept, home)
         for words in ("prepare", "run", *BESIDE_THE_LINE.get(kept.name, ())):
             command(home, "alignrec", words, seconds=3000)
+    tell(out)
+
+
+def tell(out):
+    """What the line left in each home, as one file and one line with its hash."""
+    for home in sorted((out / "homes").iterdir()):
         found = results(home)
-        path = out / f"{kept.name}.json"
+        path = out / f"{home.name}.json"
         path.write_text(json.dumps(found, indent=1, sort_keys=True))
         rows = sum(len(table["rows"]) for table in found["tables"].values())
         told = f"{rows:,} rows of {len(found['tables'])} tables, {len(found['published'])} versions"
-        print(f"{kept.name:<16} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}   {told}", flush=True)
+        print(f"{home.name:<16} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}   {told}", flush=True)
 
 
 def results(home):
@@ -108,7 +115,11 @@ def stable_names(home):
         made_at = manifest.get("made_at") or manifest.get("published_at", "")
         content = manifest.get("content_hash", "")
         found.setdefault(model, []).append((made_at, content, path.parent.name))
-    return {name: f"{model}-{place}" for model, made in found.items() for place, (*_, name) in enumerate(sorted(made))}
+    places = {
+        name: f"{model}-{place}" for model, made in found.items() for place, (*_, name) in enumerate(sorted(made))
+    }
+    # The trials of a search bear its name and their number.
+    return places | {name.partition("-")[0]: "search" for name in places if "-" in name}
 
 
 def renamed(value, names):
@@ -147,7 +158,7 @@ def main():
     preparing = tasks.add_parser("prepare")
     preparing.add_argument("folder", type=Path)
     preparing.add_argument("--movietweetings", type=Path)
-    for name, words in (("run", ("folder", "out")), ("compare", ("one", "other"))):
+    for name, words in (("run", ("folder", "out")), ("tell", ("out",)), ("compare", ("one", "other"))):
         task = tasks.add_parser(name)
         for word in words:
             task.add_argument(word, type=Path)
@@ -156,6 +167,8 @@ def main():
         prepare(chosen.folder.resolve(), chosen.movietweetings)
     elif chosen.task == "run":
         run(chosen.folder.resolve(), chosen.out.resolve())
+    elif chosen.task == "tell":
+        tell(chosen.out)
     else:
         compare(chosen.one, chosen.other)
 
