@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from alignrec_assets.home import Home
-from alignrec_assets.refresh.checkpoints import current_checkpoint, required_checkpoint
+from alignrec_assets.refresh.checkpoints import Checkpoint, current_checkpoint, required_checkpoint
 from alignrec_assets.settings.sources import load_settings
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.records import read_records
@@ -72,11 +72,11 @@ def write_report(
         candidates = table_frame(connection, "candidates.scored")
     before = TransitionTable.open(home.published, first_version) if first_version else _novelty_alone(table, candidates)
     alignment = current_checkpoint(warehouse, "alignment_model")
-    figures = {"seconds": round(seconds, 1), "peak_gb": round(peak_gigabytes(), 2), **_figures(warehouse, table)}
-    if truth is not None:
-        figures |= _true_rates(truth, before, table)
-        figures |= _noise_ceiling(warehouse, truth, load_settings(home).candidates.k)
     settings = load_settings(home)
+    figures = {"seconds": round(seconds, 1), "peak_gb": round(peak_gigabytes(), 2)}
+    figures |= _figures(warehouse, table, alignment)
+    if truth is not None:
+        figures |= _true_figures(warehouse, truth, before, table, settings.candidates.k)
     examples = _examples(before, table)
     report = {
         "name": "demo",
@@ -117,13 +117,12 @@ def _keep_report(path: Path, report: Facts) -> None:
     write_json(path, report)
 
 
-def _figures(warehouse: Warehouse, table: TransitionTable) -> Facts:
+def _figures(warehouse: Warehouse, table: TransitionTable, alignment: Checkpoint | None) -> Facts:
     """What the models' reports and the tables say, under the names of ``reports/demo.json``."""
     with warehouse.reading() as connection:
         scores = read_records(connection, "feedback.transition_scores")
         pools = read_records(connection, "candidates.pools")[""].details
     novelty = required_checkpoint(warehouse, "novelty_model").figures
-    alignment = current_checkpoint(warehouse, "alignment_model")
     return {
         "format_validity_untuned": novelty["format_validity_untuned"],
         "format_validity_tuned": novelty["format_validity_tuned"],
@@ -136,50 +135,20 @@ def _figures(warehouse: Warehouse, table: TransitionTable) -> Facts:
     }
 
 
+def _true_figures(warehouse: Warehouse, truth: Path, before: TransitionTable, after: TransitionTable, k: int) -> Facts:
+    """What the tables plan by the true rates, and what the true rates would score on the held-out log."""
+    from models.arena.truth import ceiling_of_examples, rates_of_plans
+
+    rates = pl.read_parquet(truth)
+    with warehouse.reading() as connection:
+        examples = table_frame(connection, "training.pointwise_examples")
+    return rates_of_plans(rates, before.rows, after.rows, after.k) | ceiling_of_examples(examples, rates, k)
+
+
 def _novelty_alone(table: TransitionTable, candidates: pl.DataFrame) -> TransitionTable:
     """The table that the same pools give without the alignment model."""
     rows = plan_transitions(candidates, "novelty", table.k)
     return TransitionTable("novelty alone", table.manifest, rows, table.clusters)
-
-
-def _true_rates(truth: Path, before: TransitionTable, after: TransitionTable) -> Facts:
-    """Mean true positive rate of what each table plans, over the simulated users who hold each history."""
-    rates = pl.read_parquet(truth).filter(~pl.col("history").list.contains(pl.col("cluster_id")))
-    weighted = (pl.col("positive_rate") * pl.col("users")).sum() / pl.col("users").sum()
-
-    def mean(cells: pl.DataFrame) -> float:
-        return float(cells.select(weighted).item())
-
-    joined = {
-        name: rates.join(table.rows, on=["history", "cluster_id"], how="semi")
-        for name, table in (("before", before), ("after", after))
-    }
-    return {
-        "true_rate_before": mean(joined["before"]),
-        "true_rate_after": mean(joined["after"]),
-        "true_rate_random": mean(rates),
-        "true_rate_oracle": mean(_best(rates, int(after.rows["rank"].max()))),  # type: ignore[arg-type]
-    }
-
-
-def _noise_ceiling(warehouse: Warehouse, truth: Path, k: int) -> Facts:
-    """What the true rates would score on the held-out log: the end of the way that a model can go."""
-    from models.arena.truth import noise_ceiling
-
-    with warehouse.reading() as connection:
-        test = table_frame(connection, "training.pointwise_examples").filter(pl.col("split") == "test")
-    cells = test.join(pl.read_parquet(truth), on=["history", "cluster_id"])
-    ceiling: Facts
-    try:
-        ceiling = dict(noise_ceiling(cells, k, seed=0))
-    except ValueError:  # too few supported clusters: the metrics themselves are missing, and say why
-        ceiling = dict.fromkeys(MEASURES)
-    return {f"{measure}_ceiling": ceiling[measure] for measure in MEASURES}
-
-
-def _best(rates: pl.DataFrame, k: int) -> pl.DataFrame:
-    place = pl.col("positive_rate").rank("ordinal", descending=True).over("history")
-    return rates.filter(place <= k)
 
 
 def _examples(before: TransitionTable, after: TransitionTable) -> list[Facts]:

@@ -168,9 +168,39 @@ def oracle_ranking(rates: pl.DataFrame, k: int, signal: str) -> pl.DataFrame:
     Returns:
         The rows of the k best, with ``rank`` from 1.
     """
-    outside = rates.filter(~pl.col("history").list.contains(pl.col("cluster_id")))
+    return _best_outside(rates, k, signal).sort("history", "rank")
+
+
+def rates_of_plans(rates: pl.DataFrame, before: pl.DataFrame, after: pl.DataFrame, k: int) -> dict[str, float]:
+    """Mean true positive rate of what two tables plan, each history counted by the users who hold it.
+
+    Args:
+        rates: as :meth:`Truth.history_rates` returns them.
+        before: ``history`` and ``cluster_id`` of one table.
+        after: likewise, of the other.
+        k: clusters that are planned for a history.
+
+    Returns:
+        ``true_rate_before`` and ``true_rate_after``; beside them ``true_rate_random``, of all clusters outside each
+        history, and ``true_rate_oracle``, of the k best of them.
+    """
+    outside = _outside(rates)
+    planned = {
+        f"true_rate_{name}": outside.join(rows, on=["history", "cluster_id"], how="semi")
+        for name, rows in (("before", before), ("after", after))
+    }
+    cells = {**planned, "true_rate_random": outside, "true_rate_oracle": _best_outside(rates, k, "positive")}
+    mean = (pl.col("positive_rate") * pl.col("users")).sum() / pl.col("users").sum()
+    return {name: float(rows.select(mean).item()) for name, rows in cells.items()}
+
+
+def _best_outside(rates: pl.DataFrame, k: int, signal: str) -> pl.DataFrame:
     rank = pl.col(f"{signal}_rate").rank("ordinal", descending=True).over("history").alias("rank")
-    return outside.with_columns(rank).filter(pl.col("rank") <= k).sort("history", "rank")
+    return _outside(rates).with_columns(rank).filter(pl.col("rank") <= k)
+
+
+def _outside(rates: pl.DataFrame) -> pl.DataFrame:
+    return rates.filter(~pl.col("history").list.contains(pl.col("cluster_id")))
 
 
 def at_the_level_of(rates: Float64Array, observed: Float64Array, impressions: IntArray) -> Float64Array:
@@ -220,3 +250,23 @@ def noise_ceiling(cells: pl.DataFrame, k: int, seed: int, logs: int = 20) -> dic
         scores.append((found.f1_at_k, found.ndcg_at_k))
     f1, ndcg = np.mean(scores, axis=0)
     return {"f1_at_k": float(f1), "ndcg_at_k": float(ndcg)}
+
+
+def ceiling_of_examples(examples: pl.DataFrame, rates: pl.DataFrame, k: int) -> dict[str, float | None]:
+    """:func:`noise_ceiling` of the test examples as ``f1_at_k_ceiling`` and ``ndcg_at_k_ceiling``.
+
+    Args:
+        examples: of the alignment model: ``history``, ``cluster_id``, ``impressions``, ``split``.
+        rates: ``history``, ``cluster_id``, ``positive_rate``.
+        k: the cut of the metrics.
+
+    Returns:
+        None of both where no history has 2k cells; the metrics themselves are missing then, and say why.
+    """
+    cells = examples.filter(pl.col("split") == "test").join(rates, on=["history", "cluster_id"])
+    ceiling: dict[str, float | None]
+    try:
+        ceiling = dict(noise_ceiling(cells, k, seed=0))
+    except ValueError:
+        ceiling = dict.fromkeys(("f1_at_k", "ndcg_at_k"))
+    return {f"{measure}_ceiling": value for measure, value in ceiling.items()}

@@ -14,7 +14,16 @@ from support.worlds import FIRST_DAY, FRAMES, RandomPolicy, numbers, simulate, w
 
 from models.arena.mood import Temper
 from models.arena.responses import SIGNALS
-from models.arena.truth import BASE, PLACE, TASTE, at_the_level_of, noise_ceiling, oracle_ranking
+from models.arena.truth import (
+    BASE,
+    PLACE,
+    TASTE,
+    at_the_level_of,
+    ceiling_of_examples,
+    noise_ceiling,
+    oracle_ranking,
+    rates_of_plans,
+)
 from models.arena.world import STARTED_ANYWAY, World, WorldOptions
 from models.evaluation.metrics import f1_at_k, ndcg_at_k
 
@@ -213,6 +222,29 @@ def test_the_oracles_ranking_by_hand():
     assert oracle_ranking(rates, 1, "positive")["positive_rate"].to_list() == [0.3, 0.4]
 
 
+def test_rates_of_plans_by_hand():
+    rates = pl.DataFrame(
+        {
+            "history": [[0, 1]] * 4 + [[0, 2]] * 4,
+            "cluster_id": [0, 1, 2, 3] * 2,
+            "users": [3] * 4 + [1] * 4,
+            "positive_rate": [0.9, 0.9, 0.2, 0.6, 0.9, 0.4, 0.9, 0.8],
+        },
+        schema_overrides={"history": pl.List(pl.Int32), "cluster_id": pl.Int32},
+    )
+    schema = {"history": pl.List(pl.Int32), "cluster_id": pl.Int32}
+    before = pl.DataFrame([([0, 1], 2), ([0, 2], 1)], schema=schema, orient="row")
+    after = pl.DataFrame([([0, 1], 3), ([0, 2], 1)], schema=schema, orient="row")
+    assert rates_of_plans(rates, before, after, 1) == pytest.approx(
+        {
+            "true_rate_before": (3 * 0.2 + 0.4) / 4,
+            "true_rate_after": (3 * 0.6 + 0.4) / 4,
+            "true_rate_random": (3 * 0.2 + 3 * 0.6 + 0.4 + 0.8) / 8,  # never a cluster of the history itself
+            "true_rate_oracle": (3 * 0.6 + 0.8) / 4,
+        }
+    )
+
+
 def cells(impressions, seed=3, histories=6, clusters=8):
     rates = np.random.default_rng(seed).uniform(0.1, 0.5, (histories, clusters))
     return rates, pl.DataFrame(
@@ -260,6 +292,18 @@ def test_the_noise_ceiling_is_repeatable_and_says_when_there_is_none():
     assert noise_ceiling(frame, 3, seed=1) != noise_ceiling(frame, 3, seed=2)
     with pytest.raises(ValueError, match="no noise ceiling: none of 6 held-out histories has 10 supported clusters"):
         noise_ceiling(frame, 5, seed=1)
+
+
+def test_the_ceiling_of_examples_is_that_of_the_test_rows_alone():
+    frame = cells(10)[1]
+    log = frame.drop("positive_rate").with_columns(
+        split=pl.when(pl.col("history").list.first() < 4).then(pl.lit("test")).otherwise(pl.lit("train"))
+    )
+    expected = noise_ceiling(frame.filter(pl.col("history").list.first() < 4), 3, seed=0)
+    found = ceiling_of_examples(log, frame.select("history", "cluster_id", "positive_rate"), 3)
+    assert found == {f"{measure}_ceiling": value for measure, value in expected.items()}
+    nothing = ceiling_of_examples(log, frame.select("history", "cluster_id", "positive_rate"), 5)
+    assert nothing == {"f1_at_k_ceiling": None, "ndcg_at_k_ceiling": None}
 
 
 def test_logs_are_the_same_whatever_becomes_of_the_truth():
