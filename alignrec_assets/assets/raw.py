@@ -154,9 +154,7 @@ def bring_back_pruned_days(home: HomeResource, reader: str, log: Log) -> BeforeD
     def bring_back(connection: duckdb.DuckDBPyConnection, days: list[date]) -> None:
         for kind, raw_log in (("events", _event_log(home, log)), ("feedback", _feedback_log(home, log))):
             reached = [read for read in DECLARED[reader].reads if read.asset == raw_log.name]
-            pruned = connection.execute(
-                "FROM raw.pruned_items SELECT DISTINCT day WHERE kind = $1 ORDER BY day", [kind]
-            ).fetchall()
+            pruned = connection.execute(query("raw.pruned_days"), {"kind": kind}).fetchall()
             wanted = [past for (past,) in pruned if _reach(reached, past, days, settings)]
             if wanted:
                 log(f"{len(wanted)} pruned days of {raw_log.name} are read again, from {wanted[0]} to {wanted[-1]}")
@@ -186,16 +184,11 @@ def rejected_rows(context: dg.AssetExecutionContext, home: HomeResource) -> Resu
     """Counts what the landing zone rejected; above the share that the settings allow, nothing downstream runs."""
     with home.warehouse(context.log.info).writing() as connection:
         check_table(connection, "raw.rejected_rows")
-        counts = connection.execute(
-            "FROM raw.rejected_rows SELECT kind, reason, count(*) AS n GROUP BY ALL ORDER BY n DESC, kind, reason"
-        ).fetchall()
-        read = connection.execute("FROM raw.landing_files SELECT coalesce(sum(rows), 0)").fetchall()
-        example = connection.execute(
-            "FROM raw.rejected_rows SELECT file, row_number, reason ORDER BY file, row_number LIMIT 1"
-        ).fetchall()
-        ((forgotten,),) = connection.execute("FROM raw.forgotten_rows SELECT coalesce(sum(rows), 0)").fetchall()
+        counts = connection.execute(query("raw.rejection_reasons")).fetchall()
+        example = connection.execute(query("raw.first_rejected_row")).fetchall()
+        ((read, forgotten),) = connection.execute(query("raw.row_totals")).fetchall()
         rejected = sum(count for _, _, count in counts)
-        rows_read = int(read[0][0])
+        rows_read = int(read)
         reasons = {f"{kind}: {reason}": count for kind, reason, count in counts[:20]}
         facts = {"rows_read": rows_read, "reasons": reasons, "forgotten": int(forgotten)}
         record = Record(fingerprint([counts, rows_read]), rejected, facts)
@@ -226,9 +219,7 @@ def _catalogue_seen(connection: duckdb.DuckDBPyConnection, kind: str, days: list
     """
     set_wanted_days(connection, days)
     seen = dict(connection.execute(query("raw.seen_items"), {"kind": kind}).fetchall())
-    rejected = connection.execute(
-        "SELECT DISTINCT day FROM raw.rejected_rows WHERE list_contains($kinds, kind)",
-        {"kinds": [kind, "outcomes"] if kind == "feedback" else [kind]},
-    ).fetchall()
+    kinds = [kind, "outcomes"] if kind == "feedback" else [kind]
+    rejected = connection.execute(query("raw.days_with_rejected_rows"), {"kinds": kinds}).fetchall()
     whole = read_records(connection, "raw.items")[""].data_version
     return {day: [str(seen.get(day)), whole if (day,) in rejected else None] for day in days}

@@ -31,12 +31,12 @@ from alignrec_assets.remote import keep_rewritten
 from alignrec_assets.settings.sources import load_settings
 from alignrec_assets.warehouse.columns import USER
 from alignrec_assets.warehouse.connection import Warehouse
+from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.tables import TABLES
 from models.files import MANIFEST_FILE, replacing
 from models.progress import Log
 
 TRAINED_MODELS = ("novelty_model", "alignment_model", "alignment_search")
-FIRST_DAY = "min(CAST(CAST(TRY_CAST(ts AS TIMESTAMPTZ) AS TIMESTAMP) AS DATE))"
 
 
 @dataclass(frozen=True)
@@ -140,11 +140,8 @@ def _search_landing(connection: duckdb.DuckDBPyConnection, landing: Path, user: 
     """The files that hold the user, in the order in which they are rewritten; leaves the tables ``found_<kind>``."""
     events = _find(connection, landing, "events", "user_id", frozenset([user]))
     feedback = _find(connection, landing, "feedback", "user_id", frozenset([user]))
-    requests = connection.execute(
-        "SELECT request_id FROM found_feedback UNION SELECT request_id FROM raw.feedback_logs WHERE user_id = $1",
-        [user],
-    ).fetchall()
-    wanted = frozenset(request for (request,) in requests if request is not None)
+    requests = connection.execute(query("housekeeping.requests_of_user"), {"user": user}).fetchall()
+    wanted = frozenset(request for (request,) in requests)
     outcomes = _find(connection, landing, "outcomes", "request_id", wanted)
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE found_requests AS SELECT unnest($1::VARCHAR[]) AS request_id", [sorted(wanted)]
@@ -165,8 +162,10 @@ def _find(
             [sorted(values)],
         )
     connection.unregister("searched_rows")
-    rows = connection.execute(f"FROM found_{kind} SELECT file, list(row_number) GROUP BY file ORDER BY file").fetchall()
-    return [Match(file, column, values, numbers) for file, numbers in rows]
+    numbers: dict[str, list[int]] = {}
+    for file, number in connection.execute(f"FROM found_{kind} SELECT file, row_number ORDER BY file").fetchall():
+        numbers.setdefault(file, []).append(number)
+    return [Match(file, column, values, found) for file, found in numbers.items()]
 
 
 def _rewrite(path: Path, match: Match) -> None:
@@ -264,17 +263,8 @@ def _clear_tables(connection: duckdb.DuckDBPyConnection, user: str) -> dict[str,
 
 def _first_days(connection: duckdb.DuckDBPyConnection, user: str) -> tuple[date | None, date | None]:
     """The user's first day with an event and with an impression, by landing files and tables."""
-    days = []
-    for found, table in (
-        ("found_events", "interests.user_cluster_days"),
-        ("found_feedback", "feedback.transition_users"),
-    ):
-        ((day,),) = connection.execute(
-            f"SELECT least((FROM {found} SELECT {FIRST_DAY}), (FROM {table} SELECT min(day) WHERE user_id = $1))",
-            [user],
-        ).fetchall()
-        days.append(day)
-    return days[0], days[1]
+    ((event, impression),) = connection.execute(query("housekeeping.first_days_of_user"), {"user": user}).fetchall()
+    return event, impression
 
 
 # Who had seen the user -----------------------------------------------------------------------------------------------
@@ -282,14 +272,8 @@ def _first_days(connection: duckdb.DuckDBPyConnection, user: str) -> tuple[date 
 
 def _seen_by_examples(connection: duckdb.DuckDBPyConnection, user: str) -> dict[str, str]:
     """Of the novelty model that was tuned on the examples as they stand: whether the user is among them."""
-    rows = connection.execute(
-        "SELECT model.details ->> 'folder', EXISTS (FROM training.novelty_examples WHERE user_id = $1) "
-        "FROM registry.fingerprints AS model, registry.fingerprints AS examples "
-        "WHERE model.asset = 'novelty_model' AND examples.asset = 'training.novelty_examples' "
-        "AND model.made_at >= examples.made_at",
-        [user],
-    ).fetchall()
-    return {folder: "its training examples held rows of the user" if held else "" for folder, held in rows if folder}
+    rows = connection.execute(query("housekeeping.novelty_models_by_examples"), {"user": user}).fetchall()
+    return {folder: "its training examples held rows of the user" if held else "" for folder, held in rows}
 
 
 def _write_tombstone(

@@ -26,6 +26,7 @@ from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings.sections import HousekeepingSettings
 from alignrec_assets.settings.sources import load_settings
 from alignrec_assets.warehouse.connection import Warehouse
+from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.records import read_records
 from models.files import MANIFEST_FILE, remove_folder
 from models.progress import Log
@@ -130,12 +131,8 @@ def _raw_days(home: Home, keep: int | None) -> Iterator[Piece]:
         if latest - date.min < timedelta(days=keep):
             return
         first_kept = latest - timedelta(days=keep - 1)
-        for table in RAW_LOGS:
-            total, rows, first, last, days = connection.execute(
-                f"FROM {table} SELECT count(*), count_if(day < $1), min(day), max(day) FILTER (day < $1), "
-                "count(DISTINCT day) FILTER (day < $1)",
-                [first_kept],
-            ).fetchall()[0]
+        counted = connection.execute(query("housekeeping.old_raw_days"), {"first_kept": first_kept}).fetchall()
+        for table, total, rows, first, last, days in counted:
             if rows:
                 name = f"{table}, {days} days from {first} to {last}, {rows:,} rows"
                 size = _table_bytes(connection, table) * rows // total

@@ -71,9 +71,8 @@ def load_items(connection: duckdb.DuckDBPyConnection, landing: Path, calendar: C
     connection.execute(f"INSERT INTO raw.items BY NAME {query('raw.items')}")
     connection.execute("DELETE FROM raw.rejected_rows WHERE kind = 'items'")
     connection.execute(_insert_rejected("items", "checked_items"))
-    counted = connection.execute("FROM checked_items SELECT count(*), count(reason)").fetchone() or (0, 0)
-    kept = connection.execute("FROM raw.items SELECT count(*)").fetchone() or (0,)
-    return LoadReport(kept[0], counted[1], counted[0] - counted[1] - kept[0])
+    (counts,) = connection.execute(query("landing.item_report")).fetchall()
+    return LoadReport(*counts)
 
 
 def load_events(
@@ -101,7 +100,7 @@ def load_events(
         _clear_days(connection, "raw.events", "events")
         connection.execute(f"INSERT INTO raw.events BY NAME {query('raw.events')}", asdict(positive))
         _replace_rejected(connection, "events", "checked_events")
-        reports |= _reports(connection, batch, "raw.events", "checked_events")
+        reports |= _day_reports(connection, query("landing.event_reports"))
         progress.advance(len(batch))
     return reports
 
@@ -142,7 +141,7 @@ def load_feedback(
             _probe_the_log(connection, insert, asdict(calendar) | rule | window)
         _replace_rejected(connection, "feedback", "doubtful_feedback")
         _replace_rejected(connection, "outcomes", "checked_outcomes")
-        reports |= _reports(connection, batch, "raw.feedback_logs", "doubtful_feedback", "checked_outcomes")
+        reports |= _day_reports(connection, query("landing.feedback_reports"))
         progress.advance(len(batch))
     return reports
 
@@ -232,19 +231,6 @@ def _replace_rejected(connection: duckdb.DuckDBPyConnection, kind: str, checked:
     connection.execute(f"{_insert_rejected(kind, checked)} AND day IN (FROM wanted_days)")
 
 
-def _reports(
-    connection: duckdb.DuckDBPyConnection, days: list[date], table: str, *checked: str
-) -> dict[date, LoadReport]:
-    """Report of each day: rows of the table, rejected rows and duplicates of all that were checked for it."""
-    kept = dict(
-        connection.execute(f"FROM {table} SELECT day, count(*) WHERE day IN (FROM wanted_days) GROUP BY day").fetchall()
-    )
-    reports = {day: LoadReport(kept.get(day, 0), 0, 0) for day in days}
-    for rows in checked:
-        found = connection.execute(
-            f"FROM {rows} SELECT day, count(reason), count_if(duplicate) WHERE day IN (FROM wanted_days) GROUP BY day"
-        ).fetchall()
-        for day, rejected, duplicates in found:
-            seen = reports[day]
-            reports[day] = LoadReport(seen.rows, seen.rejected + rejected, seen.duplicates + duplicates)
-    return reports
+def _day_reports(connection: duckdb.DuckDBPyConnection, reports: str) -> dict[date, LoadReport]:
+    """Report of each wanted day, by the text of a query."""
+    return {day: LoadReport(*counts) for day, *counts in connection.execute(reports).fetchall()}

@@ -25,13 +25,11 @@ def registered_landing(
 ) -> Iterator[None]:
     """Rows of the files are available to queries as the temporary view ``landing_<kind>``, see ``landing_rows``.
 
-    Rows of forgotten users are left out; they make up the view ``forgotten_<kind>``. The macros that the queries of
-    landing files share are defined too.
+    Rows of forgotten users are left out; they make up the view ``forgotten_<kind>``.
 
     Raises:
         LandingError: naming a file that lacks a required column or cannot be read, with the line where there is one.
     """
-    connection.execute(query("macros.landed_values"))
     rows = landing_rows(connection, landing, kind, files)
     with reading(landing, files):
         forgotten = _forgotten_users(rows, read_tombstones(landing))
@@ -60,7 +58,7 @@ def _forgotten_users(rows: duckdb.DuckDBPyRelation, tombstones: Tombstones) -> l
 def landing_rows(
     connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, files: list[LandingFile]
 ) -> duckdb.DuckDBPyRelation:
-    """Every row of the files as a relation.
+    """Every row of the files as a relation; defines the macros that type its values, too.
 
     Its columns are file, row_number (from 1; null stands for an empty file), arrival_day and every column of the
     data contract as text, with lists as JSON; where all files are Parquet, columns keep ``OWN_TYPES``. Items have
@@ -71,6 +69,7 @@ def landing_rows(
     Raises:
         LandingError: naming a file that lacks a required column or cannot be read, with the line where there is one.
     """
+    connection.execute(query("macros.landed_values"))
     staged = f"staged_{kind}"
     types = {"file": "VARCHAR", "arrival_day": "DATE", "row_number": "BIGINT"} | dict.fromkeys(
         LANDING_COLUMNS[kind].columns, "VARCHAR"

@@ -223,11 +223,12 @@ def file_days(
         rows = connection.view(f"landing_{kind}")
         moment = "ts" if "ts" in rows.columns else "CAST(NULL AS VARCHAR) AS ts"
         connection.register("surveyed_rows", rows.project(f"file, row_number, arrival_day, {moment}"))
+        connection.register("forgotten_rows", connection.view(f"forgotten_{kind}").project("file"))
         found: pl.DataFrame = connection.sql(query("raw.landing_files"), params={"kind": kind}).pl()
-        forgotten = connection.view(f"forgotten_{kind}").aggregate("file, count(*) AS forgotten", "file").pl()
+        connection.unregister("forgotten_rows")
         connection.unregister("surveyed_rows")
     connection.unregister("surveyed_files")
-    return found.join(forgotten, on="file", how="left").with_columns(pl.col("forgotten").fill_null(0))
+    return found
 
 
 def day_inputs(

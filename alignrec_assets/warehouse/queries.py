@@ -1,4 +1,4 @@
-"""Finds the files of ``sql/`` by the name of the table that they compute, in a checkout and in the wheel alike."""
+"""Finds the files of ``sql/`` by the name of the relation that they compute, in a checkout and in the wheel alike."""
 
 from functools import cache
 from pathlib import Path
@@ -10,13 +10,13 @@ _ROOMS = (_PACKAGE / "sql", _PACKAGE.parent / "sql")
 
 @cache
 def relations() -> tuple[str, ...]:
-    """The names of all relations that ``sql/`` computes, sorted."""
+    """The names of all relations that ``sql/`` computes, and of its macros, sorted."""
     return tuple(sorted({f"{path.parent.name}.{path.stem}" for room in _ROOMS for path in room.glob("*/*.sql")}))
 
 
 @cache
 def query(name: str) -> str:
-    """Text of the SELECT that computes a relation.
+    """Text of the SELECT that computes a relation, or of a file of macros.
 
     Args:
         name: schema and table, such as ``raw.events`` for ``sql/raw/events.sql``.

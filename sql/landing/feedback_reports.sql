@@ -1,0 +1,34 @@
+-- What came of each of wanted_days in the landing files of feedback and outcomes: impressions kept, rows of both kinds
+-- rejected, and rows that repeat another one.
+-- Reads wanted_days, raw.feedback_logs, doubtful_feedback and checked_outcomes.
+WITH kept AS (
+    SELECT day, count(*) AS rows
+    FROM raw.feedback_logs
+    WHERE day IN (SELECT wanted_days.day FROM wanted_days)
+    GROUP BY day
+),
+
+judged AS (
+    SELECT day, reason, duplicate
+    FROM doubtful_feedback
+    UNION ALL
+    SELECT day, reason, duplicate
+    FROM checked_outcomes
+),
+
+left_out AS (
+    SELECT day, count(reason) AS rejected, count_if(duplicate) AS duplicates
+    FROM judged
+    WHERE day IN (SELECT wanted_days.day FROM wanted_days)
+    GROUP BY day
+)
+
+SELECT
+    wanted_days.day,
+    coalesce(kept.rows, 0) AS rows,
+    coalesce(left_out.rejected, 0) AS rejected,
+    coalesce(left_out.duplicates, 0) AS duplicates
+FROM wanted_days
+LEFT JOIN kept ON wanted_days.day = kept.day
+LEFT JOIN left_out ON wanted_days.day = left_out.day
+ORDER BY wanted_days.day
