@@ -1,4 +1,4 @@
-"""The types of arrays: the name says what the numbers are; shapes stand in the docstrings of those who use them."""
+"""The types of arrays, named by what their numbers are; docstrings say their shapes."""
 
 import numpy as np
 from numpy.typing import NDArray

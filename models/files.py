@@ -46,7 +46,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def partial_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty neighbour of ``path``, this process's own; afterwards it is gone, unless it was renamed."""
+    """Yield an empty neighbour of ``path`` for this process alone; it is deleted afterwards, unless it was renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -61,7 +61,7 @@ def partial_folder(path: Path) -> Iterator[Path]:
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder; on success it becomes ``path``, replacing a folder of that name.
 
-    Another process may have made that folder meanwhile: the last one stays.
+    Another process may have made that folder in the meantime: the last one stays.
     """
     with partial_folder(path) as partial:
         yield partial
@@ -71,7 +71,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def move_into_place(partial: Path, path: Path) -> bool:
-    """Rename a folder to ``path``, unless a folder with files stands there; whether it was renamed."""
+    """Rename a folder to ``path``, unless it is a folder with files already; returns whether it was renamed."""
     try:
         partial.rename(path)
     except OSError as error:
@@ -82,7 +82,7 @@ def move_into_place(partial: Path, path: Path) -> bool:
 
 
 def remove_folder(path: Path) -> None:
-    """Delete a folder that nobody ever sees half deleted: a kill leaves a ``*.partial`` neighbour instead."""
+    """Delete a folder in such a way that it is never seen half deleted: a kill leaves a ``*.partial`` neighbour."""
     doomed = path.with_name(f".{path.name.lstrip('.')}-removed.{os.getpid()}.partial")
     path.rename(doomed)
     shutil.rmtree(doomed)

@@ -1,7 +1,7 @@
 """Progress of long loops, as plain log lines with rate and time left.
 
-Lines, not bars: a bar writes thousands of updates into a step's log, and in a long training the Dagster UI froze
-on one.
+Lines, not bars: a bar writes thousands of updates into a step's log, and the Dagster UI froze on one in a long
+training.
 """
 
 import resource
@@ -51,8 +51,8 @@ class Progress:
 def peak_gigabytes() -> float:
     """Largest resident memory of this process so far.
 
-    On Linux the kernel's own mark: what ``getrusage`` tells a process begins at the size of the one that started it
-    (4.6 GB for a reader of 1.5 GB whose parent had trained a model).
+    On Linux it is the kernel's own record: what ``getrusage`` returns begins at the size of the process that started
+    this one (4.6 GB for a reader of 1.5 GB whose parent had trained a model).
     """
     status = Path("/proc/self/status")
     if status.exists():

@@ -15,7 +15,7 @@ from models.progress import Log, Progress, silent
 def work_in_shards(
     folder: Path, total: int, size: int, work: Callable[[range, Path], None], unit: str, log: Log = silent
 ) -> list[Path]:
-    """Do some work for indices ``0 .. total - 1``, shard by shard, leaving out the shards that stand already.
+    """Do some work for indices ``0 .. total - 1``, shard by shard; shards that exist already are left as they are.
 
     Args:
         folder: holds the shards, named by their first index. It belongs to this work, with these inputs, alone.
@@ -31,7 +31,7 @@ def work_in_shards(
     shards = [(part, folder / f"shard-{part.start:09d}-{part.stop:09d}") for part in micro_batches(total, size)]
     missing = [(part, path) for part, path in shards if not path.exists()]
     if len(missing) < len(shards):
-        log(f"{len(shards) - len(missing)} of {len(shards)} shards stand from an interrupted run")
+        log(f"{len(shards) - len(missing)} of {len(shards)} shards exist from an interrupted run")
     progress = Progress(sum(len(part) for part, _ in missing), unit, log)
     for part, path in missing:
         with new_folder(path) as partial:

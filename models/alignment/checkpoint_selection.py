@@ -58,7 +58,7 @@ def validation_point(
     training_loss: float | None,
     multipliers: Float64Array,
 ) -> ValidationPoint:
-    """Loss (pointwise, whatever is trained) and ranking of the validation histories as they stand."""
+    """Loss (pointwise, whatever the training uses) and ranking of the validation histories."""
     if not served:
         return ValidationPoint(step, training_loss, None, None, None)
     clusters = [row.clusters for row in served]
@@ -75,7 +75,7 @@ def validation_point(
 def rank_scores(
     logits: Sequence[Float64Array], clusters: Sequence[Clusters], multipliers: Float64Array
 ) -> list[Float64Array]:
-    """Predicted scores L, times the multiplier of each cluster: what rankings of the language model go by."""
+    """Predicted scores L, times the multiplier of each cluster: what the language model ranks by."""
     return [expit(values) * multipliers[list(chosen)] for values, chosen in zip(logits, clusters, strict=True)]
 
 

@@ -102,7 +102,7 @@ def _check_examples(examples: pl.DataFrame, clusters: int) -> None:
     splits = pl.col("split").n_unique().over("history")
     faults = {
         f"has a split other than {', '.join(SPLITS)}": ~pl.col("split").is_in(SPLITS),
-        "has a history that stands in two splits": splits > 1,
+        "has a history that is in two splits": splits > 1,
         "occurs twice": pl.struct(pair).is_duplicated(),
         "offers a cluster that does not exist": ~pl.col("cluster_id").is_between(0, clusters - 1),
         "offers a cluster of its own history": pl.col("history").list.contains(pl.col("cluster_id")),

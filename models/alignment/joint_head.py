@@ -5,15 +5,15 @@
 
 x is the language model's state. Head, biases, embeddings u and v, and own affinities are normal around 0, each kind
 with a spread of its own: a generalised linear mixed model, fitted by penalised iteratively reweighted least squares
-(Breslow and Clayton 1993, "Approximate Inference in Generalized Linear Mixed Models", section 2). What the words tell
-goes to the head, which every cluster shares; what they do not tell stays with the clusters that it was seen at. The
-embeddings draw the affinities to a low rank, for tastes have few sides: without them a factorisation alone ranked
+(Breslow and Clayton 1993, "Approximate Inference in Generalized Linear Mixed Models", section 2). What the words
+explain goes to the head, which all clusters share; the rest goes to the effects of single clusters. The embeddings
+shrink the affinities towards a low rank, because tastes have few dimensions: without them a factorisation alone ranked
 better than the stack. A cluster that was never served has the head alone. Two predictions mixed afterwards (stacked
-regression) ranked worse than one fit: there the affinities have already explained, each in its own noise, what the
-words could have told all of them.
+regression) ranked worse than one fit: the affinities then have already explained, each with its own noise, what the
+words could have explained for all of them.
 
-It is fitted to raw rates, each with its evidence. Labels L are shrunk already: fitted to those, the spreads come out
-too wide, for they find no noise left to guard against.
+It is fitted to raw rates, each with its evidence. Labels L are already shrunk: with those, the fitted spreads are too
+wide, because there is no noise left that would make them smaller.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ from models.feedback.affinity import AdditiveAffinity
 
 BIAS_SPREAD = 0.6
 HEAD_SPREADS = (0.06, 0.1, 0.18, 0.32, 0.6)
-HEAD_SPREADS_ALONE = (*HEAD_SPREADS, 1.0, 1.8, 3.2)  # without biases, the head has the clusters to tell apart too
+HEAD_SPREADS_ALONE = (*HEAD_SPREADS, 1.0, 1.8, 3.2)  # without biases, the head has to separate the clusters too
 EMBEDDING_SPREADS = (0.1, 0.15, 0.2, 0.3)
 AFFINITY_SPREADS = (0.03, 0.06, 0.12)
 RANK = 8
@@ -70,9 +70,9 @@ class JointHead:
     middle: Float64Array
 
     def offsets_beside(self, rounded: Float64Array) -> AdditiveAffinity:
-        """The offsets beside a head in fewer digits, so that the mean log-odds stay.
+        """The offsets for a head in lower precision, such that the mean log-odds stay the same.
 
-        Some states are far from 0 and hardly vary: the half a percent that bfloat16 takes from such a coefficient moves
+        Some states are far from 0 and hardly vary: bfloat16 changes such a coefficient by half a percent, which moves
         every prediction.
         """
         return replace(self.offsets, bias=self.offsets.bias + float(self.middle @ (self.head - rounded)))
@@ -116,7 +116,7 @@ class JointCells:
 def choose_spreads(cells: JointCells) -> Spreads:
     """The spreads of least deviance on left-out histories, one fifth of them; the middle ones where there are too few.
 
-    One kind after the other, the others being at their middle or already chosen.
+    One kind after the other, while the others are at their middle or already chosen.
     """
     chosen = Spreads(HEAD_SPREADS[2], BIAS_SPREAD, EMBEDDING_SPREADS[1], AFFINITY_SPREADS[1])
     for kind, values in (("embedding", EMBEDDING_SPREADS), ("affinity", AFFINITY_SPREADS), ("head", HEAD_SPREADS)):
@@ -130,7 +130,7 @@ def spreads_of_head_alone(cells: JointCells) -> Spreads:
 
 
 def _best_on_left_out(cells: JointCells, spreads: Spreads, kind: str, values: Sequence[float]) -> Spreads:
-    """The spreads with the value of one kind that left-out histories prefer; as they are without any to leave out."""
+    """The spreads with the best value of one kind on left-out histories; unchanged where none can be left out."""
     out = cells.folds == 0
     if not (out.any() and (~out).any()):
         return spreads
@@ -200,7 +200,7 @@ def _solve_head(
     working: Float64Array,
     spreads: Spreads,
 ) -> tuple[Float64Array, Float64Array]:
-    """Head [hidden] and effects [N, 1 + RANK + N] of least squares, u being as it is."""
+    """Head [hidden] and effects [N, 1 + RANK + N] of least squares, with u fixed."""
     clusters = len(rows)
     sizes = [spreads.bias, *[spreads.embedding] * RANK, *[spreads.affinity] * clusters]
     precision = np.diag(1 / np.maximum(sizes, TINY) ** 2)
@@ -227,7 +227,7 @@ def _solve_embeddings(
     targets: Float64Array,
     spread: float,
 ) -> Float64Array:
-    """u [N, RANK] of least squares, everything else being as it is."""
+    """u [N, RANK] of least squares, with everything else fixed."""
     size = v.size
     gram, moment = np.eye(size) / max(spread, TINY) ** 2, np.zeros(v.shape)
     for own, side in zip(rows, v, strict=True):
@@ -238,7 +238,7 @@ def _solve_embeddings(
 
 
 def _leading_sides(own: Float64Array) -> Float64Array:
-    """[N, RANK] where u starts: the leading singular vectors of affinities [offered, member], of like length."""
+    """[N, RANK] where u starts: the leading singular vectors of affinities [offered, member], of equal length."""
     sides = np.linalg.svd(own.T, full_matrices=True)[0][:, :RANK]
     found = np.zeros((len(own), RANK))
     found[:, : sides.shape[1]] = sides * np.sqrt(len(own)) * START

@@ -1,4 +1,4 @@
-"""Where the alignment model's linear head starts: a ridge regression on what the pretrained body already knows."""
+"""The start of the alignment model's linear head: a ridge regression on the states of the pretrained body."""
 
 from collections.abc import Sequence
 
@@ -18,9 +18,9 @@ HEAD_FOLDS = 5
 def fit_head(reader: CandidateReader, served: Sequence[ServedHistory], log: Log = silent) -> float:
     """Start the head from a weighted ridge regression on the pretrained body's states, in place.
 
-    A random head first pulls the body towards itself and spoils its features; a fitted one does not (Kumar et al.,
+    A random head first distorts the features of the body; a fitted one does not (Kumar et al.,
     2022, "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution"). The targets are
-    :func:`working_logits`: scores of 0 and 1, which few impressions give, have no logit of their own.
+    :func:`working_logits`: scores of 0 and 1, which few impressions give, have no finite logit.
 
     Returns:
         The penalty, chosen by cross-validation over histories: noisy scores need a stronger one.

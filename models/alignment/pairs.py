@@ -1,4 +1,4 @@
-"""Pairs of clusters of one history, for the pairwise loss: which of two was liked more, and how surely."""
+"""Pairs of clusters of one history, for the pairwise loss: which of two was liked more, and with which probability."""
 
 from itertools import combinations
 
@@ -20,7 +20,7 @@ PAIR_SCHEMA = pl.Schema(
 
 
 def sample_pairs(rows: pl.DataFrame, per_history: int, seed: int) -> pl.DataFrame:
-    """Pairs of served clusters of each history, ties dropped, at most ``per_history`` of them by chance.
+    """Pairs of served clusters of each history, ties dropped, at most ``per_history`` of them at random.
 
     The weight is the probability that the order is real: with both posteriors taken as normal around the shrunk rates r
     with deviations s (from the credible intervals), P = Phi((r_b - r_w) / sqrt(s_b^2 + s_w^2)), at least 1/2.
@@ -28,7 +28,7 @@ def sample_pairs(rows: pl.DataFrame, per_history: int, seed: int) -> pl.DataFram
     Args:
         rows: ``history``, ``cluster_id``, ``score``, ``shrunk_rate``, ``lower``, ``upper``, ``split``.
         per_history: how many at most.
-        seed: of the choice; each history draws from its own, so that other histories do not change it.
+        seed: of the choice; each history has its own stream, so that other histories do not change it.
 
     Returns:
         ``history``, ``better_id``, ``worse_id``, ``weight``, ``split``.

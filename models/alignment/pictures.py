@@ -79,7 +79,7 @@ def _draw_reliability(panel: Axes, judgement: Judgement) -> None:
 
 
 def _draw_histograms(panel: Axes, judgement: Judgement) -> None:
-    """Predicted rates beside observed ones, which chance spreads wider."""
+    """Predicted rates beside observed ones, whose spread is wider by chance."""
     if len(judgement.predicted):
         bins = np.linspace(0, max(float(np.quantile(judgement.observed, 0.99)), float(judgement.predicted.max())), 30)
         for values, colour, name in (

@@ -1,6 +1,6 @@
 """The pointwise examples of the alignment model: counted cells, split by history, scored, each with its evidence.
 
-Here stands what the table of examples holds; ``examples`` gathers its rows by history for a training.
+This makes the rows of the table of examples; ``examples`` gathers them by history for a training.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""From the model's scores L to rates: what the intervals and the calibration go by.
+"""From the model's scores L to rates, and to the intervals of true rates.
 
-L is a normalised score. Its meaning in the signal's own unit, the rate, is read off the training cells. Rankings go by
-L itself, times the cluster's multiplier where scores are lifts.
+L is a normalised score. Training cells show which rate of the signal belongs to it. Rankings use L itself, times the
+cluster's multiplier where scores are lifts.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class RateMap:
 
     @classmethod
     def fit(cls, rows: pl.DataFrame, multipliers: Float64Array) -> "RateMap":
-        """Read the map off training rows (``cluster_id``, ``score``, ``shrunk_rate``, ``weight``)."""
+        """Fit the map to training rows (``cluster_id``, ``score``, ``shrunk_rate``, ``weight``)."""
         relative = rows["shrunk_rate"].to_numpy() / multipliers[rows["cluster_id"].to_numpy()]
         levels, place = np.unique(rows["score"].to_numpy(), return_inverse=True)
         weight = rows["weight"].to_numpy()
@@ -46,7 +46,7 @@ class RateMap:
         return cls(levels, np.maximum.accumulate(means), multipliers)
 
     def of(self, scores: Sequence[Float64Array], candidates: Lists) -> list[Float64Array]:
-        """Rates of predicted scores, straight between the levels."""
+        """Rates of predicted scores, linear between the levels."""
         return [
             np.clip(
                 np.interp(values, self.levels, self.rates) * self.multipliers[list(clusters)], LEAST_RATE, MOST_RATE
@@ -91,7 +91,7 @@ class PredictedRates:
         Args:
             rows: training rows.
             multipliers: [N], all 1 without lifts.
-            cells: of the validation histories; of none, the concentration is an assumption.
+            cells: of the validation histories; without any, the concentration is an assumption.
             scores: L of the same cells, by the model.
         """
         rate_map = RateMap.fit(rows, multipliers)
@@ -106,7 +106,7 @@ class PredictedRates:
         return self.rate_map.of(scores, candidates)
 
     def ranking_values(self, scores: Sequence[Float64Array], candidates: Lists) -> list[Float64Array]:
-        """What rankings go by: L times the multiplier (never flat at the ends, as rates are)."""
+        """What rankings use: L times the multiplier (never constant at the ends, as rates are)."""
         multipliers = self.rate_map.multipliers
         return [values * multipliers[list(clusters)] for values, clusters in zip(scores, candidates, strict=True)]
 
@@ -114,7 +114,7 @@ class PredictedRates:
         """Central 90% of the true rate where ``rates`` [n] is predicted: Beta(kappa r, kappa (1 - r)).
 
         kappa is fitted by maximum likelihood of the beta-binomial to cells of the validation histories, whose counts
-        hold both the model's error and chance: what is left after chance is the model's.
+        vary by the model's error and by chance: the rest after chance is the model's error.
         """
         tail = (1 - CREDIBLE_MASS) / 2
         alpha, beta = self.concentration * rates, self.concentration * (1 - rates)

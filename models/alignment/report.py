@@ -1,7 +1,7 @@
 """How good the alignment model is on histories that it never saw: yardsticks, calibration, rate errors, new clusters.
 
 Everything here is measured on the raw rates of held-out cells, neither shrunk nor rounded. Yardsticks learn from the
-same training cells as the model: from their raw rates, each with its evidence, for shrunken ones serve them worse.
+same training cells as the model: from their raw rates, each with its evidence, because shrunken ones make them worse.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -49,8 +49,7 @@ class Judgement:
             model alone where the model is a stack (``_language_model``), and of the split halves of the held-out log
             (``_split_half``, a low estimate of the noise ceiling); ``split_half_share_f1`` and ``_ndcg`` (of the way
             from random to it); ``yardsticks_beaten_share`` (those whose lead intervals exclude 0 by both measures);
-            ``ece`` (expected calibration error of predicted rates);
-            ``predictive_coverage`` (share of held-out counts
+            ``ece`` (expected calibration error of predicted rates); ``predictive_coverage`` (share of held-out counts
             inside the 90% that the intervals predict for them); ``interval_width`` (median, of the true rate);
             ``unseen_f1_at_k`` and ``unseen_ndcg_at_k`` of clusters that were kept from training, with ``_random`` and
             ``_nearest_label`` beside them. None where nothing could be measured.
@@ -139,7 +138,7 @@ def judge(
 def _contestants(
     model: JudgedModel, read: CandidateStates, scores: Sequence[Float64Array], yardsticks: Mapping[str, Score]
 ) -> dict[str, list[Float64Array]]:
-    """What each contestant ranks the candidates that were read by."""
+    """Ranking values of the candidates that were read, by contestant."""
     found = {
         MODEL: model.rates.ranking_values(scores, read.candidates),
         **{name: score(read.histories, read.candidates) for name, score in yardsticks.items()},
@@ -156,7 +155,7 @@ def _rate_errors(
     rows: pl.DataFrame,
     labels: Sequence[str],
 ) -> dict[str, Any]:
-    """Whether the predicted rates of the test cells can be believed: the fields of a judgement that say so."""
+    """Errors of the predicted rates of the test cells: the fields of a judgement that tell them."""
     if not test:
         figures = dict.fromkeys(("ece", "predictive_coverage", "interval_width"))
         nothing = np.zeros(0)
@@ -194,7 +193,7 @@ def _rate_errors(
 def yardstick_scores(
     rows: pl.DataFrame, labels: int, label_embeddings: AnyFloatArray | None, seed: int
 ) -> dict[str, Score]:
-    """What scores candidates without the language model: rates, fitted to those of the training cells.
+    """Predictors without the language model, fitted to the rates of the training cells.
 
     Args:
         rows: training rows of clusters that were served.

@@ -1,4 +1,4 @@
-"""Scoring candidates by a trained alignment model: what rankings go by, predicted rates, and their intervals."""
+"""Scoring candidates by a trained alignment model: ranking values, predicted rates, and their intervals."""
 
 import json
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class CandidatePredictions:
     """What a trained model says of the candidates of each history; one array per history each.
 
     Attributes:
-        ranking: what rankings go by: the score L in (0, 1), times the cluster's multiplier where scores are lifts.
+        ranking: the values to rank by: the score L in (0, 1), times the cluster's multiplier where scores are lifts.
         rates: predicted rates of the signal.
         lower, upper: the central 90% of the true rate, see ``predicted_rates.PredictedRates.interval``.
     """
@@ -37,11 +37,11 @@ class CandidatePredictions:
 class CandidateScorer:
     """A trained alignment model, ready to score candidates.
 
-    Results of the packed engine move in the last digits of bfloat16 with the micro-batch a history falls in: cut shards
-    at multiples of ``micro_batch`` histories.
+    The last digits of bfloat16 results of the packed engine depend on the micro-batch of a history: let shards hold
+    multiples of ``micro_batch`` histories.
 
     Args:
-        folder: what ``alignment.train_alignment_model`` wrote.
+        folder: what ``training.train_alignment_model`` wrote.
         labels: the label of cluster i at index i.
         engine: ``packed``, all candidates of a history in one pass, or ``vllm``, each pair alone.
 
@@ -75,7 +75,7 @@ class CandidateScorer:
             unknown = [cluster for cluster in clusters if not 0 <= cluster < self.clusters]
             if unknown:
                 raise ValueError(
-                    f"history {list(history)}: candidate {unknown[0]} is no cluster, of which there are {self.clusters}"
+                    f"history {list(history)}: candidate {unknown[0]} is not a cluster: there are {self.clusters}"
                 )
         read = [sorted(history) for history in histories]
         scores = [expit(logits) for logits in self._reader.all_logits(read, candidates, log)]

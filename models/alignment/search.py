@@ -63,7 +63,7 @@ class AlignmentSearch:
         base: folder of the pretrained model.
         folder: gets ``<name>.journal``, ``<name>.test.json`` and, for each trial, ``<name>-<number>/`` with its record
             and, while it is among the best three, its weights.
-        name: of the search; the same name must mean the same data, model and standing settings.
+        name: of the search; the same name must mean the same data, model and settings to begin with.
         labels: the label of cluster i at index i.
         prepare: makes the data of a normalisation.
         options: where to begin, and when to end.
@@ -72,7 +72,7 @@ class AlignmentSearch:
         stamp: facts that every trial's record carries besides its own.
 
     Raises:
-        ValueError: no validation history has enough supported clusters to tell trials apart, or two normalisations
+        ValueError: no validation history has enough supported clusters to compare trials, or two normalisations
             differ in more than their scores.
     """
 
@@ -108,7 +108,7 @@ class AlignmentSearch:
             label_embeddings: [N, dimensions] of the labels, rows of length 1, for the yardsticks that compare labels.
 
         Raises:
-            ValueError: the training with the settings that stand fails, or files of the search are missing.
+            ValueError: the training with the settings in force fails, or files of the search are missing.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -126,8 +126,8 @@ class AlignmentSearch:
 
     def _check_data(self) -> None:
         """Trials are comparable only on the same cells, splits and truth."""
-        standing = self.prepare(self.options.normalisation, "pointwise").examples
-        validation = self._served(standing, None)["validation"]
+        in_force = self.prepare(self.options.normalisation, "pointwise").examples
+        validation = self._served(in_force, None)["validation"]
         if not any(len(row.clusters) >= 2 * self.k for row in validation):
             raise ValueError(
                 f"none of {len(validation)} validation histories has {2 * self.k} supported clusters: nothing tells "
@@ -135,7 +135,7 @@ class AlignmentSearch:
             )
         for normalisation in NORMALISATIONS:
             other = self.prepare(normalisation, "pointwise").examples
-            if not other.drop("score").equals(standing.drop("score")):
+            if not other.drop("score").equals(in_force.drop("score")):
                 raise ValueError(f"the examples of {normalisation} differ in more than their scores")
 
     def _open_study(self) -> optuna.Study:
@@ -148,18 +148,18 @@ class AlignmentSearch:
         )
 
     def _retry_unfinished(self, study: optuna.Study) -> None:
-        """Ask first for the trial that was under way when the last session ended, or for the settings that stand."""
+        """Ask first for the trial that the last session was interrupted in, or for the settings in force."""
         stale = study.get_trials(states=(TrialState.RUNNING,))
         for unfinished in stale:
             study.tell(unfinished.number, state=TrialState.FAIL)
         if study.get_trials(states=(TrialState.WAITING,)):
             return
         if not _complete(study):
-            study.enqueue_trial(self._standing())
+            study.enqueue_trial(self._in_force())
         elif stale:
             study.enqueue_trial(stale[-1].params)
 
-    def _standing(self) -> Parameters:
+    def _in_force(self) -> Parameters:
         training = self.options.training
         return {
             "normalisation": self.options.normalisation,
@@ -201,7 +201,7 @@ class AlignmentSearch:
             trainer = self._fit(parameters, unfinished)
         except (ValueError, ArithmeticError) as error:
             if number == 1:
-                raise  # the settings that stand must work
+                raise  # the settings in force must work
             failure = f"the training failed: {error}"
             unfinished.unlink(missing_ok=True)
         selected = trainer.selected if trainer else None
@@ -247,8 +247,8 @@ class AlignmentSearch:
     def _drop_weights(self, trials: Sequence[Trial]) -> list[Trial]:
         """Keep the weights of the best trials only.
 
-        The record is changed first: after a kill in between, weights that lie there against their record go the next
-        time.
+        The record is changed first: after a kill in between, the next call deletes weights that the record does not
+        mention.
         """
         best = {trial.version for trial in best_first(trials)[:KEPT_WEIGHTS]}
         left = []
@@ -264,7 +264,7 @@ class AlignmentSearch:
         return left
 
     def _judge(self, winner: Trial, label_embeddings: AnyFloatArray | None) -> dict[str, Any]:
-        """Judge the winner on the test histories, unless this very winner was."""
+        """Judge the winner on the test histories, unless it was judged already."""
         file = self.folder / f"{self.name}.test.json"
         known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"judged": []}
         if known["judged"][-1:] == [winner.version]:

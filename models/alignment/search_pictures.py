@@ -28,7 +28,7 @@ def _draw_course(panel: Axes, report: SearchReport, measured: list[Trial], k: in
     values = [trial.figures["f1_at_k"] for trial in measured]
     panel.plot(numbers, values, "o", color=GREY, label="trial")
     panel.step(numbers, np.maximum.accumulate(values), where="post", color=BLUE, label="the best so far")
-    panel.axhline(values[0], color=ORANGE, linestyle="--", linewidth=1, label="the settings that stood")
+    panel.axhline(values[0], color=ORANGE, linestyle="--", linewidth=1, label="the settings before the search")
     test = report.test["figures"]["f1_at_k"]
     if test is not None:
         panel.plot(

@@ -1,4 +1,4 @@
-"""The picture of the study: from how much feedback on words stop helping."""
+"""The picture of the study: with how much feedback words stop helping."""
 
 from collections.abc import Sequence
 from pathlib import Path

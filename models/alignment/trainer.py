@@ -199,7 +199,7 @@ class AlignmentTrainer:
         return stack_scores(read, self.alone.head, self.alone.offsets)
 
     def calibrate(self, rows: pl.DataFrame, validation: Sequence[ServedHistory]) -> PredictedRates:
-        """Fit what turns scores into rates to the weights as they stand.
+        """Fit what turns scores into rates, with the weights as they are.
 
         Args:
             rows: training rows, see ``predicted_rates.RateMap.fit``.
@@ -218,7 +218,7 @@ class AlignmentTrainer:
         return self.predicted_rates
 
     def overtrained_steps(self) -> dict[int, int]:
-        """By factor the first evaluated step at or after that many times the selected one, where there is one."""
+        """By factor (2, 3): the first evaluated step at or after so many times the selected one, if there is one."""
         selected = self.selected.step if self.selected else 0
         found = {}
         for factor in OVERTRAINING if selected else ():

@@ -33,7 +33,7 @@ LEARNING_RATES = (3e-5, 1e-3)
 STEP_FACTORS = (0.5, 1.0, 2.0)
 
 
-# NDCG@k decides between equals: two different F1@k are never so near to each other.
+# NDCG@k decides between equal F1@k: two different values of F1@k differ by more than this.
 TIE_BREAK = 1e-6
 
 
@@ -61,8 +61,8 @@ class SearchOptions:
     """Where a search begins, and when it ends.
 
     Attributes:
-        normalisation: the one that stands.
-        training: the settings that stand; what is not searched is the same in every trial.
+        normalisation: the one in force.
+        training: the settings in force; what is not searched is the same in every trial.
         trials: finished trials in all.
         minutes: no trial begins when the finished ones have taken this long, over all sessions; None: no such limit.
         seed: of the sampler.
@@ -80,7 +80,7 @@ class Trial:
     """One finished training.
 
     Attributes:
-        number: place among the finished trials, from 1; the first has the settings that stand.
+        number: place among the finished trials, from 1; the first has the settings in force.
         version: the name of its folder.
         parameters: ``normalisation``, ``loss``, ``tune``, ``learning_rate``, ``steps``.
         figures: of the validation histories, at the best evaluation: ``f1_at_k``, ``ndcg_at_k``, ``validation_loss``
@@ -131,21 +131,21 @@ class SearchReport:
 
 
 def search_space(options: SearchOptions, layers: int) -> dict[str, BaseDistribution]:
-    """What trials choose from; the settings that stand are always within.
+    """What trials choose from; the settings in force are always included.
 
     Args:
         options: where the search begins.
         layers: of the base model: no more can be tuned.
     """
-    standing = options.training
-    tune = ["full", "lora", *(f"top:{count}" for count in TOP_LAYERS if count <= (standing.layers or layers))]
-    low, high = min(LEARNING_RATES[0], standing.learning_rate), max(LEARNING_RATES[1], standing.learning_rate)
+    training = options.training
+    tune = ["full", "lora", *(f"top:{count}" for count in TOP_LAYERS if count <= (training.layers or layers))]
+    low, high = min(LEARNING_RATES[0], training.learning_rate), max(LEARNING_RATES[1], training.learning_rate)
     return {
         "normalisation": CategoricalDistribution(NORMALISATIONS),
         "loss": CategoricalDistribution(LOSSES),
-        "tune": CategoricalDistribution(sorted({*tune, standing.tune})),
+        "tune": CategoricalDistribution(sorted({*tune, training.tune})),
         "learning_rate": FloatDistribution(low, high, log=True),
-        "steps": CategoricalDistribution(sorted({max(1, round(standing.steps * factor)) for factor in STEP_FACTORS})),
+        "steps": CategoricalDistribution(sorted({max(1, round(training.steps * factor)) for factor in STEP_FACTORS})),
     }
 
 

@@ -17,7 +17,7 @@ HISTORIES_PER_LINE = 256  # of the log; vLLM makes its own batches
 
 
 class VllmScorer:
-    """Scores candidates as ``candidate_reader.CandidateReader`` does, every pair as a sequence of its own.
+    """Scores candidates like ``candidate_reader.CandidateReader``, every pair as a sequence of its own.
 
     Args:
         folder: the alignment model.

@@ -1,4 +1,4 @@
-"""What the study tells of the alignment model: how far it gets towards the known truth, and which loss is faster."""
+"""Figures of the study of the alignment model: how near it comes to the known truth, and which loss is faster."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ LOSS_FIGURES = ("f1_at_k", "ndcg_at_k", "ece")
 def truth_figures(
     examples: pl.DataFrame, true_rates: pl.DataFrame, predict: Predict, reported: Mapping[str, Any], k: int
 ) -> dict[str, float | None]:
-    """Ceilings, shares of the way to them, and what intervals and predicted rates are worth, by the known rates.
+    """Ceilings, shares of the way to them, and how good intervals and predicted rates are, by the known rates.
 
     Args:
         examples: see ``pointwise_examples``; the test rows are read.

@@ -1,7 +1,7 @@
-"""Items of the simulated world: titles, tags and categories made of the topics' words, and what lies behind them.
+"""Items of the simulated world: titles, tags and categories made of the topics' words, and hidden properties.
 
 The catalogue begins with items of the last 90 days and grows every day. An item is about one topic, or about two; its
-quality has a heavy tail, and so has the chance that it is picked.
+quality has a heavy tail, and so does the chance that it is picked.
 """
 
 import datetime as dt
@@ -14,12 +14,12 @@ from models.arrays import AnyFloatArray, Float32Array, IntArray
 
 MIXED_SHARE = 0.15  # items about two topics
 SECOND_TOPIC_WEIGHT = 0.4
-STRAY_WORD_SHARE = 0.1  # items whose title borrows a word from anywhere
+STRAY_WORD_SHARE = 0.1  # items whose title has a word from any topic
 NEW_SHARE = 0.005  # of the first catalogue, published anew every day
 OLDEST_DAYS = 90
 QUALITY_FREEDOM = 4.0  # degrees of freedom of Student's t: the fourth moment is infinite
 QUALITY_SCALE = 0.35  # log-odds of a positive response
-PICK_SPREAD, PICK_QUALITY = 0.8, 0.6  # log of the chance to be picked: own normal noise, and a share of the quality
+PICK_SPREAD, PICK_QUALITY = 0.8, 0.6  # log of the chance to be picked: normal noise, and a share of the quality
 MEDIAN_DURATION_S, DURATION_SPREAD, DURATION_RANGE_S = 55.0, 0.6, (10, 300)
 TITLES = (
     "{a} and {b} for beginners",

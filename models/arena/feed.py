@@ -4,7 +4,7 @@ import numpy as np
 
 from models.arrays import BoolArray, Float32Array, IntArray
 
-PUSH_SPREAD = 0.3  # log-normal: what the platform promotes to newcomers, whatever anybody likes
+PUSH_SPREAD = 0.3  # log-normal: what the platform promotes to new users, independent of taste
 ONBOARDING_PLAYS = 8.0  # the feed knows a new user as if from this many plays
 SHARPNESS = 1.25  # above 1 the feed shows what was played more often than it was played
 LEFT_EARLY_WEIGHT = 0.3  # a play that did not please counts this much, one that did counts 1

@@ -11,7 +11,7 @@ GROWTH, GROWTH_PLAYS = 0.6, 4.0  # taste for a topic grows by up to GROWTH, two 
 TIRING, TIRING_PLAYS = 0.5, 6.0  # taste for a topic sinks by up to TIRING, two thirds of it within TIRING_PLAYS
 RECOVERY = 0.5  # share of tiredness that is left after a night
 SATISFACTION_MEMORY = 0.7  # weight of the days before; the rest is today
-NEUTRAL_SATISFACTION = 0.45  # share of positive plays at which a user comes as often as always
+NEUTRAL_SATISFACTION = 0.45  # share of positive plays at which a user comes as often as usual
 RETURN_LOG_ODDS = 3.0  # of coming tomorrow, per unit of satisfaction above neutral
 
 
@@ -21,7 +21,7 @@ class Temper:
 
     Attributes:
         growing: whether interests grow with what pleases.
-        tiring: whether attention tires of repetition.
+        tiring: whether repetition tires attention.
         returning: whether satisfaction decides who comes back.
     """
 
@@ -31,7 +31,7 @@ class Temper:
 
 
 class Mood:
-    """The state of all users; tastes beyond what they were born with.
+    """The state of all users: what changes their tastes and how often they come.
 
     Attributes:
         pleased: [users, topics] positive plays so far.
@@ -51,7 +51,7 @@ class Mood:
         self._sessions = _truncated_poisson(sessions_per_day)
 
     def grown(self, users: IntArray, topics: IntArray) -> Float64Array:
-        """[n] what has grown on users for topics: GROWTH (1 - exp(-pleased / GROWTH_PLAYS))."""
+        """[n] how much the taste of users for topics has grown: GROWTH (1 - exp(-pleased / GROWTH_PLAYS))."""
         if not self.temper.growing:
             return np.zeros(len(users))
         return np.asarray(GROWTH * -np.expm1(-self.pleased[users, topics].astype(np.float64) / GROWTH_PLAYS))
@@ -63,7 +63,7 @@ class Mood:
         return np.asarray(TIRING * -np.expm1(-self.tired[users, topics].astype(np.float64) / TIRING_PLAYS))
 
     def sessions_today(self, rng: np.random.Generator) -> IntArray:
-        """[users] sessions of the day: 0 for who stays away.
+        """[users] sessions of the day: 0 for users who stay away.
 
         At neutral satisfaction their number is Poisson with the user's own rate, cut at MOST_SESSIONS; satisfaction
         moves the log-odds of coming at all.
@@ -82,7 +82,7 @@ class Mood:
         np.add.at(self._positives, users[positive], 1)
 
     def sleep(self) -> None:
-        """End the day: tiredness fades, and today's plays become part of the satisfaction of those who came."""
+        """End the day: tiredness decreases, and today's plays count for the satisfaction of users who came."""
         self.tired *= RECOVERY
         came = self._plays > 0
         share = self._positives[came] / self._plays[came]

@@ -1,4 +1,4 @@
-"""Pictures of a simulated world: who comes, what they do, how the feed narrows, and what can be learned."""
+"""Pictures of a simulated world: who comes, what they do, how the feed narrows, and what predictors learn."""
 
 from pathlib import Path
 

@@ -7,8 +7,8 @@ import numpy as np
 from models.arrays import Float32Array, Float64Array
 
 HIDDEN_DIMENSIONS = 4
-SHARED_SHARE = 0.25  # of each half of taste: what the whole population likes; the rest is each user's own liking
-OWN_DEVIATION = 0.4  # standard deviation of what belongs to one user and one topic alone
+SHARED_SHARE = 0.25  # of each half of taste: what all users like; the rest is the taste of each user alone
+OWN_DEVIATION = 0.4  # standard deviation of the part that belongs to one user and one topic
 VISITS_LOG_MEAN, VISITS_LOG_SPREAD = -0.3, 0.8  # sessions per day, log-normal: half of the sessions by a fifth of users
 VISITS_RANGE = (0.05, 6.0)
 
@@ -31,8 +31,8 @@ def make_population(attributes: Float64Array, users: int, mix: float, correlatio
 
     Taste is a sum of three parts. One follows the words: weights on attributes, times the topics' attributes. One
     contradicts them: the appeal of each topic, and affinities between topics, that no attribute explains. Each of the
-    two has a share that the whole population has in common and a share of each user's own, and feedback can teach both.
-    The third part belongs to one user and one topic and teaches nothing.
+    two has a share that all users have in common and a share of each user alone, and both can be learned from feedback.
+    The third part belongs to one user and one topic, and nothing can be learned from it.
 
     Args:
         attributes: [topics, attributes].
@@ -62,7 +62,7 @@ def make_population(attributes: Float64Array, users: int, mix: float, correlatio
 
 
 def _combined(shared: Float64Array, own: Float64Array) -> Float64Array:
-    """Unit variance from what all like [topics] and what each likes [users, topics]."""
+    """Unit variance from common taste [topics] and the taste of each user [users, topics]."""
     return np.asarray(np.sqrt(SHARED_SHARE) * _standardised(shared) + np.sqrt(1 - SHARED_SHARE) * _standardised(own))
 
 

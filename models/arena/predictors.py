@@ -1,4 +1,4 @@
-"""Is the world a straw man? What simple predictors learn from its logs, against the truth.
+"""What simple predictors learn from the logs of a world, compared with the truth: is the world too easy or too hard?
 
 Each predictor ranks, for every user, the topics that the user never played. None of them sees the truth; a world is
 fair if each explains a part of it and none explains it all.
@@ -24,7 +24,7 @@ PREDICTORS = ("random", "popularity", "prior", "factorisation", "item_to_item", 
 RANKED = ("random", "popularity", "prior", "factorisation", "item_to_item", "oracle")  # worst first, in every world
 MIXES = (0.0, 0.25, 0.5, 0.75, 1.0)
 FACTORS, TILT = 2, 0.4
-LIFT_SUPPORT = 5.0  # pairs of topics that few users share count as unrelated
+LIFT_SUPPORT = 5.0  # pairs of topics that fewer users share count as unrelated
 JUDGED_USERS = 1_000
 
 
@@ -32,8 +32,8 @@ class TopicLog:
     """Plays and exposures of a world by user and topic, gathered from its logs day by day.
 
     Attributes:
-        plays, positives: [users, topics] of all events, the shelf's included.
-        exposures, positive_exposures: [topics] of the shelf alone, silence included.
+        plays, positives: [users, topics] of all events, those of the shelf included.
+        exposures, positive_exposures: [topics] of the shelf alone, impressions without a response included.
     """
 
     def __init__(self, world: World) -> None:
@@ -75,7 +75,7 @@ class TopicLog:
 
 
 def predictions(log: TopicLog, attributes: Float64Array) -> dict[str, Float64Array]:
-    """[users, topics] a score of each predictor that learns from logs, and of one that knows the words alone.
+    """[users, topics] scores of the predictors that learn from logs, and of one that knows only the words.
 
     ``popularity``: plays of the topic. ``prior``: its positive rate on the shelf. ``item_to_item``: the prior times the
     mean lift (how much more often than by chance the topic pleases those whom another pleases) over what pleased the
@@ -147,7 +147,7 @@ def hold_contest(world: World, log: TopicLog, truth: Truth, k: int, seed: int) -
 
 
 def _mean_of_first(predicted: Float64Array, true: Float64Array, k: int) -> float:
-    """Mean true rate of the k best predicted, ties broken by chance: the expectation."""
+    """Mean true rate of the k best predicted, in expectation over random ties."""
     return float(top_k_credit(predicted, k) @ true) / k
 
 
@@ -160,7 +160,7 @@ def _cosine(left: Float64Array, right: Float64Array) -> Float64Array:
 def contests_over_worlds(
     options: WorldOptions, days: int, seeds: int, mixes: Sequence[float], k: int, log: Log = silent
 ) -> pl.DataFrame:
-    """The contest in worlds of other seeds and mixes, all else equal.
+    """The contest in worlds of other seeds and mixes, with all else equal.
 
     Returns:
         ``seed``, ``mix``, ``in_order`` (each of ``RANKED`` explains more than the one before), and

@@ -42,7 +42,7 @@ def response_probabilities(
     Args:
         log_odds: of a positive play.
         duration_s: of the item.
-        start_rate: share of the impressions that do not please and are started all the same; the rest is silence.
+        start_rate: share of the impressions that do not please but are started anyway; the rest gets no response.
     """
     positive = _sigmoid(log_odds)
     liked = _sigmoid(LIKE_BASE + LIKE_SLOPE * log_odds)
@@ -60,13 +60,13 @@ def respond(
 ) -> Responses:
     """Draw responses with the probabilities of :func:`response_probabilities`.
 
-    A play is positive when at least ``positive_share`` of the item is watched, or when it is liked: the rule by which
-    the pipeline derives it again from what is logged.
+    A play is positive when at least ``positive_share`` of the item is watched, or when it is liked: the
+    pipeline derives it from the log by the same rule.
 
     Args:
         log_odds: [n] of a positive play.
         duration_s: [n].
-        start_rate: share of the other impressions that are started all the same, and left early.
+        start_rate: share of the other impressions that are started anyway, and left early.
         positive_share: of the duration.
         rng: source of chance.
     """
@@ -79,16 +79,16 @@ def respond(
     completed = stayed & (chance[4] < _finish_probability(log_odds, duration_s))
     skipped = started & ~positive & (chance[5] < _sigmoid(SKIP_BASE + SKIP_SLOPE * log_odds))
     shared = positive & (rng.random(count) < _sigmoid(SHARE_BASE + SHARE_SLOPE * log_odds))
-    # Where in its range the watched share lies: near the end for plays that please, near the beginning for others.
+    # Where in its range the watched share is: near the end for plays that please, near the beginning for others.
     long, short = rng.beta(2.0, 1.0, count), rng.beta(1.0, 1.5, count)
     watched = np.where(
         stayed,
         np.where(completed, 1.0, positive_share + (COMPLETED_SHARE - positive_share) * long),
         np.where(skipped, SKIPPED_SHARE * short, SKIPPED_SHARE + (positive_share - SKIPPED_SHARE) * short),
     )
-    # Tenths of a second, rounded away from the threshold: what is logged stays on its side of it.
+    # Tenths of a second, rounded away from the threshold, so that the logged value stays on the same side.
     tenths = watched * duration_s * 10
-    # Short of completion by at least a tenth, but for the rare item where the threshold itself is that near.
+    # Below completion by at least a tenth, except for rare items whose threshold is nearer than that.
     most = np.maximum(np.ceil(COMPLETED_SHARE * duration_s * 10) - 1, np.ceil(positive_share * duration_s * 10))
     rounded = np.where(completed, tenths, np.minimum(np.ceil(tenths), most))
     watch_s = np.where(stayed, rounded, np.floor(tenths)) / 10

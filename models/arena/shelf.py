@@ -11,7 +11,7 @@ from models.arrays import BoolArray, Float64Array, IntArray
 
 
 class ExplorationPolicy(Protocol):
-    """What the shelf asks: which cluster to show to users of given histories."""
+    """What the shelf needs: which cluster to show to users of given histories."""
 
     @property
     def item_clusters(self) -> Mapping[str, int]:
@@ -137,7 +137,7 @@ def recent_clusters(last_positive: IntArray, length: int) -> tuple[IntArray, Boo
         length: K.
 
     Returns:
-        [users, K] cluster ids, and [users] whether the user has that many; rows of users who have not mean nothing.
+        [users, K] cluster ids, and [users] whether the user has that many; rows of other users have no meaning.
     """
     if last_positive.shape[1] < length:
         return np.zeros((len(last_positive), length), dtype=np.int64), np.zeros(len(last_positive), dtype=np.bool_)

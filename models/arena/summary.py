@@ -1,4 +1,4 @@
-"""What a simulated world looks like: figures for its report, and the pictures that go with them."""
+"""Figures and arrays of a simulated world, for its report and pictures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ def summarise(world: World, log: TopicLog, items: pl.DataFrame, k: int, write: L
     Args:
         world: after its days.
         log: gathered from the traffic of these days.
-        items: some of its items, in the columns of the data contract: what text tells is measured on these.
+        items: some of its items, in the columns of the data contract: what their text tells is measured.
         k: how many topics predictors choose per user.
         write: receives progress lines.
 

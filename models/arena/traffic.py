@@ -1,4 +1,4 @@
-"""The logs of one simulated day: what the world writes to its landing files, and nothing of the truth."""
+"""The logs of one simulated day: what the world writes to its landing files, without the truth."""
 
 from dataclasses import dataclass, field
 

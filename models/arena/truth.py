@@ -1,4 +1,4 @@
-"""What users of the simulated world would truly do: for evaluation code alone. Nothing that learns may read it.
+"""What users of the simulated world would truly do: for evaluation code only. Nothing that learns may read it.
 
 All rates are those of a rested user (no topic has tired them) on the exploration shelf: the mean over the items of a
 cluster, as they are picked there, and over the places of the shelf.
@@ -28,10 +28,10 @@ USERS_AT_ONCE = 250
 class Truth:
     """The tastes of all users at one moment, and every rate that follows from them.
 
-    The tastes are a copy; items and histories are the world's own, so ask before simulating on.
+    The tastes are a copy; items and histories are shared with the world, so use this before the next day is simulated.
 
     Args:
-        tastes: [users, topics] with what has grown on them.
+        tastes: [users, topics], grown interests included.
         catalogue: the items.
         places: of the exploration shelf.
         start_rate: of impressions that do not please.
@@ -81,14 +81,14 @@ class Truth:
         return rates
 
     def history_rates(self, item_clusters: Mapping[str, int], length: int) -> pl.DataFrame:
-        """The rates of every signal by history that a user holds now, and cluster.
+        """The rates of every signal by cluster and by history that a user has now.
 
         Args:
             item_clusters: cluster of each item.
             length: K, of the histories.
 
         Returns:
-            ``history`` (sorted list), ``cluster_id``, ``users`` (who hold it), and ``<signal>_rate``, the mean over
+            ``history`` (sorted list), ``cluster_id``, ``users`` (who have it), and ``<signal>_rate``, the mean over
             those users; a row for each history and each cluster.
         """
         clusters, count = cluster_of_items(self.catalogue, item_clusters)
@@ -110,9 +110,9 @@ class Truth:
         )
 
     def shown_history_rates(self, shown: pl.DataFrame, item_clusters: Mapping[str, int]) -> pl.DataFrame:
-        """The positive rates of histories over those who were shown something while they held them.
+        """The positive rates of histories over the users who saw something while they had them.
 
-        What a log can teach about a history is the mean over these users, not over the few who hold it at one moment.
+        What a log can teach about a history is the mean over these users, not over the few who have it at one moment.
 
         Args:
             shown: ``history``, ``user_id`` and ``impressions``, by which users count.
@@ -206,7 +206,7 @@ def _outside(rates: pl.DataFrame) -> pl.DataFrame:
 def at_the_level_of(rates: Float64Array, observed: Float64Array, impressions: IntArray) -> Float64Array:
     """True rates of rested users, moved by one constant on log-odds so that their mean is the mean of a log.
 
-    Users of a log are tired of what they have just seen. Rankings do not feel it, but a check of predicted rates does.
+    Users of a log are tired of what they have just seen. That does not change rankings, but it does change rates.
 
     Args:
         rates: [cells] of rested users, in (0, 1).

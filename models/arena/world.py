@@ -1,8 +1,8 @@
 """The simulated world and its clock: users, items, an organic feed that follows its own past, an exploration shelf.
 
-Days are simulated in order, each from its own seed and the state that the days before left, so that a second world with
-the same options and policies writes the same logs. The log-odds that user u plays item i at place p of a session to
-their pleasure are
+Days are simulated in order, each from its own seed and the state after the days before, so that a second world with the
+same options and policies writes the same logs. The log-odds that user u plays item i at place p of a session with
+pleasure are
 
     BASE + TASTE * sum over the topics t of i of weight(i, t) * (taste(u, t) + grown(u, t) - tired(u, t))
          + quality(i) - PLACE * p
@@ -32,7 +32,7 @@ SLOT_MS = 24 * 3_600_000 // MOST_SESSIONS  # a user has at most one session in e
 LATEST_START_MS = 3_600_000  # into the slot; plays of one session end long before the next slot begins
 PAUSE_MS = 3_000  # between plays
 MORE_PLAYS, MOST_PLAYS = 1.7, 6  # organic plays of a session: 1 + Poisson(MORE_PLAYS), cut at MOST_PLAYS
-STARTED_ANYWAY = 0.4  # exploration impressions that do not please but are started; the rest is silence
+STARTED_ANYWAY = 0.4  # exploration impressions that do not please but are started; the rest gets no response
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class WorldOptions:
 
 @dataclass
 class DayCounts:
-    """What happened on one day, for the summary of a world; organic plays alone, but for ``exposures``."""
+    """What happened on one day, for the summary of a world; organic plays only, except ``exposures``."""
 
     visitors: int = 0
     plays: int = 0
@@ -97,7 +97,7 @@ class DayCounts:
 
 @dataclass(frozen=True, eq=False)
 class _Day:
-    """What belongs to one day: its chance, its shelf, its log."""
+    """What belongs to one day: its random numbers, its shelf, its log."""
 
     midnight: int  # ms since the epoch
     rng: np.random.Generator
@@ -139,7 +139,7 @@ class World:
 
         Raises:
             ValueError: ``day`` is not the next one, or the policy serves a cluster that has no item. The world is then
-                half-way through the day, and cannot go on.
+                half-way through the day, and cannot be used again.
         """
         if day != self.next_day:
             raise ValueError(f"days are simulated in order: the next one is {self.next_day}, not {day}")
@@ -177,7 +177,7 @@ class World:
         return ((users.astype(np.int64), items.astype(np.int64), ts) for users, items, ts in self._positives)
 
     def _open_shelf(self, policy: ExplorationPolicy | None) -> PlannedShelf | RandomShelf | None:
-        """The shelf of a day. What it remembers of users is carried over while items keep their clusters."""
+        """The shelf of a day. What it knows of users is carried over while items keep their clusters."""
         if policy is None:
             random = self.options.random_shelf
             self._shelf = RandomShelf(self.catalogue, random) if random else None
@@ -251,13 +251,13 @@ class World:
         responses: Responses,
         shelf: PlannedShelf | RandomShelf | None,
     ) -> None:
-        """Let plays change the state: the feed's memory, the users, and who was last pleased by what, when."""
+        """Update the state after plays: the feed, the users, and their last positive plays."""
         topics, played, positive = self.catalogue.main_topics[items], responses.started, responses.positive
         self._feed.remember(users[played], topics[played], positive[played])
         self._mood.play(users[played], topics[played], positive[played])
         pleased = users[positive].astype(np.int32), items[positive].astype(np.int32), ts[positive]
         self._positives.append(pleased)
-        if isinstance(shelf, PlannedShelf):  # a random shelf remembers nobody
+        if isinstance(shelf, PlannedShelf):  # a random shelf keeps nothing of users
             shelf.learn(users[positive], items[positive], ts[positive])
 
 

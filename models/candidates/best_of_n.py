@@ -1,7 +1,7 @@
 """Inference scaling: draw a pool of clusters for every history, and keep the k best by alignment score.
 
 n independent draws from the label distribution, duplicates merged; *novelty alone* is the first k distinct clusters of
-the same stream, so that the two policies differ in nothing but the choice.
+the same stream, so that the two policies differ in the choice alone.
 """
 
 import hashlib
@@ -50,7 +50,7 @@ def draw_pool(
     Where ``draws`` draws leave fewer than ``distinct`` clusters, drawing continues without repeats: the next cluster
     that an independent stream has not shown yet follows the distribution restricted to the unseen ones. So the order
     has the distribution of an endless stream; a cluster that is found this way counts as one draw. Fewer than
-    ``distinct`` clusters come back only where no more have positive probability.
+    ``distinct`` clusters are returned only where no more have positive probability.
     """
     counts: dict[int, int] = {}
     for cluster in draw(probabilities, draws, stream).tolist():

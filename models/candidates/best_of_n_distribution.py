@@ -2,7 +2,7 @@
 
 It helps to choose n and the temperature. Everything is exact for the k best by score of the distinct clusters among n
 draws. Where n draws show fewer than k clusters, ``best_of_n.draw_pool`` draws more; that is left out here, and
-:func:`shortfall` tells how often it happens.
+:func:`shortfall` says how often it happens.
 """
 
 import numpy as np
@@ -67,7 +67,7 @@ def coverage(probabilities: Float64Array, draws: int) -> float:
 
 
 def shortfall(probabilities: Float64Array, draws: int, k: int) -> float:
-    """Expected number of clusters that n draws leave missing of k."""
+    """Expected number of the k clusters that n draws do not show."""
     return k - float(selection_probabilities(probabilities, np.zeros(len(probabilities)), draws, k).sum())
 
 
@@ -75,4 +75,4 @@ def _check(probabilities: Float64Array, draws: int, k: int) -> None:
     if draws < 1 or k < 1:
         raise ValueError(f"{draws} draws and {k} selected: both must be at least 1")
     if not (np.isfinite(probabilities).all() and (probabilities >= 0).all() and probabilities.any()):
-        raise ValueError("the probabilities are no distribution: they must be finite, not negative, and not all 0")
+        raise ValueError("the probabilities are not a distribution: they must be finite, not negative, and not all 0")

@@ -1,7 +1,7 @@
 """The candidate pool of every history: n draws from the label distribution of the novelty model, duplicates merged.
 
 ``pool_engines`` draws them and ``pool_shards`` keeps them; here are the tables that they make, and the figures that
-tell what they are like.
+describe them.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from models.novelty.label_distribution import label_distributions
 from models.progress import Log, Progress, silent
 from models.shards import micro_batches
 
-GATE_HISTORIES = 128  # whose format validity at T = 1 is computed where the engine does not tell it
+GATE_HISTORIES = 128  # whose format validity at T = 1 is computed where the engine does not give it
 DISTRIBUTION_SCHEMA: dict[str, pl.DataType] = {
     "history": pl.List(pl.Int64()),
     "format_validity": pl.Float64(),
@@ -61,7 +61,7 @@ class PoolSampler:
         options: how to draw.
 
     Raises:
-        ValueError: no model, unusable labels, or options without sense.
+        ValueError: no model, unusable labels, or options that make no sense.
     """
 
     def __init__(self, folder: Path, labels: Sequence[str], options: PoolOptions) -> None:
@@ -91,7 +91,7 @@ class PoolSampler:
 
 
 def pool_figures(candidates: pl.DataFrame, distributions: pl.DataFrame, clusters: int) -> dict[str, float | None]:
-    """What the pools of a table are like: means over histories, and how the draws spread over N = ``clusters`` labels.
+    """Figures of the pools: means over histories, and how the draws spread over N = ``clusters`` labels.
 
     ``gini`` and ``top_label_share`` show a model that proposes the same few labels to everyone.
     """
@@ -115,7 +115,7 @@ def pool_figures(candidates: pl.DataFrame, distributions: pl.DataFrame, clusters
 def format_validity(
     novelty: Path, labels: Sequence[str], histories: Sequence[tuple[int, ...]], log: Log = silent
 ) -> float:
-    """Mean format validity at T = 1 of a novelty model: the gate's figure, where the engine does not tell it.
+    """Mean format validity at T = 1 of a novelty model: the gate's figure, where the engine does not give it.
 
     Args:
         novelty: folder of the model.

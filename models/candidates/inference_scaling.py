@@ -1,8 +1,8 @@
-"""What drawing more buys: alignment, novelty, true preference and coverage over n and over the temperature, exactly.
+"""What more draws gain: alignment, novelty, true preference and coverage by n and temperature, computed exactly.
 
 Everything follows from the label distributions and the scores, see ``best_of_n_distribution``, so no pool is drawn. The
-question is the paper's (Wang et al. 2025, section 5.4: five times as many draws as clusters, at high temperature), and
-whether a low confidence of the novelty model hurts what is selected.
+question is that of the paper (Wang et al. 2025, section 5.4: five times as many draws as clusters, at high
+temperature), and whether a novelty model of low confidence makes the selection worse.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,12 +31,12 @@ TERCILES = ("low", "middle", "high")
 
 @dataclass(frozen=True, eq=False)
 class ScalingInputs:
-    """What is known of some histories.
+    """What both models say of some histories.
 
     Attributes:
         distributions: by temperature, [histories, N] label distributions.
         scores: [histories, N] what the alignment model ranks by.
-        novelty: [histories, N] label distribution at T = 1: how much the novelty model believes in a cluster.
+        novelty: [histories, N] label distribution at T = 1: how likely the novelty model finds a cluster.
         own: [histories, N] whether a cluster belongs to the history; those are never selected.
         true_rates: [histories, N], where they are known.
     """
@@ -65,8 +65,8 @@ def scaling_inputs(
         labels: the label of cluster i at index i.
         length: K, of the histories.
         temperature: of the pools; ``TEMPERATURES`` are read beside it.
-        true_rates: ``history``, ``cluster_id`` and ``positive_rate`` of each history that somebody holds and each
-            cluster; other histories are left out then. None where nobody knows them.
+        true_rates: ``history``, ``cluster_id`` and ``positive_rate`` of each history that a user has, and each
+            cluster; other histories are then left out. None where they are unknown.
         log: receives progress lines.
     """
     histories = _spread_histories(len(labels), length, true_rates)

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 Pool = tuple[list[int], list[int]]  # distinct clusters in order of first appearance, times drawn
 
-OVERDRAW = 1.25  # free draws of the first round, as a multiple of n: some are no label
-MOST_FREE_DRAWS = 40  # times n, before a history is given up that lacks valid draws
+OVERDRAW = 1.25  # free draws of the first round, as a multiple of n: some are not labels
+MOST_FREE_DRAWS = 40  # times n: then a history with too few valid draws is given up
 SAMPLED_HISTORIES = 256  # at once: vLLM makes its own batches
 
 
@@ -63,7 +63,7 @@ class PoolOptions:
 
 
 class Drawn(NamedTuple):
-    """Of one history: masses of its labels at T, mass that may be labels or not, its pool, format validity at T = 1."""
+    """Of one history: masses of its labels at T, mass that may belong to labels, its pool, format validity at T = 1."""
 
     masses: Float64Array
     unknown: float
@@ -88,7 +88,7 @@ def open_engine(folder: Path, labels: Sequence[str], options: PoolOptions) -> En
     """The engine that the options name, with the novelty model of the folder.
 
     Raises:
-        ValueError: no model, unusable labels, or options without sense.
+        ValueError: no model, unusable labels, or options that make no sense.
     """
     if options.draws < 1 or options.distinct < 1:
         raise ValueError(f"{options.draws} draws and {options.distinct} distinct clusters: at least 1 of both")
@@ -184,7 +184,7 @@ class Free(_Expanding):
 
 
 class Sampled:
-    """Keeps those samples of vLLM that are labels; the masses are their shares of all samples.
+    """Keeps the samples of vLLM that are labels; the masses are their shares of all samples.
 
     Seeds belong to the histories, but vLLM's own batches may move the last digits of its probabilities.
     """
@@ -258,7 +258,7 @@ def _first_round(options: PoolOptions) -> int:
 
 
 def _next_round(labels: IntArray, draws: int) -> int:
-    """Draws that should bring the missing valid ones, by the share of those before; n where clusters are missing."""
+    """How many draws should give the missing valid ones, by their share so far; n where clusters are missing."""
     valid = int((labels >= 0).sum())
     missing = draws - valid
     return min(draws, int(np.ceil(OVERDRAW * missing * len(labels) / max(valid, 1)))) if missing > 0 else draws

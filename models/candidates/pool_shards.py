@@ -1,4 +1,4 @@
-"""The pools of all histories as files: shards, so that a run which is killed leaves to the next what it has drawn."""
+"""The pools of all histories as files in shards: a run resumes with what a killed one has drawn."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ def draw_in_shards(
     histories_per_shard: int,
     log: Log = silent,
 ) -> None:
-    """Draw the pools of histories; the shards that stand already are left as they are.
+    """Draw the pools of histories; shards that exist already are left as they are.
 
     Args:
         sampler: what draws.

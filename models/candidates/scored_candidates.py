@@ -1,4 +1,4 @@
-"""The candidates of all histories with what the alignment model says of each, scored in shards."""
+"""The candidates of all histories with the predictions of the alignment model, scored in shards."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ PREDICTIONS = ("alignment_score", "predicted_rate", "rate_lower", "rate_upper")
 def score_in_shards(
     candidates: pl.DataFrame, scorer: "CandidateScorer", shards: Path, histories_per_shard: int, log: Log = silent
 ) -> None:
-    """Score candidates; the shards that stand already are left as they are.
+    """Score candidates; shards that exist already are left as they are.
 
     Args:
         candidates: ``history`` and ``cluster_id``, the rows of a history in one run.

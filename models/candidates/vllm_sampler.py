@@ -19,8 +19,8 @@ class VllmSampler:
         folder: the novelty model.
         labels: the label of cluster i at index i.
         temperature: T.
-        structured: only labels are sampled, by masking at every token what begins none. Any tokens that spell a label
-            count then; otherwise a sample has to be the label's own tokens and the terminator.
+        structured: only labels are sampled: at every token, what begins no label is masked. Then any tokens that spell
+            a label count; otherwise a sample has to be the label's own tokens and the terminator.
 
     Raises:
         ValueError: vLLM is not installed, there is no model, or labels are unusable.
@@ -33,7 +33,7 @@ class VllmSampler:
         tokens = label_tokens(self.tokenizer, labels)
         self._of_tokens = {tuple(own): cluster for cluster, own in enumerate(tokens)}
         self._of_text = {label_text(label): cluster for cluster, label in enumerate(labels)} if structured else {}
-        # Spelled byte by byte a label is longer than its own tokens.
+        # A label that is spelled byte by byte is longer than its own tokens.
         self._longest = (
             1 + max(len(text.encode()) for text in self._of_text) if structured else max(map(len, tokens)) + 1
         )

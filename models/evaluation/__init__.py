@@ -1,1 +1,1 @@
-"""Metrics, calibration, yardsticks and contests, which judge models and know none of them."""
+"""Metrics, calibration, yardsticks and contests: they judge predictions and import no model."""

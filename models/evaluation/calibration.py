@@ -1,4 +1,4 @@
-"""Whether predicted scores mean what they say."""
+"""Calibration: whether predicted scores agree with what is observed."""
 
 from dataclasses import dataclass
 
@@ -38,7 +38,7 @@ def reliability(
         ValueError: there is nothing to bin.
     """
     if len(predictions) == 0:
-        raise ValueError("there are no predictions to judge the calibration of")
+        raise ValueError("there are no predictions whose calibration could be judged")
     order = np.argsort(predictions, kind="stable")
     before = np.cumsum(weights[order]) - weights[order]
     place = np.minimum((before / weights.sum() * bins).astype(np.int64), bins - 1)

@@ -1,4 +1,4 @@
-"""How a figure is written for people, also one that could not be measured."""
+"""Figures as text, those that could not be measured too."""
 
 
 def figure_text(value: float | None, form: str = ".3f", missing: str = "-") -> str:

@@ -1,7 +1,7 @@
-"""Predictors that read the labels through a sentence encoder and no language model: ridge regression, nearest label.
+"""Predictors that read labels by a sentence encoder instead of a language model: ridge regression, nearest label.
 
-What the alignment model must beat to show that reading words together is worth more than comparing them: these see the
-same words, and score clusters that were never served as well.
+The alignment model must beat them to show that reading words together is worth more than comparing them: they see the
+same words, and score clusters that were never served, too.
 """
 
 from collections.abc import Callable, Sequence

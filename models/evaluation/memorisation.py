@@ -1,4 +1,4 @@
-"""How often a novelty model only repeats what it was trained on."""
+"""Memorisation: how often a novelty model repeats what it was trained on."""
 
 from collections.abc import Iterable, Sequence
 

@@ -15,7 +15,7 @@ from models.arrays import Float64Array, IntArray
 
 
 def top_k_credit(values: Float64Array, k: int) -> Float64Array:
-    """Probability of each entry to be among the k largest when ties are broken at random. Sums to min(k, len)."""
+    """Probability of each entry of being among the k largest when ties are broken at random. Sums to min(k, len)."""
     if k >= len(values):
         return np.ones(len(values))
     threshold = np.sort(values)[-k]
@@ -41,7 +41,7 @@ def discounts(k: int) -> Float64Array:
 
 
 def ndcg_at_k(predictions: Float64Array, truth: Float64Array, k: int) -> float:
-    """Normalised discounted cumulative gain of the k first, with linear gain; NaN where no cluster has any gain.
+    """Normalised discounted cumulative gain of the first k, with linear gain; NaN where no cluster has any gain.
 
     A group of tied predictions shares the mean gain of the group over the ranks it fills (McSherry and Najork, 2008).
     """

@@ -9,7 +9,7 @@ from models.arrays import Float64Array, IntArray
 from models.evaluation.metrics import RankingEvaluation, evaluate_ranking
 
 MODEL = "model"
-LANGUAGE_MODEL = "language_model"  # alone, where the model is a stack: no yardstick
+LANGUAGE_MODEL = "language_model"  # of a stack, without its affinities; it is not a yardstick
 MEASURES = ("f1_at_k", "ndcg_at_k")
 BOOTSTRAP_DRAWS = 2_000
 BOOTSTRAP_MASS = 0.95
@@ -78,15 +78,15 @@ def split_half_ceiling(
 ) -> dict[str, float | None]:
     """How well one half of the held-out impressions ranks the other: a low estimate of the noise ceiling.
 
-    The positives of a cell are dealt to two halves without replacement; the rates of one half rank those of the other.
-    A model that knew the true rates would do better than a half log does, so the true ceiling lies above. Cells of one
+    The positives of a cell are divided into two halves at random; the rates of one half rank those of the other. A
+    model that knew the true rates would do better than half a log does, so the true ceiling is higher. Cells of one
     impression cannot be split and are left out.
 
     Args:
         rates: raw rates of the held-out cells, one array per history.
         impressions: of the same cells.
         k: the cut.
-        seed: of the dealing; the mean of ``SPLITS`` deals is returned.
+        seed: of the division; the mean of ``SPLITS`` divisions is returned.
     """
     rng = np.random.default_rng(seed)
     found: dict[str, list[float]] = {measure: [] for measure in MEASURES}

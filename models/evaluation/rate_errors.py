@@ -1,4 +1,4 @@
-"""Where predicted rates go wrong: by support, by popularity, by word; and whether their intervals hold."""
+"""Where predicted rates are wrong: by support, by popularity, by word; and whether their intervals hold."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from models.arrays import Float64Array, IntArray
 
 GROUPS = 3
 WORDS = 12
-LEAST_WORD_IMPRESSIONS = 30  # a word of fewer shows mostly chance
+LEAST_WORD_IMPRESSIONS = 30  # with fewer, a word shows mostly chance
 
 
 def errors_by(
@@ -19,14 +19,14 @@ def errors_by(
 ) -> list[dict[str, float]]:
     """Error of predicted rates in the terciles of a property of the cells.
 
-    Of the mean squared distance to the observed rates, what chance alone leaves is taken off: a rate p of n impressions
-    varies by p (1 - p) / n, for which p (1 - p) is estimated without bias by r (1 - r) n / (n - 1).
+    The part of the mean squared distance to the observed rates that chance alone causes is subtracted: a rate p of n
+    impressions varies by p (1 - p) / n, and r (1 - r) n / (n - 1) estimates p (1 - p) without bias.
 
     Args:
         groups_of: [cells] what to group by.
         predicted: [cells] rates.
         observed: [cells] raw rates.
-        impressions: [cells]; cells of a single one tell nothing of chance and are left out.
+        impressions: [cells]; cells with a single one say nothing about chance and are left out.
 
     Returns:
         For each group ``low`` and ``high`` of the property, ``cells``, ``predicted`` and ``observed`` means weighted by
@@ -82,7 +82,7 @@ def rewarded_words(
 ) -> list[dict[str, Any]]:
     """The words of labels with the highest mean predicted rate, beside what users truly did.
 
-    A model that merely loves a word shows here: its prediction stands far above what was observed.
+    This shows a model that merely likes a word: its prediction is far above what was observed.
 
     Returns:
         ``word``, ``clusters`` (whose label has it), ``predicted``, ``observed`` (means weighted by impressions), best

@@ -1,7 +1,7 @@
-"""Cheap predictors of a history's liking that see ids and no words: additive affinity, and its low-rank form.
+"""Cheap predictors of what a history likes, from ids without words: additive affinity, and its low-rank form.
 
 Both are fitted to the training rows alone, weighted by their evidence, and give one score per (history, cluster). They
-are strong where feedback is dense and silent on clusters that were never served: those get the mean.
+are strong where feedback is dense, and know nothing of clusters that were never served: those get the mean.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class AdditiveAffinity:
         bias: [clusters].
         affinity: [clusters, clusters], member by offered cluster.
         penalty: of the ridge that they were fitted with.
-        left_out: [rows] what each training row was predicted as while its history was left out.
+        left_out: [rows] what each training row was predicted to be when its history was left out.
     """
 
     bias: Float64Array
@@ -127,7 +127,7 @@ class Rows:
 
 
 def _biases(data: Rows, kept: BoolArray) -> Float64Array:
-    """[clusters] weighted mean score of each cluster, drawn to the mean of all by one row of mean weight."""
+    """[clusters] weighted mean score of each cluster, shrunk to the mean of all by one row of mean weight."""
     weight, cluster = data.weight[kept], data.cluster[kept]
     mean = float(weight @ data.score[kept] / weight.sum())
     total = np.bincount(cluster, weights=weight * data.score[kept], minlength=data.clusters)

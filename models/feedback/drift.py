@@ -13,8 +13,8 @@ class Drift(NamedTuple):
     """How much rates changed.
 
     Attributes:
-        change: root mean square change of the clusters' rates, chance taken off; 0 where chance explains all of it.
-        p_value: how likely chance alone changes them so much.
+        change: root mean square change of the clusters' rates, without what chance explains; 0 where it explains all.
+        p_value: how likely chance alone is to change them so much.
         clusters: how many were seen in both spans.
     """
 

@@ -12,10 +12,10 @@ from models.arrays import Float64Array
 Method = Literal["quantile", "rate", "z_score", "lift"]
 
 
-LIFT_LIMIT = 4.0  # a soft label cannot exceed 1: a rate of four times the cluster's prior, or more, is 1
+LIFT_LIMIT = 4.0  # times the cluster's prior: such a rate, or a higher one, becomes the label 1
 
 
-INTERVALS = (0.01, 0.02, 0.05, 0.1, 0.2)  # to choose among where the rounding follows from the posteriors
+INTERVALS = (0.01, 0.02, 0.05, 0.1, 0.2)  # the choice where the rounding follows from the posteriors
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def lift_scores(rates: Float64Array, prior_rates: Float64Array) -> Float64Array:
 def posterior_interval(lower: Float64Array, upper: Float64Array) -> float:
     """The largest of ``INTERVALS`` that is at most half the median width of the scores' credible intervals.
 
-    Rounding then stays well inside what the feedback leaves open.
+    Rounding then changes less than the feedback leaves uncertain.
 
     Args:
         lower: [cells] normalised lower ends of the posteriors.
@@ -101,6 +101,6 @@ def round_to_interval(scores: Float64Array, interval: float) -> Float64Array:
     """
     if not 0.0 < interval <= 1.0:
         raise ValueError(f"the rounding interval is {interval}; it must be above 0 and at most 1")
-    # A score such as 0.075 / 0.05 may fall a hair short of its half; ten digits are exact enough for any score.
+    # A score such as 0.075 / 0.05 may come out just below its half; ten digits are exact enough for any score.
     steps = np.floor(np.round(scores / interval, 10) + 0.5)
     return np.clip(np.round(steps * interval, 10), 0.0, 1.0)

@@ -18,7 +18,7 @@ from scipy.stats import beta as beta_distribution
 from models.arrays import Float64Array
 from models.feedback.affinity import AdditiveAffinity
 
-# The strength of a prior, in impressions. Below the least a prior says nothing; above the most it overrules any cell.
+# The strength of a prior, in impressions. A weaker prior has no effect; a stronger one overrules any cell.
 LEAST_CONCENTRATION, MOST_CONCENTRATION = 0.5, 1e5
 # The strength assumed where the data cannot show one: a single cell, or no positive (or no negative) at all.
 ASSUMED_CONCENTRATION = 10.0
@@ -29,7 +29,7 @@ CREDIBLE_MASS = 0.90  # of the central interval of a posterior
 class BetaPrior:
     """A beta distribution of rates, as mean and concentration (alpha + beta, in impressions).
 
-    ``note`` is empty after a fit, else says why the data could not show a prior and what was assumed.
+    ``note`` is empty after a fit; otherwise it says why the data showed no prior and what was assumed.
     """
 
     mean: float
@@ -63,7 +63,8 @@ def fit_beta_prior(positives: ArrayLike, impressions: ArrayLike) -> BetaPrior:
 
     The concentration stays within 0.5 and 100,000 impressions: cells that differ no more than coin flips have no finite
     maximum. Without cells the prior is uniform; a single cell, and cells without a positive or without a negative,
-    show no spread: the mean is then Jeffreys' (y + 1/2) / (n + 1) and the concentration 10 impressions; ``note`` tells.
+    show no spread: the mean is then Jeffreys' (y + 1/2) / (n + 1) and the concentration 10 impressions, as ``note``
+    says.
     """
     y, n = np.asarray(positives, dtype=np.float64), np.asarray(impressions, dtype=np.float64)
     y, n = y[n > 0], n[n > 0]
@@ -95,7 +96,7 @@ def fit_concentration(positives: ArrayLike, impressions: ArrayLike, means: Array
     def loss(log_concentration: float) -> float:
         return -log_likelihood(y, n, means, math.exp(log_concentration))
 
-    # The likelihood is flat towards strong priors: a gradient step from far away lands there and stays. So scan first.
+    # The likelihood is flat at strong priors: a gradient step from far away ends there and stays. Hence the scan first.
     grid = np.linspace(math.log(LEAST_CONCENTRATION), math.log(MOST_CONCENTRATION), 40)
     best = int(np.argmin([loss(value) for value in grid]))
     around = (grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)])
@@ -119,7 +120,7 @@ def fit_cluster_priors(cells: pl.DataFrame) -> ClusterPriors:
     """Fit the two levels of the prior: clusters under one hyper-prior, cells around their cluster.
 
     1. kappa_0: the concentration of all cells under one global beta prior. Each cell counts with its
-       :func:`effective_impressions`: a few huge cells must not pass for certainty about the cluster.
+       :func:`effective_impressions`: a few huge cells do not make the cluster's rate certain.
     2. The hyper-prior Beta(mu tau, (1 - mu) tau): a beta-binomial fit to the clusters' effective totals (E, Y). The
        prior mean of a cluster is its posterior mean (Y + mu tau) / (E + tau).
     3. The concentration of cells around their cluster's prior mean, one for all clusters.
@@ -140,9 +141,9 @@ def fit_cluster_priors(cells: pl.DataFrame) -> ClusterPriors:
 
 
 def effective_impressions(impressions: Float64Array, concentration: float) -> Float64Array:
-    """n (kappa + 1) / (n + kappa): as many independent impressions tell as much of the mean around which cells vary.
+    """n (kappa + 1) / (n + kappa): how many independent impressions would tell as much about the mean of the cells.
 
-    The design effect of the beta-binomial; never more than kappa + 1.
+    This is the design effect of the beta-binomial; it is never more than kappa + 1.
     """
     return np.asarray(impressions * (concentration + 1.0) / (impressions + concentration))
 
@@ -151,10 +152,10 @@ class AffinityPrior:
     """Prior means of cells by cluster and by the members of the history: the third level, below cluster and all.
 
     m(S, C) is the additive affinity model (``affinity.AdditiveAffinity``) of raw rates, each with its effective
-    impressions; ``concentration`` is that of cells around it. Shrinking towards the cluster's prior alone takes from
-    every cell most of what sets it apart from its cluster, and a model that learns such scores ranks by the prior: on a
+    impressions; ``concentration`` is that of cells around it. Shrinking towards the cluster's prior alone removes most
+    of what distinguishes a cell from its cluster, and a model that learns such scores ranks by the prior: on a
     simulated log with 14 impressions a cell, additive affinities of scores shrunk that way correlated 0.79 with the
-    true rates, of raw rates 0.89.
+    true rates, those of raw rates 0.89.
 
     Args:
         cells: to fit, of at least ``FOLDS`` histories.
@@ -174,8 +175,8 @@ class AffinityPrior:
         self.model = AdditiveAffinity.fit(rows, clusters)
         self.served = set(cells["cluster_id"].to_list())
         self.hyper_prior = priors.hyper_prior
-        # Around what was said of each history while it was left out: fitted values follow their own noise, and cells
-        # would seem to vary around them by chance alone.
+        # Around predictions for each history when it was left out: fitted values follow the noise of their cells, so
+        # that cells would seem to vary around them by chance alone.
         self.concentration = fit_concentration(y, n, self._bounded(self.model.left_out))
 
     def means(self, cells: pl.DataFrame) -> Float64Array:
@@ -188,7 +189,7 @@ class AffinityPrior:
         return np.where(known, self._bounded(means), self.hyper_prior.mean)
 
     def _bounded(self, means: Float64Array) -> Float64Array:
-        """An additive model knows no bounds: a mean of 0 would say that no feedback could ever be positive."""
+        """Within the bounds of a rate: an additive model has none, and a mean of 0 would exclude positive feedback."""
         return np.clip(means, self.hyper_prior.mean / 10, 0.95)
 
 
@@ -196,7 +197,7 @@ def shrink(cells: pl.DataFrame, priors: ClusterPriors, affinities: AffinityPrior
     """Add ``raw_rate``, ``prior_rate``, ``shrunk_rate`` (posterior mean), ``lower`` and ``upper`` (central 90%).
 
     The posterior of a cell is Beta(kappa m + y, kappa (1 - m) + n - y), m being the prior rate of its cluster, or the
-    mean that ``affinities`` give where there are some, and kappa the concentration of cells around it.
+    mean from ``affinities`` where they are given, and kappa the concentration of cells around it.
     """
     n = cells["impressions"].to_numpy().astype(np.float64)
     y = cells["positives"].to_numpy().astype(np.float64)

@@ -1,4 +1,4 @@
-"""Which histories and which clusters are kept from training: by stable hashes, so that company does not matter."""
+"""Which histories and clusters are kept from training: by stable hashes, so that other histories do not matter."""
 
 import hashlib
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ def split_histories(
     """Assign each history, as a set, to ``train``, ``validation`` or ``test``.
 
     The choice is a stable hash of the seed and the cluster ids: it does not change when other histories come or go.
-    Validation selects the checkpoint, test reports it: a figure that was maximised is no estimate.
+    Validation selects the checkpoint and test reports it, because a figure that was maximised is not an estimate.
 
     Raises:
         ValueError: when the shares leave nothing to train on.

@@ -25,13 +25,13 @@ class ScoreOptions:
 
     Attributes:
         minimum_impressions: a cell with fewer impressions is dropped, however small the log.
-        minimum_share_of_mean: a cell with fewer impressions than this share of the mean cell is dropped too: the bar
+        minimum_share_of_mean: a cell with fewer impressions than this share of the mean cell is dropped too: the limit
             rises with the log, so that twice the traffic keeps the same cells.
         minimum_users: a cell with fewer distinct users is dropped.
         prior: what a cell is shrunk towards: ``cluster``, the prior rate of its cluster, or ``affinity``, what cells
-            that share a cluster of the history say of it too, see :class:`AffinityPrior`.
-        normalisation: see :class:`Normalisation`.
-        interval: scores are rounded to multiples of this; None: of :func:`posterior_interval`.
+            that share a cluster of the history tell about it, see ``priors.AffinityPrior``.
+        normalisation: see ``normalisation.Normalisation``.
+        interval: scores are rounded to multiples of this; None: of ``normalisation.posterior_interval``.
     """
 
     minimum_impressions: int
@@ -44,7 +44,7 @@ class ScoreOptions:
 
 @dataclass(frozen=True)
 class FilteredCells:
-    """The cells with enough feedback, the bars they passed, and the shares of cells and impressions that survive.
+    """The cells with enough feedback, the limits they passed, and the shares of cells and impressions that survive.
 
     The shares are None where there was nothing to filter.
     """
@@ -79,7 +79,7 @@ def filter_cells(
 
 @dataclass(frozen=True)
 class TransitionScores:
-    """The scored cells, and what a reader must know to judge them.
+    """The scored cells, and what a reader needs to judge them.
 
     ``scores`` has the columns history, cluster_id, impressions, users, positives, raw_rate, prior_rate, shrunk_rate,
     lower, upper, score (and ``split`` where the cells had it), in the order of the cells. ``interval`` is what scores
@@ -136,9 +136,9 @@ def normalise_scores(cells: pl.DataFrame, normalisation: Method, interval: float
     two normalisations of the same cells have the same splits and the same truth.
 
     Args:
-        cells: ``impressions`` and the columns that :func:`shrink` adds.
-        normalisation: see :class:`Normalisation`.
-        interval: scores are rounded to multiples of this; None: of :func:`posterior_interval`.
+        cells: ``impressions`` and the columns that ``priors.shrink`` adds.
+        normalisation: see ``normalisation.Normalisation``.
+        interval: scores are rounded to multiples of this; None: of ``normalisation.posterior_interval``.
 
     Returns:
         The cells, and what their scores were rounded to.

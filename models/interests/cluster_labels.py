@@ -17,14 +17,14 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from models.arrays import IntArray
 from models.interests.item_embeddings import column
 
-# Tags and categories are chosen by people to say what an item is about; title and description words only may.
+# People choose tags and categories to say what an item is about; words of a title or description may say it.
 FIELD_WEIGHTS = {"tags": 4.0, "category": 3.0, "title": 1.0, "description": 0.5}
 USUAL_KEYWORDS = 3
 MOST_KEYWORDS = 4
 KEPT_SHARE = 0.25  # a third keyword must weigh this share of the first; a second one is always kept
 LONGEST_PHRASE = 3  # words in a tag that stays one keyword; longer tags are read word by word
-# Terms rarer here than in the mean cluster, or in fewer items than this share, are true of some items, not of the
-# cluster: their weight is multiplied by UNTYPICAL.
+# A term that is rarer here than in the mean cluster, or in fewer items than this share, describes some items, not the
+# cluster: its weight is multiplied by UNTYPICAL.
 TYPICAL_SHARE = 0.01
 UNTYPICAL = 0.05
 ITEMS_READ = 2_000  # per cluster: more do not move the keywords
@@ -45,7 +45,7 @@ STOP_WORDS = frozenset([*ENGLISH_STOP_WORDS, *_NUMBER_WORDS.split(), *_CLIPPED_W
 
 @dataclass(frozen=True)
 class ClusterLabel:
-    """The name of one cluster; ``readable`` is False where its items have no word to offer, only ids."""
+    """The name of one cluster; ``readable`` is False where its items have no words, only ids."""
 
     text: str
     readable: bool
@@ -54,7 +54,7 @@ class ClusterLabel:
 def label_clusters(items: pl.DataFrame, cluster_ids: IntArray, clusters: int) -> list[ClusterLabel]:
     """Name clusters 0..N-1, each by two to four keywords that no other cluster has in that combination.
 
-    Keywords stand in falling order of weight. A cluster whose items share only one usable keyword is named by it alone;
+    Keywords are in falling order of weight. A cluster whose items share only one usable keyword is named by it alone;
     one without any is ``topic <id>``. Larger clusters (lower ids, as ``fit_clusters`` numbers them) choose first.
 
     Args:
@@ -93,7 +93,7 @@ def _cluster_weights(shares: dict[str, tuple[float, float]], mean_share: dict[st
     for term, (share, by_field) in shares.items():
         typical = share >= max(TYPICAL_SHARE, mean_share[term])
         weights[term] = by_field * math.log1p(1 / mean_share[term]) * (1 if typical else UNTYPICAL)
-    # Rounded, so that the order in which shares were summed decides no tie; the alphabet does.
+    # Rounded, so that ties are decided by the alphabet and not by the order in which shares were summed.
     return dict(sorted(weights.items(), key=lambda pair: (-round(pair[1], 9), pair[0])))
 
 
@@ -139,7 +139,7 @@ def _term_shares(items: pl.DataFrame) -> dict[str, tuple[float, float]]:
 
 
 def _phrases(values: Iterable[str | None]) -> Iterable[str]:
-    """Each tag as one keyword of at most three words, in the order in which its words stand."""
+    """Each tag as one keyword of at most three words, its words in their order."""
     for value in values:
         words = list(_words(value or ""))
         if len(words) <= LONGEST_PHRASE:
@@ -163,7 +163,7 @@ def _unique_keywords(weights: dict[str, float], taken: set[frozenset[str]]) -> l
     for term in weights:
         if not any(near_duplicates(term, chosen) for chosen in candidates):
             candidates.append(term)
-        if len(candidates) == 60:  # far more than any label needs; long tails of title words cost time
+        if len(candidates) == 60:  # far more than a label needs; more would only cost time
             break
     if not candidates:
         return []

@@ -20,8 +20,8 @@ WIDTH_PIXELS, HEIGHT_PIXELS, DOTS_PER_INCH = 1400, 1000, 140
 LARGEST_DISC = 1_500.0  # square points
 MOST_LABELS = 70  # more cannot be read
 MOST_COLOURS = 10
-SEED = 0  # of where discs begin
-# Where a label may stand beside its disc: direction, in the order of preference.
+SEED = 0  # of the places before t-SNE or PCA moves them
+# Where a label may be beside its disc: direction, in the order of preference.
 _DIRECTIONS = ((0, -1), (0, 1), (1, 0), (-1, 0), (1, -1), (-1, -1), (1, 1), (-1, 1))
 
 
@@ -58,7 +58,7 @@ def draw_cluster_map(
 
 
 def place_centroids(centroids: Float32Array) -> Float64Array:
-    """Float64Array on the plane, [N, 2]."""
+    """Points on the plane, [N, 2]."""
     count = len(centroids)
     if count < 3:
         return np.array([[0.25 + 0.5 * number, 0.5] for number in range(count)])
@@ -103,7 +103,7 @@ def _write_labels(axes: Axes, points: Float64Array, labels: Sequence[str], areas
 def _free_place(
     centre: Float64Array, radius: float, width: float, height: float, taken: list[Bbox], page: Bbox
 ) -> Float64Array:
-    """Centre of the label, in pixels: of the places round the disc, near before far, the one that covers least."""
+    """Centre of the label, in pixels: the place round the disc that covers least, near ones preferred."""
     best, least = centre, np.inf
     for gap in (3.0, 14.0, 26.0, 40.0):
         for across, up in _DIRECTIONS:

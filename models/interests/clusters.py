@@ -1,6 +1,6 @@
 """Interest clusters as centroids: balanced k-means over item embeddings, and nearest-centroid assignment.
 
-Works on arrays alone. Texts, labels and versions of clusters live in the modules above (cluster_labels, taxonomy).
+Works on arrays alone. Texts, labels and versions of clusters are in cluster_labels and taxonomy.
 """
 
 import warnings
@@ -18,13 +18,13 @@ SMALLEST_SHARE = 1 / 5
 LARGEST_SHARE = 4.0
 BALANCING_ROUNDS = 30
 REFINING_STEPS = 5
-SAMPLE_PER_CLUSTER = 256  # items per centroid that fitting looks at; more moves centroids by less than the noise
+SAMPLE_PER_CLUSTER = 256  # items per centroid that are fitted to; more would move centroids by less than the noise
 BATCH = 16_384
 _SAME_POINT = 1e-3  # distances below are rounding: float32 loses that much in |x|^2 - 2 x.c + |c|^2
 
 
 def fit_clusters(embeddings: Float32Array, clusters: int, seed: int, log: Log = silent) -> Float32Array:
-    """Fit exactly ``clusters`` centroids, none of them empty, of sensible balance.
+    """Fit exactly ``clusters`` centroids, none of them empty, with balanced sizes.
 
     K-means, then rounds that take centroids away from clusters that are too small and use them to split those that are
     too large. Ids are stable: cluster 0 holds the most items, ties by centroid values.

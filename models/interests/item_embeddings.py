@@ -1,8 +1,8 @@
-"""Vectors that stand for items: what an item is about, as one point on the unit sphere.
+"""Vectors of items: what an item is about, as one point on the unit sphere.
 
 Three ways, chosen once per taxonomy and kept with it: vectors that the platform supplies, the packaged MiniLM sentence
-model, or TF-IDF with a truncated SVD. An ``Embedder`` is the fitted way as plain arrays, so that items which arrive
-later land in the same space. What is done with the vectors (clusters, labels) is not here.
+model, or TF-IDF with a truncated SVD. An ``Embedder`` holds what was fitted as plain arrays, so that items which arrive
+later are placed in the same space. What is done with the vectors (clusters, labels) is not here.
 """
 
 import importlib.util
@@ -41,7 +41,7 @@ def _no_terms() -> Float32Array:
 
 @dataclass(frozen=True, eq=False)
 class Embedder:
-    """A fitted way to embed items.
+    """A fitted method to embed items.
 
     Attributes:
         method: ``supplied``, ``minilm`` or ``tfidf``.
@@ -61,10 +61,10 @@ class Embedder:
 def embed_items(
     items: pl.DataFrame, method: EmbeddingChoice, seed: int, log: Log = silent
 ) -> tuple[Embedder, Float32Array]:
-    """Choose and fit the way to embed ``items``, and embed them.
+    """Choose and fit the method to embed ``items``, and embed them.
 
-    A supplied ``embedding`` that all items have wins over ``method``. Where no item has a word (tag ids only),
-    ``minilm`` gives way to ``tfidf``, for which an id is as good a term as a word.
+    A supplied ``embedding`` that all items have is used instead of ``method``. Where no item has a word (tag ids only),
+    ``tfidf`` is used instead of ``minilm``, for which an id is as good a term as a word.
 
     Args:
         items: ``item_id`` and any of ``title``, ``tags``, ``category``, ``description``, ``embedding``.
@@ -106,7 +106,7 @@ def embed(embedder: Embedder, items: pl.DataFrame, log: Log = silent) -> Float32
 
 
 def column(items: pl.DataFrame, name: str) -> list[Any]:
-    """Values of an optional column; nothing but None where the column is absent."""
+    """Values of an optional column; None for every item where the column is absent."""
     return items[name].to_list() if name in items.columns else [None] * items.height
 
 
@@ -174,7 +174,7 @@ def _one_torch_thread() -> Iterator[None]:
     """Run the small model on one thread.
 
     Its layers are so short that threads mostly wait for one another: on two busy cores, two threads embedded 20 to 50
-    titles a second where one embedded 110 to 180.
+    titles a second, one embedded 110 to 180.
     """
     import torch
 

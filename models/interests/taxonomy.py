@@ -1,6 +1,6 @@
 """A taxonomy: one fitted, named and versioned set of interest clusters, kept in plain files.
 
-New items are assigned to the clusters that stand; fitting again is a deliberate act that makes another version.
+New items are assigned to the existing clusters; fitting again is a deliberate act that makes another version.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ class Taxonomy:
         readable: whether each label is made of words; False for ``topic <id>``.
         sizes: items per cluster when it was fitted.
         centroids: float32 [N, d].
-        embedder: the fitted way to embed items, the same for every item ever assigned.
+        embedder: the fitted method to embed items, the same for every item ever assigned.
         settings: what was asked for (``clusters``, ``embedding``), for the record.
         seed: of the fit.
     """
@@ -98,7 +98,7 @@ def fit_taxonomy(
 
 
 def assign_items(taxonomy: Taxonomy, items: pl.DataFrame, log: Log = silent) -> pl.DataFrame:
-    """Assign items to the clusters that stand: ``item_id``, ``cluster_id``, ``similarity`` (cosine to the centroid)."""
+    """Assign items to the existing clusters: ``item_id``, ``cluster_id``, ``similarity`` (cosine to the centroid)."""
     embeddings = embed(taxonomy.embedder, items, log)
     return _assignment(items, embeddings, assign(embeddings, taxonomy.centroids)[0], taxonomy.centroids)
 

@@ -62,7 +62,7 @@ def _load_embedded() -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
             "or name another model folder or hub id as the base model"
         )
     folder, name = files[0].parent, files[0].name
-    # The dequantiser draws a bar of its own, which no setting of transformers turns off.
+    # The dequantiser shows a progress bar that no setting of transformers turns off.
     with quiet_transformers(), redirect_stderr(io.StringIO()):
         tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(

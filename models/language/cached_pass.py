@@ -1,10 +1,10 @@
 """Token trees that grow, one after each prompt: every token is read once, and its keys and values are kept.
 
-Where ``packed_pass`` reads a whole tree at once, here what was read decides what is read next. The new tokens of all
-trees lie in one sequence without padding, so that the model's products see them together; attention alone goes tree by
+``packed_pass`` reads a whole tree at once. Here, what was read decides what is read next. The new tokens of all trees
+lie in one sequence without padding, so that each matrix product takes all of them; only attention is computed tree by
 tree, over the tokens of that tree and its prompt. (Rows of padded trees under one mask spent 45% of the time in
-attention to tokens that they must not see, and a third of the tokens were padding.) What prompts have in common stands
-there once.
+attention to tokens that they must not see, and a third of the tokens were padding.) Tokens that several prompts begin
+with are stored once.
 """
 
 from collections.abc import Iterator, Sequence
@@ -57,7 +57,7 @@ class CachedPass:
         self._depths: list[IntArray] = []
 
     def begin(self, prompts: Sequence[Sequence[int]]) -> Tensor:
-        """Read the prompts, each token that several have in common once.
+        """Read the prompts; tokens that several of them begin with are read once.
 
         Returns:
             [prompts, vocabulary] logits of what follows each.
@@ -121,7 +121,9 @@ class CachedPass:
             logits: Tensor = self.model(
                 input_ids=torch.from_numpy(tokens)[None].to(device),
                 position_ids=torch.from_numpy(depths)[None].to(device),
-                attention_mask=torch.ones((1, 1, 1, 1), dtype=torch.bool, device=device),  # none is made of it
+                attention_mask=torch.ones(
+                    (1, 1, 1, 1), dtype=torch.bool, device=device
+                ),  # so that transformers builds no mask
                 past_key_values=self._cache,
                 use_cache=True,
                 logits_to_keep=keep,
@@ -135,10 +137,10 @@ def _attend(
     module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: object,  # noqa: ARG001
     scaling: float | None = None, views: Sequence[TreeView] | None = None, **other: Any,
 ) -> tuple[Tensor, None]:  # fmt: skip
-    """Attention tree by tree, as transformers asks for it: heads that share keys lie one below the other."""
+    """Attention tree by tree, as transformers asks for it: heads that share keys are stacked."""
     if views is None or other.get("softcap") is not None or other.get("s_aux") is not None:
         raise ValueError(
-            f"{type(module).__name__} attends in a way that trees cannot be read with: set candidates.engine to exact"
+            f"{type(module).__name__} has an attention that cannot read trees: set candidates.engine to exact"
         )
     heads, groups = key.shape[1], query.shape[1] // key.shape[1]
     result = query.new_empty((1, query.shape[2], query.shape[1], value.shape[-1]))

@@ -75,11 +75,11 @@ class Optimiser:
         self._round_weights()
 
     def state(self) -> dict[str, Any]:
-        """What a training needs to go on from here, for ``torch.save``."""
+        """What a training needs to resume from here, for ``torch.save``."""
         return {"masters": self.masters, "adamw": self.adamw.state_dict(), "step_count": self.step_count}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from what :meth:`state` gave, weights included."""
+        """Resume from what :meth:`state` gave, weights included."""
         for master, saved in zip(self.masters, state["masters"], strict=True):
             master.copy_(saved)
         self.adamw.load_state_dict(state["adamw"])

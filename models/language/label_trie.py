@@ -1,8 +1,7 @@
 """Token sequences as flat trees: the trie of all labels, separate branches that share nothing, and prompts with trees.
 
 Works for any tokenizer, also where one label is a prefix of another: a label is a path from the root to its end node,
-and the terminator is no node but what follows an end node. Plain numpy; what the trees are for stands in
-``packed_pass``.
+and the terminator is not a node but follows an end node. Plain numpy; ``packed_pass`` says what the trees are for.
 """
 
 from collections.abc import Sequence
@@ -113,7 +112,7 @@ def trie_parts(sequences: Sequence[Sequence[int]], about: int) -> list[tuple[Tok
 
 
 def after_prompts(prompts: Sequence[Sequence[int]], trees: Sequence[TokenTree]) -> tuple[list[int], TokenTree]:
-    """One tree for several prompts and what follows each, so that the tokens that the prompts share stand there once.
+    """One tree for several prompts and what follows each, so that tokens which the prompts share are stored once.
 
     Args:
         prompts: token ids, none empty.
@@ -166,7 +165,7 @@ def _check_filled(sequences: Sequence[Sequence[int]]) -> None:
 
 
 def rows_of(trees: Sequence[TokenTree], about: int) -> list[range]:
-    """The trees, in order, in runs of one length that hold about so many nodes each: the rows of a batch.
+    """The rows of a batch: the trees in order, the same number in each row, with about so many nodes in all.
 
     Rows are padded to the longest, so they hold equal numbers of trees.
     """

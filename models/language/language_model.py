@@ -100,16 +100,16 @@ def load_scoring_model(source: str | Path) -> PreTrainedModel:
 
 
 def arithmetic(stored: torch.dtype) -> torch.dtype:
-    """What weights of a stored type are computed in here: half precision in bfloat16, whose range survives training.
+    """The arithmetic for weights of a stored type: half precision becomes bfloat16, whose range suits training.
 
-    In float32 where the processor has no bfloat16 products: emulated ones run at 60 GFLOP/s where float32 runs at 320
+    It is float32 where the processor has no bfloat16 products: emulated ones run at 60 GFLOP/s, float32 runs at 320
     (two cores of a Xeon with AVX-512 alone).
     """
     return torch.bfloat16 if stored != torch.float32 and has_bfloat16() else torch.float32
 
 
 def has_bfloat16() -> bool:
-    """Whether the device that models are put on multiplies bfloat16 by itself."""
+    """Whether the device that models run on multiplies bfloat16 in hardware."""
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     found = torch.cpu.get_capabilities()
@@ -117,7 +117,7 @@ def has_bfloat16() -> bool:
 
 
 def padding_token(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The id that fills unused places: the padding token, else the end-of-sequence token."""
+    """The id for unused places: the padding token, else the end-of-sequence token."""
     padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     return int(padding or 0)
 
@@ -223,8 +223,8 @@ def _freeze_below(model: PreTrainedModel, top: int) -> None:
 def _untie(model: PreTrainedModel, head: nn.Module) -> None:
     """Give the vocabulary head weights of its own, so that training it leaves the input embeddings alone.
 
-    A frozen head leaves mass on words that begin no label: after the same 2,000 transitions format validity was 0.88
-    with it, and 0.94 with a trained one.
+    A frozen head leaves probability on words that begin no label: after the same 2,000 transitions format validity was
+    0.88 with it, and 0.94 with a trained one.
     """
     if head.weight is model.get_input_embeddings().weight:
         head.weight = nn.Parameter(head.weight.detach().clone())

@@ -85,11 +85,11 @@ def next_token_logits(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
         batch: what to read.
 
     Returns:
-        [batch, 1 + nodes, vocabulary]: column 0 follows the prompt, column 1 + i follows node i. Past the end of a
-        row's own tree stands noise.
+        [batch, 1 + nodes, vocabulary]: column 0 follows the prompt, column 1 + i follows node i. Values past
+        the end of a row's own tree have no meaning.
     """
-    # Named one by one, so that they are copied together: where the head is frozen, torch would multiply a mere slice
-    # row by row, each with a copy of the whole head (measured: the pass took twice as long).
+    # Columns are named one by one, so that torch copies them together. With a slice and a frozen head it would multiply
+    # row by row, each time with a copy of the whole head (measured: the pass took twice as long).
     columns = torch.arange(batch.prompt_width - 1, batch.input_ids.shape[1], device=model.device)
     logits: Tensor = model(**_inputs(model, batch), logits_to_keep=columns).logits
     return logits
@@ -125,7 +125,7 @@ def end_states(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
     """The last hidden state at the last token of every sequence, with gradients where they are enabled.
 
     Args:
-        model: any language model of transformers, with whatever head.
+        model: any language model of transformers, with any head.
         batch: what to read.
 
     Returns:
@@ -156,8 +156,8 @@ def log_normaliser(logits: Tensor, temperature: float, rows: Tensor | None = Non
         read = logits if rows is None else logits[rows]
         return torch.cat([(part.float() / temperature).logsumexp(-1) for part in torch.split(read, LOGIT_ROWS_AT_ONCE)])
     rows = torch.arange(len(logits), device=logits.device) if rows is None else rows
-    # One float32 copy for all: a fresh one of 6 MB for each part is fetched from the system page by page, and the
-    # division alone took a quarter as long as the model's own products.
+    # One float32 copy for all parts: the system hands out a new one of 6 MB page by page, and with a new one for each
+    # part the division alone took a quarter as long as the model's own products.
     copy = torch.empty((LOGIT_ROWS_AT_ONCE, logits.shape[-1]), dtype=torch.float32, device=logits.device)
     parts = []
     for some in torch.split(rows, LOGIT_ROWS_AT_ONCE):

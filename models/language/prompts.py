@@ -1,7 +1,7 @@
-"""The words the language models read: the two prompts, the label texts, and their token sequences.
+"""What the language models read: the two prompts, the label texts, and their token sequences.
 
 Prompts are plain text and short, because nearly all time goes into tokens. A prompt and a label are tokenised
-separately and joined as ids, so every label has one token sequence under any tokenizer, whatever stands before it.
+separately and joined as ids, so every label has one token sequence under any tokenizer, whatever comes before it.
 No tensors here.
 """
 
@@ -15,7 +15,7 @@ History = Sequence[int]
 def label_text(label: str) -> str:
     """The label as the models read it: one space before each word, as most tokenizers join it to the word, no commas.
 
-    The commas between keywords carry nothing and would be a third of all tokens.
+    The commas between keywords carry no information and would be a third of all tokens.
     """
     return "".join(f" {word}" for word in label.replace(",", " ").split())
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vllm import LLM
 
 
-LONGEST_HISTORY = 8  # clusters: what settings admit; it bounds the length that vLLM makes room for
+LONGEST_HISTORY = 8  # clusters, the most that settings allow: vLLM reserves room for so long a prompt
 ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "2",  # gigabytes
     "VLLM_LOGGING_LEVEL": "WARNING",
@@ -50,7 +50,7 @@ def open_engine(folder: Path, longest: int, runner: str = "generate") -> "LLM":
         runner=runner,
         dtype=vllm_dtype(folder),
         max_model_len=longest,
-        # A prompt read in two parts asks a seeded stream to step back, which streams on a CPU cannot (vLLM 0.32).
+        # With a prompt in two parts a seeded random stream has to step back, which it cannot on a CPU (vLLM 0.32).
         enable_chunked_prefill=False,
         enforce_eager=True,
         seed=0,
@@ -58,5 +58,5 @@ def open_engine(folder: Path, longest: int, runner: str = "generate") -> "LLM":
 
 
 def closer(owner: object, model: "LLM") -> Callable[[], object]:
-    """Ends the model's process, at the latest when its owner goes: by itself it outlives the one that started it."""
+    """Ends the model's process when its owner is deleted or before: else it outlives the process that started it."""
     return weakref.finalize(owner, model.llm_engine.engine_core.shutdown)

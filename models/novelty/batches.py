@@ -10,7 +10,7 @@ import polars as pl
 from models.language.prompts import History, check_histories
 from models.novelty.options import NoveltyOptions
 
-MAX_TARGETS_PER_PROMPT = 24  # keeps one popular history from filling a batch alone
+MAX_TARGETS_PER_PROMPT = 24  # so that one popular history does not fill a batch alone
 
 
 SORTED_WINDOW = 64  # histories

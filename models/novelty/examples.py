@@ -34,8 +34,8 @@ def choose_novelty_examples(
     """Choose diverse novel transitions, with a holdout by user.
 
     Every target label fills up evenly, one example each in turn, until ``maximum`` is reached; no label gets more than
-    ``label_limit`` times the even share, so that popular clusters do not drown the rest. The holdout is a sample of the
-    held-out users' transitions as they came, a fifth of ``maximum`` at most: it measures the platform as it is.
+    ``label_limit`` times the even share, so that popular clusters do not outweigh the rest. The holdout is a sample of
+    the held-out users' transitions as they came, a fifth of ``maximum`` at most: it measures the platform as it is.
 
     Args:
         transitions: user_id, history, cluster_id, one row per novel transition.

@@ -23,7 +23,7 @@ from models.shards import micro_batches
 
 MAX_HISTORIES_PER_PASS = 16
 MAX_NODES_PER_PASS = 4096  # bounds the logits of a pass: 0.4 GB in bfloat16 for a vocabulary of 49,152
-NODES_OF_A_ROW = 256  # longer rows lose more in attention than they win in shared prompts
+NODES_OF_A_ROW = 256  # longer rows cost more in attention than shared prompts save
 
 
 @dataclass(frozen=True, eq=False)

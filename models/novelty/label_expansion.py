@@ -1,14 +1,14 @@
-"""The label distribution where it matters: only the parts of the label trie that carry mass, or that a draw falls into.
+"""Parts of the label distribution: only the nodes of the label trie that have mass, or that a draw falls into.
 
-From the root on, the mass of every node's children is known once the node is read; what lies below an unread node is
-bounded by the node's own mass. Two rules decide what is read next, level by level, for all histories of a micro-batch:
+The mass of a node's children is known once the node is read, from the root on; the mass below an unread node is at most
+the node's own. Two rules decide what is read next, level by level, for all histories of a micro-batch:
 
 - *pruned*: the heaviest unread nodes, until what is left unread is at most a given share of the labels' mass. The cost
-  of a history grows with what the model believes in, not with the number of labels.
+  of a history grows with how widely the model spreads its mass, not with the number of labels.
 - *free*: n free samples of the model, drawn by inverting the nested cumulative distribution of the trie: a draw is one
   number u in [0, 1), every node owns an interval as long as its mass, and only nodes whose interval holds a draw are
-  read. A draw in no label's interval is an invalid sample and is left out. Valid draws so follow the exact label
-  distribution, though nobody computes it, and each node is read once however many draws pass through it.
+  read. A draw outside the intervals of all labels is an invalid sample and is left out. So valid draws follow the exact
+  label distribution, although it is not computed, and each node is read once for all draws that pass through it.
 
 Keys and values of what was read are kept, and what the prompts of a micro-batch share is read once (``cached_pass``).
 """
@@ -31,14 +31,14 @@ from models.language.prompts import History, check_histories, label_tokens, nove
 
 Chooser = Callable[["Expansion"], list[IntArray]]
 
-HISTORIES_PER_MICRO_BATCH = 32  # fixed: what is read together moves bfloat16 results
-CHAIN = 2  # one by one makes many small reads; whole chains are read in vain where a draw leaves them early
+HISTORIES_PER_MICRO_BATCH = 32  # fixed: bfloat16 results depend on what is read together
+CHAIN = 2  # single nodes make many small reads; whole chains are wasted where a draw leaves them early
 MAX_NODES_PER_READ = 4096  # bounds the logits: 0.4 GB in bfloat16 for a vocabulary of 49,152
 
 
 @dataclass(frozen=True, eq=False)
 class LabelTree:
-    """The label trie with what an expansion asks of it.
+    """The label trie with what an expansion needs of it.
 
     Attributes:
         trie: of all labels.
@@ -72,7 +72,7 @@ class LabelTree:
 
     @cached_property
     def chains(self) -> list[IntArray]:
-        """[nodes] each node with what follows it without a choice, ``CHAIN`` nodes at most."""
+        """[nodes] each node with the only nodes that can follow it, ``CHAIN`` nodes at most."""
         found = []
         for node in range(self.trie.nodes):
             chain = [node]
@@ -121,7 +121,7 @@ class Expansion:
         self._spread_mass()
 
     def grow(self, choose: Chooser) -> None:
-        """Read what ``choose`` names, of each history some open nodes, until it names none.
+        """Read the nodes that ``choose`` names, some open ones of each history, until it names none.
 
         A node is read with the chain that follows it. What is too much for one read waits for the next choice.
         """
@@ -214,7 +214,7 @@ class Expansion:
 def heaviest(most_left_out: float) -> Chooser:
     """Choose the fewest open nodes without which more than this share of the labels' mass could be left out.
 
-    Half of that share is aimed at, as long as it is not met: part of what is read turns out to lead to no label.
+    Nodes are chosen for half of that share, because part of what is read turns out to lead to no label.
     """
 
     def choose(expansion: Expansion) -> list[IntArray]:

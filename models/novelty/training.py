@@ -37,7 +37,7 @@ EVALUATION_GROUPS = 16  # packed sequences per pass when held-out losses are mea
 
 
 @dataclass(frozen=True)
-class CurvePoint:
+class LossPoint:
     """One point of the training curve. Losses are nats per label: minus the log probability of its whole sequence.
 
     ``training_loss`` is the mean over the steps since the point before.
@@ -60,7 +60,7 @@ class NoveltyReport:
             ``seconds`` in all, ``examples_per_second`` of the training steps alone.
     """
 
-    curve: tuple[CurvePoint, ...]
+    curve: tuple[LossPoint, ...]
     figures: dict[str, float]
 
 
@@ -126,7 +126,7 @@ class NoveltyTraining:
 
     def fit(
         self, batches: Sequence[Sequence[TargetGroup]], holdout: pl.DataFrame, log: Log
-    ) -> tuple[list[CurvePoint], float]:
+    ) -> tuple[list[LossPoint], float]:
         """Take one step per batch; returns the curve and the seconds spent in the steps."""
         options = self.options
         schedule = Schedule(options.learning_rate, len(batches), options.warmup_share, options.weight_decay)
@@ -146,7 +146,7 @@ class NoveltyTraining:
                 seconds += time.monotonic() - started
                 progress.advance(count_transitions(batch), f"loss {recent[-1]:.3f}")
                 if step % options.evaluate_every == 0 or step == len(batches):
-                    curve.append(CurvePoint(step, float(np.mean(recent)), self.holdout_loss(holdout_groups)))
+                    curve.append(LossPoint(step, float(np.mean(recent)), self.holdout_loss(holdout_groups)))
                     recent.clear()
         self.model.eval()
         return curve, seconds
@@ -165,7 +165,7 @@ class NoveltyTraining:
         return -(log_probabilities @ counts) / counts.sum()
 
     def holdout_loss(self, groups: Sequence[TargetGroup]) -> float:
-        """The loss of held-out transitions, without changing anything."""
+        """The loss of held-out transitions; the model is not changed."""
         self.model.eval()
         total = 0.0
         with torch.inference_mode():
@@ -191,7 +191,7 @@ class NoveltyTraining:
 
 
 def target_ranks(probabilities: Float64Array, targets: IntArray) -> IntArray:
-    """[examples] how many clusters stand before each target by probability, the lower id first among equals.
+    """[examples] how many clusters come before each target by probability, the lower id first among equals.
 
     Args:
         probabilities: [examples, labels].

@@ -21,7 +21,7 @@ FORMAT_VERSION = 1
 
 
 class TransitionTableError(ValueError):
-    """The published files or the question are not usable; the message names the file or the cluster, and the mend."""
+    """The published files or the question are not usable; the message names the file or the cluster, and the fix."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class TransitionTable:
 
     @classmethod
     def open(cls, published: Path, version: str | None = None) -> "TransitionTable":
-        """Open the current version, or the one named.
+        """Open the current version, or a named one.
 
         Args:
             published: the folder ``published`` of a home.
@@ -155,14 +155,14 @@ def write_version(published: Path, rows: pl.DataFrame, clusters: pl.DataFrame, m
         version = fingerprint({"files": hashes, "manifest": content})
         whole = {"format_version": FORMAT_VERSION, "version": version, "files": hashes, **manifest}
         (folder / MANIFEST_FILE).write_text(json.dumps(whole, indent=2, default=str) + "\n", encoding="utf-8")
-        # Where it stands already, made before or by another process meanwhile, it has the same content and stays.
+        # If it exists already, made before or by another process, it has the same content and stays.
         move_into_place(folder, published / version)
     verify(published / version)
     return version
 
 
 def make_current(published: Path, version: str) -> None:
-    """Point ``CURRENT`` at a version by one atomic rename; also how a table is rolled back.
+    """Point ``CURRENT`` at a version by one atomic rename; this also rolls a table back.
 
     Raises:
         TransitionTableError: the version is missing or damaged.

@@ -37,7 +37,7 @@ def test_a_shard_that_fails_leaves_nothing_and_the_finished_ones_stand(tmp_path)
     lines = []
     work_in_shards(tmp_path / "shards", 7, 3, fail_at_the_second, "rows", lines.append)
     assert done == [0, "failed", 3, 6]
-    assert "1 of 3 shards stand" in lines[0]
+    assert "1 of 3 shards exist" in lines[0]
 
 
 @given(st.integers(0, 40), st.integers(1, 9))

@@ -39,5 +39,5 @@ def test_an_untrained_folder_and_unknown_candidates_are_refused(tiny_model_folde
     for folder in (tiny_model_folder, tmp_path):
         with pytest.raises(ValueError, match="holds no alignment model"):
             score_candidates(folder, LABELS, [[0, 1]], [[2]])
-    with pytest.raises(ValueError, match="candidate 8 is no cluster"):
+    with pytest.raises(ValueError, match="candidate 8 is not a cluster: there are 8"):
         score_candidates(trained, LABELS, [[0, 1]], [[8]])
