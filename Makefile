@@ -43,18 +43,21 @@ test-full: setup
 	@mkdir -p .pytest_cache; set -o pipefail; $(TESTS) -m "not vllm" | tee .pytest_cache/full.txt
 	@{ echo "make test-full, commit $$(git rev-parse --short HEAD), $$(date -u +%Y-%m-%d):"; tail -n 1 .pytest_cache/full.txt; } > docs/test-full.txt
 
+# The definitions are loaded on an empty home: what somebody has set in theirs does not count.
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	@home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && mkdir "$$home/dagster" && cp dagster.yaml "$$home/dagster" && \
+	ALIGNREC_HOME="$$home" DAGSTER_HOME="$$home/dagster" $(BIN)/dg check defs
 
 ui: prepare
 	@echo "Nothing runs by itself in a fresh instance. Switch it on in the UI, page Automation (landing_files: days whose landing"
 	@echo "files are new; automation: what follows from them; three schedules), or with"
 	@echo "  ALIGNREC_HOME=$(ALIGNREC_HOME) DAGSTER_HOME=$(DAGSTER_HOME) $(BIN)/dagster sensor start landing_files -w workspace.yaml"
 	@echo "The UI has no login and listens on loopback only: http://127.0.0.1:$(or $(PORT),3000)"
-	$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(or $(PORT),3000)
+	$(BIN)/dg dev --host 127.0.0.1 --port $(or $(PORT),3000)
 
 # The pictures in docs/ui, taken by the browser's test on a copy of the home.
 screenshots: setup

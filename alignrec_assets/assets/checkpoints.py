@@ -262,7 +262,7 @@ def publish_report(home: HomeResource, checkpoint: Checkpoint, name: str) -> dg.
         "name": name,
         "figures": manifest["figures"],
         "seed": manifest["settings"]["seed"],
-        "command": f"dagster asset materialize -m alignrec_assets.definitions --select {manifest['model']}",
+        "command": f"dg launch -m alignrec_assets.definitions --assets {manifest['model']}",
         **{key: value for key, value in manifest.items() if key not in ("figures", "format_version")},
     }
     write_json(home.home.reports / f"{name}.json", report)

@@ -1,4 +1,4 @@
-"""The whole line as three selections, each one plain ``dagster asset materialize`` call.
+"""The whole line as three selections, each one plain ``dg launch --assets`` call.
 
 Daily tables and whole tables cannot share a run without a day, so the line is cut where days end: the days with the
 catalogue and the clusters that they need, what is learned from all of them, and what is published.
@@ -9,7 +9,7 @@ SELECTIONS: tuple[tuple[str, str, str], ...] = (
     ("learning", "tag:selection=learning", "Training sets and checkpoints, from all days materialized so far."),
     ("publication", "tag:selection=publication", "Candidates of every history, scored, selected and published."),
 )
-"""Name, asset selection as typed after ``--select``, and description."""
+"""Name, asset selection as typed after ``--assets``, and description."""
 
 SEARCH: tuple[str, str, str] = (
     "search",

@@ -80,7 +80,7 @@ def run_selection(
     *,
     recluster: bool = False,
 ) -> None:
-    """Run one selection in this process, exactly the assets of ``dagster asset materialize --select``.
+    """Run one selection in this process, exactly the assets of ``dg launch --assets``.
 
     Raises:
         RunFailedError: a step failed.

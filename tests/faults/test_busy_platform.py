@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 import yaml
 from support.drill import GRAPH, WORKSPACE, start_daemon
-from support.line import DAYS, FIRST_DAY, command, simulate, write_random_feedback
+from support.line import DAYS, FIRST_DAY, command, launch, simulate, write_random_feedback
 
 from alignrec_assets.automation.conditions import RECIPES
 from alignrec_assets.home import Home
@@ -131,9 +131,7 @@ def test_half_an_hour_of_everything_at_once(home, tmp_path):
         while time.monotonic() < until:
             land_something(home, tmp_path / "aside", number)
             if number % 5 == 4:
-                days = ("--partition-range", f"{BEGINNING[0]}...{BEGINNING[-1]}")
-                select = ("-m", "alignrec_assets.definitions", "--select", 'key:"feedback/transition_scores"')
-                command(home.path, "dagster", "asset", "materialize", *select, *days)
+                command(home.path, *launch('key:"feedback/transition_scores"', BEGINNING[0], BEGINNING[-1]))
             number += 1
             time.sleep(EVERY_SECONDS)
         with open_instance(home) as instance:

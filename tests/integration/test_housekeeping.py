@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-from support.line import FIRST_DAY, LAST_DAY, command
+from support.line import FIRST_DAY, LAST_DAY, command, launch
 
 from alignrec_assets.home import Home
 from alignrec_assets.warehouse.connection import Warehouse
@@ -20,11 +20,8 @@ from alignrec_assets.warehouse.tables import TABLES
 from models.serving.transition_table import TransitionTable
 
 BOOKKEEPING = {"registry.fingerprints", "registry.checkpoints", "publication.versions", "raw.landing_files"}
-DAYS = (
-    "dagster", "asset", "materialize", "-m", "alignrec_assets.definitions",
-    "--select", "tag:selection=days", "--partition-range", f"{FIRST_DAY}...{LAST_DAY}",
-)  # fmt: skip
-FIRST_INTERACTIONS = (*DAYS[:6], 'key:"interests/first_interactions"', *DAYS[7:])
+DAYS = launch("tag:selection=days", FIRST_DAY, LAST_DAY)
+FIRST_INTERACTIONS = launch('key:"interests/first_interactions"', FIRST_DAY, LAST_DAY)
 RAW_EVENTS = 'key:"raw/items" or key:"raw/events"'
 THIRD_DAY = FIRST_DAY + timedelta(days=2)
 KEEP_TWO_DAYS = {"ALIGNREC_HOUSEKEEPING__RAW_DAYS": "2"}
@@ -181,7 +178,7 @@ def test_what_the_line_and_kept_versions_use_stays_and_the_rest_goes(copied_home
 def test_the_scheduled_job_prunes_too_and_its_own_run_holds_nothing_back(copied_home):
     replaced = copied_home.published / TransitionTable.open(copied_home.published).manifest["replaces"]
     assert replaced.exists()
-    job = ("dagster", "job", "execute", "-m", "alignrec_assets.definitions", "--job", "housekeeping")
+    job = ("dg", "launch", "-m", "alignrec_assets.definitions", "--job", "housekeeping")
     told = command(copied_home.path, *job, ALIGNREC_HOUSEKEEPING__PUBLISHED_VERSIONS="1").stderr
     assert not replaced.exists()
     assert f"published version published/{replaced.name}: " in told

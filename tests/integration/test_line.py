@@ -14,8 +14,8 @@ import pyarrow.parquet
 import pytest
 from dagster import AssetCheckKey, AssetKey
 from dagster._core.definitions.metadata import DagsterAssetMetadataValue, DagsterRunMetadataValue
-from support.drill import ASSETS
-from support.line import DAYS, FIRST_DAY, LAST_DAY, command
+from support.drill import ASSETS, PROJECT
+from support.line import DAYS, FIRST_DAY, LAST_DAY, command, launch, materialize_each
 
 from alignrec_assets.home import Home
 from alignrec_assets.instance.dagster_home import open_instance
@@ -27,7 +27,6 @@ from alignrec_assets.warehouse.tables import TABLES
 from models.alignment.predicted_rates import PredictedRates
 from models.serving.transition_table import TransitionTable
 
-MODULE = ("-m", "alignrec_assets.definitions")
 BOOKKEEPING = {"registry.fingerprints", "registry.checkpoints", "publication.versions"}  # carry the moment of making
 
 
@@ -94,23 +93,18 @@ def test_one_day_and_one_asset_by_plain_dagster_give_the_same_tables(copied_home
         for table in ("interests.first_interactions", "feedback.transition_scores", "training.novelty_examples"):
             connection.execute(f"DELETE FROM {table}")
             connection.execute("DELETE FROM registry.fingerprints WHERE asset = $asset", {"asset": table})
-    last = str(LAST_DAY)
     days = "interests/first_interactions,feedback/transition_scores"
     keys = ",".join(f'key:"{key}"' for key in days.split(","))
-    one = ("dagster", "asset", "materialize", *MODULE, "--select", keys, "--partition", last)
-    command(copied_home.path, *one)
-    rest = f"{FIRST_DAY}...{LAST_DAY - timedelta(days=1)}"
-    command(copied_home.path, "dagster", "asset", "materialize", *MODULE, "--select", keys, "--partition-range", rest)
-    command(copied_home.path, "dagster", "asset", "materialize", *MODULE, "--select", 'key:"training/novelty_examples"')
+    command(copied_home.path, *launch(keys, LAST_DAY))
+    command(copied_home.path, *launch(keys, FIRST_DAY, LAST_DAY - timedelta(days=1)))
+    command(copied_home.path, *launch('key:"training/novelty_examples"'))
     assert contents(copied_home) == before
 
 
 def test_the_three_selections_by_plain_dagster_equal_alignrec_run(line_home, copied_home):
     copied_home.warehouse.unlink()
-    days = f"{FIRST_DAY}...{LAST_DAY}"
-    for selection, extra in (("days", ("--partition-range", days)), ("learning", ()), ("publication", ())):
-        arguments = ("dagster", "asset", "materialize", *MODULE, "--select", f"tag:selection={selection}", *extra)
-        command(copied_home.path, *arguments)
+    for selection, days in (("days", (FIRST_DAY, LAST_DAY)), ("learning", ()), ("publication", ())):
+        command(copied_home.path, *launch(f"tag:selection={selection}", *days))
     assert contents(copied_home) == contents(line_home)
 
 
@@ -123,10 +117,9 @@ def test_from_landing_files_each_asset_alone_by_plain_dagster_gives_the_same_tab
         source, target = line_home.path / part, home.path / part
         shutil.copytree(source, target, dirs_exist_ok=True) if source.is_dir() else shutil.copyfile(source, target)
     command(home.path, "alignrec", "prepare")
-    days = ("--partition-range", f"{FIRST_DAY}...{LAST_DAY}")
     for asset, node in ASSETS.items():
-        select = ("dagster", "asset", "materialize", *MODULE, "--select", f'key:"{asset.replace(".", "/")}"')
-        command(home.path, *select, *(days if node.is_partitioned else ()), ALIGNREC_SEARCH__TRIALS="2")
+        days = (FIRST_DAY, LAST_DAY) if node.is_partitioned else ()
+        command(home.path, *launch(f'key:"{asset.replace(".", "/")}"', *days), ALIGNREC_SEARCH__TRIALS="2")
     made = contents(home)
     assert made == contents(line_home)
     assert (home.reports / "alignment_search.json").exists()
@@ -295,7 +288,7 @@ print(seconds)
     environment = os.environ | {"ALIGNREC_HOME": str(line_home.path)}
     done = subprocess.run([sys.executable, "-c", script], env=environment, check=True, capture_output=True, text=True)
     assert float(done.stdout) < 15  # 1 to 2 s alone on two cores; the limit of 3 s is for an idle machine
-    command(line_home.path, "dagster", "definitions", "validate", *MODULE)
+    command(line_home.path, "dg", "check", "defs", "--target-path", PROJECT)
 
 
 def test_nothing_is_lost_when_a_late_event_arrives(copied_home):
@@ -316,8 +309,8 @@ def test_a_model_that_misses_a_gate_is_not_published_though_nothing_asked_for_it
     current = (copied_home.published / "CURRENT").read_bytes()
     versions = sorted(copied_home.published.iterdir())
     before = contents(copied_home)["publication.transition_table"]
-    select = ("dagster", "asset", "materialize", *MODULE, "--select", 'key:"publication/transition_table"')
-    failed = command(copied_home.path, *select, check=False, ALIGNREC_PUBLICATION__FORMAT_VALIDITY_LIMIT="1")
+    publish = launch('key:"publication/transition_table"')
+    failed = command(copied_home.path, *publish, check=False, ALIGNREC_PUBLICATION__FORMAT_VALIDITY_LIMIT="1")
     assert failed.returncode != 0
     assert "format validity" in failed.stderr and "stays current" in failed.stderr
     assert (copied_home.published / "CURRENT").read_bytes() == current
@@ -339,8 +332,7 @@ def test_scaling_reports_the_distribution_and_changes_nothing(copied_home):
 @pytest.mark.parametrize("engine", ["pruned", "free"])
 def test_other_engines_fill_the_pools_shard_by_shard(copied_home, engine):
     setting = {"ALIGNREC_CANDIDATES__ENGINE": engine, "ALIGNREC_CANDIDATES__HISTORIES_PER_SHARD": "8"}
-    asset = ("dagster", "asset", "materialize", *MODULE, "--select", 'key:"candidates/pools"')
-    command(copied_home.path, *asset, **setting)
+    command(copied_home.path, *launch('key:"candidates/pools"'), **setting)
     with Warehouse(copied_home).reading() as connection:
         facts = read_records(connection, "candidates.pools")[""].details
         pools = table_frame(connection, "candidates.pools")
@@ -353,10 +345,10 @@ def test_other_engines_fill_the_pools_shard_by_shard(copied_home, engine):
 
 def test_nothing_is_published_after_a_check_that_failed_until_it_passes(copied_home):
     error = {"ALIGNREC_CHECKS__SEVERITY": "error"}
-    events = ("dagster", "asset", "materialize", *MODULE, "--select", 'key:"raw/events"', "--partition", str(LAST_DAY))
+    events = launch('key:"raw/events"', LAST_DAY)
     failed = command(copied_home.path, *events, check=False, ALIGNREC_CHECKS__VOLUME_CHANGE="1.0001", **error)
     assert failed.returncode != 0
-    publish = ("dagster", "asset", "materialize", *MODULE, "--select", 'key:"publication/transition_table"')
+    publish = launch('key:"publication/transition_table"')
     refused = command(copied_home.path, *publish, check=False, **error)
     assert refused.returncode != 0
     assert "raw/events:volume: 2026-01-08:" in refused.stderr
@@ -378,8 +370,8 @@ def test_a_broken_day_is_left_as_it_was_and_the_others_are_credited(copied_home)
         spoil = "UPDATE interests.item_clusters SET cluster_id = $cluster WHERE item_id = $item"
         connection.execute(spoil, {"cluster": -1, "item": item})
         connection.execute("DELETE FROM registry.fingerprints WHERE asset = $asset", {"asset": table})
-    select = ("dagster", "asset", "materialize", *MODULE, "--select", 'key:"interests/user_cluster_days"')
-    failed = command(copied_home.path, *select, "--partition-range", f"{FIRST_DAY}...{last}", check=False)
+    days = 'key:"interests/user_cluster_days"'
+    failed = command(copied_home.path, *launch(days, FIRST_DAY, LAST_DAY), check=False)
     assert failed.returncode != 0
     assert f"1 days of {table} cannot be made" in failed.stderr
     assert re.search(rf"{last}: \d+ rows break `cluster_id >= 0`", failed.stderr.replace("\n", " "))
@@ -396,7 +388,7 @@ def test_a_broken_day_is_left_as_it_was_and_the_others_are_credited(copied_home)
     assert last in check.event.dagster_event.asset_check_evaluation_data.metadata
     with Warehouse(copied_home).writing() as connection:
         connection.execute(spoil, {"cluster": cluster, "item": item})
-    command(copied_home.path, *select, "--partition", last)
+    command(copied_home.path, *launch(days, LAST_DAY))
     assert contents(copied_home) == before
 
 
@@ -413,8 +405,7 @@ def test_days_beside_files_that_cannot_be_read_are_made_and_credited(copied_home
     late = copied_home.landing / "events" / f"day={days[3]}" / "late.csv"
     late.write_text(f"user_id,item_id,ts\nu,{item},{days[1]}T10:00:00Z\n")
 
-    select = ("dagster", "asset", "materialize", *MODULE, "--select", 'key:"raw/events"')
-    failed = command(copied_home.path, *select, "--partition-range", f"{days[0]}...{days[3]}", check=False)
+    failed = command(copied_home.path, *launch('key:"raw/events"', days[0], days[3]), check=False)
     assert failed.returncode != 0
     assert "2 days of raw.events cannot be made" in failed.stderr
     assert {str(cut), str(spoilt)} <= set(failed.stderr.split())
@@ -428,8 +419,7 @@ def test_days_beside_files_that_cannot_be_read_are_made_and_credited(copied_home
     late.unlink()
     for path, content in good.items():
         path.write_bytes(content)
-        command(copied_home.path, *select, "--partition", path.parent.name.removeprefix("day="))
-    command(copied_home.path, *select, "--partition", str(days[1]))
+    materialize_each(copied_home, *(("raw/events", day) for day in (days[0], days[2], days[1])))
     with Warehouse(copied_home).reading() as connection:
         assert count_rows(connection, ["raw.events"])["raw.events"] == before
 

@@ -11,13 +11,12 @@ from pathlib import Path
 import psycopg2
 import pytest
 import yaml
-from support.line import DAYS, FIRST_DAY, LAST_DAY, command, simulate
+from support.line import DAYS, FIRST_DAY, LAST_DAY, command, launch, simulate
 from support.postgres import PASSWORD, free_port, postgres_server, server_programs
 
 from alignrec_assets.home import Home
 
 PROJECT = Path(__file__).resolve().parents[2]
-DAYS_SELECTION = ("dagster", "asset", "materialize", "-m", "alignrec_assets.definitions", "--select")
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +35,7 @@ def home(server, tmp_path_factory, tiny_model_folder):
     simulate(found, tiny_model_folder)
     command(found.path, "alignrec", "prepare")
     command(found.path, "alignrec", "prepare", **server)
-    span = f"{FIRST_DAY}...{LAST_DAY}"
-    command(found.path, *DAYS_SELECTION, "tag:selection=days", "--partition-range", span, **server)
+    command(found.path, *launch("tag:selection=days", FIRST_DAY, LAST_DAY), **server)
     return found
 
 

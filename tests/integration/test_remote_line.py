@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 from support.bucket import ENVIRONMENT, bucket_server
-from support.line import FIRST_DAY, LAST_DAY, command
+from support.line import FIRST_DAY, LAST_DAY, command, launch
 
 from alignrec_assets.home import Home
 from models.serving.transition_table import TransitionTable
@@ -48,9 +48,8 @@ def test_landing_files_come_from_the_bucket_and_the_version_goes_there(line_home
 
     shown = command(home.path, "alignrec", "settings", **variables).stdout
     assert "s3://platform/published" in shown
-    days = ("dagster", "asset", "materialize", "-m", "alignrec_assets.definitions", "--select", 'key:"raw/events"')
-    span = f"{FIRST_DAY}...{LAST_DAY - timedelta(days=1)}"
-    plain = command(home.path, *days, "--partition-range", span)  # on what was fetched, without a bucket
+    # On what was fetched, without a bucket.
+    plain = command(home.path, *launch('key:"raw/events"', FIRST_DAY, LAST_DAY - timedelta(days=1)))
     assert not [text for text in (done.stdout, done.stderr, shown, plain.stderr) if SECRET in text]
     written = [path for path in home.path.rglob("*") if path.is_file()]
     assert not [path for path in written if SECRET.encode() in path.read_bytes()]

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from support.line import BIN, FIRST_DAY, LAST_DAY, environment
+from support.line import BIN, FIRST_DAY, LAST_DAY, environment, launch
 
 from alignrec_assets.definitions import build_definitions
 from alignrec_assets.home import Home
@@ -32,9 +32,8 @@ def disturbed(fault, asset, sign=os.devnull):
 
 def start(home, asset, **variables):
     """Start the plain command that materializes one asset."""
-    days = ("--partition-range", "...".join(DAYS)) if ASSETS[asset].partitions_def else ()
-    select = ("-m", "alignrec_assets.definitions", "--select", f'key:"{asset.replace(".", "/")}"')
-    return _start(home, "dagster", "asset", "materialize", *select, *days, **variables)
+    days = DAYS if ASSETS[asset].partitions_def else ()
+    return _start(home, *launch(f'key:"{asset.replace(".", "/")}"', *days), **variables)
 
 
 def finish(process, seconds=300):
@@ -49,7 +48,7 @@ def start_daemon(home, **variables):
 
 
 def launch_arguments(selection):
-    """The command that hands a run of a selection to the daemon."""
+    """The command that hands a run of a selection to the daemon; `dg launch` would execute it in its own process."""
     tags = dict(zip(("dagster/asset_partition_range_start", "dagster/asset_partition_range_end"), DAYS, strict=True))
     extra = ("--tags", json.dumps(tags)) if selection == "days" else ()
     return ("dagster", "job", "launch", *WORKSPACE, "--job", selection, *extra)

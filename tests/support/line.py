@@ -38,7 +38,7 @@ def environment(home, **variables):
 
 
 def command(home, *arguments, check=True, seconds=500, **variables):
-    """Run ``alignrec`` or ``dagster`` on a home; returns the finished process with its output as text."""
+    """Run ``alignrec``, ``dg`` or ``dagster`` on a home; returns the finished process with its output as text."""
     done = subprocess.run(
         [str(BIN / arguments[0]), *map(str, arguments[1:])],
         env=environment(home, **variables),
@@ -53,21 +53,25 @@ def command(home, *arguments, check=True, seconds=500, **variables):
     return done
 
 
-def materialize_words(asset, *days):
-    """What follows ``dagster`` where one day of an asset is made, or all from the first to the last one named."""
-    span = ("--partition", days[0]) if len(days) == 1 else ("--partition-range", f"{days[0]}...{days[-1]}")
-    return ("asset", "materialize", "-m", "alignrec_assets.definitions", "--select", f'key:"{asset}"', *span)
+def launch(selection, *days):
+    """The plain command that makes a selection: on one day, from the first to the last day named, or without a day."""
+    plain = ("dg", "launch", "-m", "alignrec_assets.definitions", "--assets", selection)
+    if not days:
+        return plain
+    span = ("--partition", str(days[0])) if len(days) == 1 else ("--partition-range", f"{days[0]}...{days[-1]}")
+    return (*plain, *span)
 
 
 def materialize(home, asset, *days):
     """Make one day of an asset, or all from the first to the last one named, by the plain command."""
-    command(home.path, "dagster", *materialize_words(asset, *days))
+    command(home.path, *launch(f'key:"{asset}"', *days))
 
 
 def materialize_each(home, *wanted):
     """Make each (asset, day, ...) in turn: a run for each, in one process; a command alone spends most on imports."""
-    driver = Path(__file__).with_name("dagster_commands.py")
-    command(home.path, "python", driver, *(json.dumps(materialize_words(*words)) for words in wanted))
+    driver = Path(__file__).with_name("dg_commands.py")
+    words = (launch(f'key:"{asset}"', *days) for asset, *days in wanted)
+    command(home.path, "python", driver, *(json.dumps(each[1:]) for each in words))
 
 
 def answer(home, driver, *arguments, **variables):

@@ -1,9 +1,0 @@
-"""Several ``dagster`` commands one after the other in one process; each argument is one, its words as a JSON list."""
-
-import json
-import sys
-
-from dagster._cli import cli
-
-for words in sys.argv[1:]:
-    cli(json.loads(words), prog_name="dagster", standalone_mode=False)
