@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 import duckdb
@@ -27,9 +27,6 @@ from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.records import Record, read_records
 from alignrec_assets.warehouse.rows import read_frame, set_wanted_days
 from alignrec_assets.warehouse.tables import TABLES
-
-if TYPE_CHECKING:
-    pass
 
 LEAST_TRAILING_DAYS = 3  # with fewer days before it, nothing is said of a day's volume
 SURE_OF_DRIFT = 0.001  # probability that chance alone would look like it
