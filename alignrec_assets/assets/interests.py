@@ -9,7 +9,7 @@ import polars as pl
 from alignrec_assets.assets.pictures import picture
 from alignrec_assets.assets.raw import bring_back_pruned_days
 from alignrec_assets.refresh.asset_factory import makes
-from alignrec_assets.refresh.checkpoints import read_checkpoint, record_checkpoint, refresh_checkpoint
+from alignrec_assets.refresh.checkpoints import Checkpoint, read_checkpoint, record_checkpoint, refresh_checkpoint
 from alignrec_assets.refresh.days import refresh_query_days
 from alignrec_assets.refresh.fingerprints import origin_of
 from alignrec_assets.refresh.tables import Facts, Result, table_result
@@ -46,10 +46,11 @@ def clusters(context: dg.AssetExecutionContext, config: ClusterConfig, home: Hom
     warehouse = home.warehouse(context.log.info)
     version = standing_taxonomy(home.home)
     if version is None or config.recluster:
-        version = _fit(context, home, warehouse)
+        checkpoint = _fit(context, home, warehouse)
     else:
         context.log.info(f"skipped: taxonomy {version} stands (`alignrec recluster` makes a new one)")
-    checkpoint = read_checkpoint(taxonomy_folder(home.home, version))
+        checkpoint = read_checkpoint(taxonomy_folder(home.home, version))
+    version = checkpoint.version
     taxonomy = load_taxonomy(checkpoint.folder / "taxonomy")
     _warn_of_other_settings(context, home, taxonomy.settings)
     rows = pl.DataFrame(
@@ -125,7 +126,7 @@ def _refresh_from_raw_logs(
     return refresh_query_days(context, home, table, parameters, bring_back)
 
 
-def _fit(context: dg.AssetExecutionContext, home: HomeResource, warehouse: Warehouse) -> str:
+def _fit(context: dg.AssetExecutionContext, home: HomeResource, warehouse: Warehouse) -> Checkpoint:
     from models.interests.cluster_map import draw_cluster_map
     from models.interests.taxonomy import fit_taxonomy, save_taxonomy
 
@@ -144,13 +145,13 @@ def _fit(context: dg.AssetExecutionContext, home: HomeResource, warehouse: Wareh
             "figures": {"clusters": len(taxonomy.labels), "items": catalogue.height},
         }
 
-    refresh_checkpoint(context, home.home, "taxonomy", taxonomy.version, build, made_from)
+    checkpoint = refresh_checkpoint(context, home.home, "taxonomy", taxonomy.version, build, made_from)
     if read_assignments(home.home, taxonomy.version).is_empty():
         append_assignments(home.home, taxonomy.version, assignment)
     with replacing(home.home.checkpoints / "taxonomy" / "CURRENT") as partial:
         partial.write_text(f"{taxonomy.version}\n", encoding="utf-8")
     context.log.info(f"taxonomy {taxonomy.version}: {len(taxonomy.labels)} clusters of {catalogue.height:,} items")
-    return taxonomy.version
+    return checkpoint
 
 
 def _warn_of_other_settings(context: dg.AssetExecutionContext, home: HomeResource, made_with: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from alignrec_assets.assets.gates import missed_gates
 from alignrec_assets.assets.quality_checks import checks_before
 from alignrec_assets.instance.check_results import failed_checks
 from alignrec_assets.refresh.asset_factory import makes
-from alignrec_assets.refresh.checkpoints import current_checkpoint, required_checkpoint
+from alignrec_assets.refresh.checkpoints import Checkpoint, current_checkpoint, required_checkpoint
 from alignrec_assets.refresh.fingerprints import origin_of
 from alignrec_assets.refresh.tables import Facts, Result, origin_metadata, table_result
 from alignrec_assets.refresh.taxonomies import required_taxonomy
@@ -39,14 +39,16 @@ def transition_table(context: dg.AssetExecutionContext, home: HomeResource) -> R
     """Selects the best k of every pool, publishes them, and loads what was published."""
     settings = home.settings
     warehouse = home.warehouse(context.log.info)
-    ranking = _ranking(settings, has_alignment=current_checkpoint(warehouse, "alignment_model") is not None)
-    _audit(context, warehouse, home)
+    alignment = current_checkpoint(warehouse, "alignment_model")
+    ranking = _ranking(settings, has_alignment=alignment is not None)
+    novelty = required_checkpoint(warehouse, "novelty_model")
+    _audit(context, warehouse, home, novelty)
     with warehouse.reading() as connection:
         candidates = table_frame(connection, "candidates.scored")
         named = table_frame(connection, "interests.clusters").select("cluster_id", "label", "readable")
     rows = plan_transitions(candidates, ranking, settings.candidates.k)
     before = current_version(home.home.published) if (home.home.published / CURRENT_FILE).exists() else None
-    manifest = _manifest(home, warehouse, rows, ranking, before)
+    manifest = _manifest(home, rows, ranking, before, novelty, alignment if ranking == "alignment" else None)
     manifest["made_from"]["run_id"] = context.run_id
     version = write_version(home.home.published, rows, named, manifest)
     published = TransitionTable.open(home.home.published, version)
@@ -112,7 +114,7 @@ def _ranking(settings: Settings, *, has_alignment: bool) -> Literal["alignment",
     return "novelty" if wanted == "novelty" or not has_alignment else "alignment"
 
 
-def _audit(context: dg.AssetExecutionContext, warehouse: Warehouse, home: HomeResource) -> None:
+def _audit(context: dg.AssetExecutionContext, warehouse: Warehouse, home: HomeResource, novelty: Checkpoint) -> None:
     """No check before this step may have failed, however it was launched; what is cheap to ask is asked anew."""
     failed = failed_checks(context.instance, checks_before("publication.transition_table", home.settings))
     told = [f"{check}: {words}" for check, words in failed.items() if check not in ASKED_ANEW]
@@ -125,19 +127,22 @@ def _audit(context: dg.AssetExecutionContext, warehouse: Warehouse, home: HomeRe
         for table in ("candidates.scored", "interests.clusters"):
             check_table(connection, table)
         validity = read_records(connection, "candidates.pools")[""].details["format_validity"]
-    novelty = required_checkpoint(warehouse, "novelty_model").figures
     # Over all histories of the table, which the figure of the training is not.
-    missed = missed_gates({"recall_at_3": novelty["recall_at_3"], "format_validity_tuned": validity}, home)
+    missed = missed_gates({"recall_at_3": novelty.figures["recall_at_3"], "format_validity_tuned": validity}, home)
     if missed:
         raise PublicationGateError(f"{'; '.join(missed)}. The version published before stays current.")
 
 
 def _manifest(
-    home: HomeResource, warehouse: Warehouse, rows: pl.DataFrame, ranking: str, replaces: str | None
+    home: HomeResource,
+    rows: pl.DataFrame,
+    ranking: str,
+    replaces: str | None,
+    novelty: Checkpoint,
+    alignment: Checkpoint | None,
 ) -> Facts:
-    settings = home.settings
-    novelty = required_checkpoint(warehouse, "novelty_model")
-    alignment = current_checkpoint(warehouse, "alignment_model") if ranking == "alignment" else None
+    """What made a version; ``alignment`` where it ranks."""
+    settings, warehouse = home.settings, home.warehouse()
     with warehouse.reading() as connection:
         drawn = read_records(connection, "candidates.pools")[""].details
         made_from = origin_of(connection, "publication.transition_table", settings)

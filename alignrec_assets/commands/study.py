@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -22,7 +23,7 @@ from alignrec_assets.commands.run import run_beside_the_line, run_line
 from alignrec_assets.commands.simulate import Simulation
 from alignrec_assets.home import Home
 from alignrec_assets.instance.dagster_home import prepare_instance
-from alignrec_assets.refresh.checkpoints import required_checkpoint
+from alignrec_assets.refresh.checkpoints import Checkpoint, required_checkpoint
 from alignrec_assets.refresh.tables import Facts
 from alignrec_assets.refresh.taxonomies import cluster_labels, read_assignments, required_taxonomy
 from alignrec_assets.settings.schema import Settings
@@ -173,6 +174,11 @@ class Study:
             f"  {path}",
         ]
 
+    @cached_property
+    def _base(self) -> Checkpoint:
+        """Opened for the first arm that is trained, and once for all of them."""
+        return required_checkpoint(self.warehouse, "base_model")
+
     @property
     def _folder(self) -> Any:
         return self.checkpoint.folder / MODEL_FOLDER
@@ -229,12 +235,11 @@ class Study:
         if not found["training_cells"]:
             self.write("  no cell has enough feedback: nothing to learn from")
             return found
-        base = required_checkpoint(self.warehouse, "base_model")
         folder.mkdir(parents=True, exist_ok=True)
         output = folder / f"{name.replace(' ', '_')}_model"
         shutil.rmtree(output, ignore_errors=True)
         report = train_alignment_model(
-            base.folder / MODEL_FOLDER,
+            self._base.folder / MODEL_FOLDER,
             output,
             self.labels,
             examples,
