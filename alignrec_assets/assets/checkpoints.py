@@ -203,25 +203,10 @@ def _train_alignment_model(
         label_embeddings=text_vectors(labels),
         resume=resume,
     )
-    judgement = report.judgement
     draw_alignment_curves(report, k, folder / "alignment.png")
-    draw_alignment_contest(judgement, k, folder / "alignment_contest.png")
+    draw_alignment_contest(report.judgement, k, folder / "alignment_contest.png")
     return {
-        "figures": {
-            **judgement.figures,
-            "held_out_histories": judgement.held_out_histories,
-            "selected_step": report.selected_step,
-            "seconds": report.seconds,
-        },
-        "selected_model": judgement.model,
-        "leads": judgement.leads,
-        "by_cut": judgement.by_cut,
-        "errors": judgement.errors,
-        "words": judgement.words,
-        "overtrained": report.overtrained,
-        "selected_by": report.selected_by,
-        "notes": list(report.notes),
-        "curve": [vars(point) for point in report.curve],
+        **report.facts(),
         "settings": options.model_dump(),
         "k": k,
         "feedback_source": settings.feedback.source,

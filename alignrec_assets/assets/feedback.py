@@ -85,19 +85,16 @@ def score_options(settings: FeedbackSettings) -> Facts:
 def _score_day(
     connection: duckdb.DuckDBPyConnection, day: date, taxonomy: str, settings: Settings
 ) -> tuple[int, Facts]:
-    from models.feedback.transition_scores import ScoreOptions
-    from models.feedback.transition_scores import transition_scores as score
+    from models.feedback.transition_scores import ScoreOptions, scores_of_signal
 
     parameters = {"as_of": day, "window_days": settings.feedback.window_days, "taxonomy_version": taxonomy}
-    counted = read_frame(connection, query("feedback.transition_scores"), parameters).with_columns(
-        pl.col("impressions", "users", *SIGNALS).cast(pl.Int64)
-    )
+    counted = read_frame(connection, query("feedback.transition_scores"), parameters)
+    options = ScoreOptions(prior="cluster", **score_options(settings.feedback))
     connection.execute("DELETE FROM feedback.transition_scores WHERE day = $day", {"day": day})
     facts: Facts = {"cells": counted.height, "notes": []}
     rows = 0
     for signal in SIGNALS:
-        cells = counted.select("history", "cluster_id", "impressions", "users", pl.col(signal).alias("positives"))
-        scored = score(cells, ScoreOptions(prior="cluster", **score_options(settings.feedback)))
+        scored = scores_of_signal(counted, signal, options)
         frame = scored.scores.with_columns(
             pl.lit(day).alias("day"), pl.lit(taxonomy).alias("taxonomy_version"), pl.lit(signal).alias("signal")
         )

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -43,6 +44,27 @@ class AlignmentReport:
     selected_by: str
     notes: tuple[str, ...]
     seconds: float
+
+    def facts(self) -> dict[str, Any]:
+        """What the manifest of the checkpoint says of the training and of the test histories."""
+        judgement = self.judgement
+        return {
+            "figures": {
+                **judgement.figures,
+                "held_out_histories": judgement.held_out_histories,
+                "selected_step": self.selected_step,
+                "seconds": self.seconds,
+            },
+            "selected_model": judgement.model,
+            "leads": judgement.leads,
+            "by_cut": judgement.by_cut,
+            "errors": judgement.errors,
+            "words": judgement.words,
+            "overtrained": self.overtrained,
+            "selected_by": self.selected_by,
+            "notes": list(self.notes),
+            "curve": [vars(point) for point in self.curve],
+        }
 
 
 def train_alignment_model(

@@ -129,6 +129,20 @@ def transition_scores(cells: pl.DataFrame, options: ScoreOptions) -> TransitionS
     return TransitionScores(scored, filtered, priors, interval, notes)
 
 
+def scores_of_signal(counted: pl.DataFrame, signal: str, options: ScoreOptions) -> TransitionScores:
+    """:func:`transition_scores` of one of several signals that were counted in the same cells.
+
+    Args:
+        counted: ``history``, ``cluster_id``, ``impressions``, ``users``, and for each signal a column of its name with
+            the impressions that had it; counts of any integer type.
+        signal: which.
+        options: how cells become scores.
+    """
+    counts = pl.col("impressions", "users", "positives").cast(pl.Int64)
+    cells = counted.select("history", "cluster_id", "impressions", "users", pl.col(signal).alias("positives"))
+    return transition_scores(cells.with_columns(counts), options)
+
+
 def normalise_scores(cells: pl.DataFrame, normalisation: Method, interval: float | None) -> tuple[pl.DataFrame, float]:
     """Set the column ``score`` of shrunken cells: their rates normalised, then rounded.
 

@@ -12,7 +12,7 @@ from support.cells import SCHEMA, cells, counted, simulated
 from support.options import SCORES
 
 from models.feedback.splits import split_histories
-from models.feedback.transition_scores import filter_cells, normalise_scores, transition_scores
+from models.feedback.transition_scores import filter_cells, normalise_scores, scores_of_signal, transition_scores
 
 OPEN = replace(SCORES, minimum_impressions=1, minimum_users=1, minimum_share_of_mean=0.0)
 
@@ -172,3 +172,12 @@ def test_few_histories_are_shrunk_towards_their_clusters():
     found = transition_scores(frame, replace(OPEN, prior="affinity"))
     assert found.scores.equals(transition_scores(frame, OPEN).scores)
     assert "fewer than 5 histories" in found.notes[-1]
+
+
+def test_each_signal_is_scored_from_its_own_counts():
+    frame, _, _ = simulated(clusters=3, cells_each=4)
+    counted = frame.rename({"positives": "liked"}).with_columns(shared=pl.col("liked") // 2).cast({"liked": pl.Int128})
+    liked, shared = (scores_of_signal(counted, signal, OPEN) for signal in ("liked", "shared"))
+    assert liked.scores.equals(transition_scores(frame, OPEN).scores)
+    halved = frame.with_columns(pl.col("positives") // 2)
+    assert shared.scores.equals(transition_scores(halved, OPEN).scores)
