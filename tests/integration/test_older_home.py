@@ -1,0 +1,73 @@
+"""A home that an older alignrec made is used as it is: nothing is asked of the user, and what changed is made again.
+
+``homes/6f88694.tar.xz`` is a home of commit 6f88694, the last one before the packages had rooms: 90 simulated users,
+four days, a tiny model of 9,624 weights, and the line run twice, the second time with 800 random impressions.
+"""
+
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+from support.line import DAYS, command
+
+from alignrec_assets.home import Home
+from alignrec_assets.warehouse.connection import Warehouse
+from alignrec_assets.warehouse.rows import table_frame
+from models.serving.transition_table import TransitionTable
+
+STORED = Path(__file__).parent / "homes" / "6f88694.tar.xz"
+SAME = ("raw.events", "raw.feedback_logs", "interests.item_clusters", "interests.first_interactions",
+        "feedback.transition_users", "feedback.transition_counts", "training.novel_transitions")  # fmt: skip
+
+
+def rows_of(home):
+    with Warehouse(home).reading() as connection:
+        return {name: sorted(map(repr, table_frame(connection, name).iter_rows())) for name in SAME}
+
+
+@pytest.fixture(scope="module")
+def older(tmp_path_factory):
+    """The home, what it held, and what a run of the line said."""
+    home = Home(tmp_path_factory.mktemp("older") / "home")
+    with tarfile.open(STORED) as archive:
+        archive.extractall(home.path, filter="data")
+    before = {"rows": rows_of(home), "table": TransitionTable.open(home.published)}
+    looked_up = command(home.path, "alignrec", "lookup", "0", "1").stdout
+    told = command(home.path, "alignrec", "run").stdout
+    return home, before, looked_up, told
+
+
+def test_its_published_table_is_looked_up_at_once(older):
+    _, before, looked_up, _ = older
+    assert before["table"].version in looked_up
+
+
+def test_its_days_are_made_again_and_hold_the_same_rows(older):
+    home, before, _, told = older
+    assert rows_of(home) == before["rows"]
+    assert f"rows in {DAYS} days  [" in next(line for line in told.splitlines() if "raw/events" in line)
+
+
+def test_its_taxonomy_stands_and_its_models_are_trained_anew(older):
+    home, _, _, told = older
+    assert "skipped: taxonomy 47eb4dbb82f1 stands" in told
+    assert len(list((home.checkpoints / "taxonomy").glob("[!.]*/manifest.json"))) == 1
+    for model in ("base_model", "novelty_model", "alignment_model", "pools", "scored"):
+        manifests = [json.loads(path.read_text()) for path in (home.checkpoints / model).glob("[!.]*/manifest.json")]
+        codes = {manifest["made_from"]["code"] for manifest in manifests}
+        assert len(codes) == 2, model  # the older checkpoint stays beside the new one
+
+
+def test_a_second_run_makes_nothing(older):
+    home, *_ = older
+    told = command(home.path, "alignrec", "run").stdout
+    assert f"skipped {DAYS} unchanged" in told
+    assert "novelty_model" in told
+    assert told.count("its inputs, settings and code are unchanged") >= 4
+
+
+def test_its_older_versions_can_be_made_current(older):
+    home, before, _, _ = older
+    command(home.path, "alignrec", "rollback", before["table"].version)
+    assert TransitionTable.open(home.published).rows.equals(before["table"].rows)
