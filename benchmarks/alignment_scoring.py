@@ -10,7 +10,6 @@ project's before and after the peers. Prints one JSON object as its last line.
 
 import argparse
 import multiprocessing
-import os
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from synthetic.fair_vllm import give_all_cores
 from synthetic.report import print_report
 from synthetic.transitions import histories_of, labels_of
 
@@ -90,7 +90,7 @@ def transformers_arm(folder, histories, candidates):
 
 
 def vllm_arm(folder, histories, candidates):
-    os.environ["VLLM_CPU_KVCACHE_SPACE"] = "2"
+    give_all_cores(torch.get_num_threads())
     from vllm import LLM
 
     from models.language.vllm_engine import vllm_dtype

@@ -11,7 +11,6 @@ output over the labels. generate reads four prompts at once. Prints one JSON obj
 
 import argparse
 import multiprocessing
-import os
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from synthetic.fair_vllm import give_all_cores
 from synthetic.report import print_report
 from synthetic.transitions import histories_of, labels_of, tuned_novelty_model
 
@@ -58,7 +58,7 @@ def own_arm(engine, folder, histories, draws):
 
 
 def vllm_arm(structured, folder, histories, draws):
-    os.environ["VLLM_CPU_KVCACHE_SPACE"] = "2"
+    give_all_cores(torch.get_num_threads())
     from vllm import LLM, SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
 
