@@ -49,7 +49,7 @@ def transition_table(context: dg.AssetExecutionContext, home: HomeResource) -> R
     rows = plan_transitions(candidates, ranking, settings.candidates.k)
     before = current_version(home.home.published) if (home.home.published / CURRENT_FILE).exists() else None
     manifest = _manifest(home, rows, ranking, before, novelty, alignment if ranking == "alignment" else None)
-    manifest["made_from"]["run_id"] = context.run_id
+    manifest["made_from"]["run_id"] = context.run.run_id
     version = write_version(home.home.published, rows, named, manifest)
     published = TransitionTable.open(home.home.published, version)
     # What the version replaced when it was made, not what stands before a run that makes it again: that is itself.

@@ -99,7 +99,7 @@ def prune(home: Home, found: Pruning) -> None:
 )
 def prune_home(context: dg.OpExecutionContext, home: HomeResource) -> None:
     """Prune as a run, for the schedule."""
-    found = plan_pruning(home.home, context.log.info, context.run_id)
+    found = plan_pruning(home.home, context.log.info, context.run.run_id)
     for piece in found.pieces:
         context.log.info(f"{piece.kind} {piece.name}: {piece.bytes:,} bytes")
     prune(home.home, found)

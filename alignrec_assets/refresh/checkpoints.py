@@ -63,7 +63,7 @@ def refresh_checkpoint(
             "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "content_hash": content_hash(*_content(partial)),
             "figures": {},
-            "made_from": (made_from or {}) | {"run_id": context.run_id},
+            "made_from": (made_from or {}) | {"run_id": context.run.run_id},
             **facts,
         }
         (partial / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2, default=str) + "\n", encoding="utf-8")

@@ -94,12 +94,11 @@ def feedback_window(settings: Settings) -> int:
 
 
 CALENDAR = ("calendar",)
+FILTERS = ("impressions", "share_of_mean", "users")
 SCORING = (
     "feedback.signal",
     "feedback.window_days",
-    "feedback.minimum_impressions",
-    "feedback.minimum_share_of_mean",
-    "feedback.minimum_users",
+    *(f"feedback.minimum_{name}" for name in FILTERS),
     "feedback.normalisation",
     "feedback.interval",
 )
@@ -273,6 +272,7 @@ DECLARATIONS = (
         selection="learning",
         kinds=("huggingface", "pytorch"),
         settings=tuple(f"novelty.{name}" for name in ("tune", "learning_rate", "batch_size", "epochs", "seed")),
+        asks=("novelty",),  # its manifest repeats how the examples were chosen
         description="Proposes a user's next, never-seen interest: the base model tuned on fewer than 8,000 novel "
         "transitions.",
         language_model=True,
@@ -283,6 +283,7 @@ DECLARATIONS = (
         selection="learning",
         kinds=("huggingface", "pytorch"),
         settings=(*TRAINING, "alignment.minimum_histories"),
+        asks=("alignment",),  # its manifest repeats how the examples were split
         follows=("training.pointwise_examples", "training.pairwise_examples"),
         description="Predicts how much users of a history will like a cluster: a linear head on the base model.",
         language_model=True,
@@ -293,7 +294,8 @@ DECLARATIONS = (
         selection="search",
         kinds=("optuna", "pytorch"),
         settings=(*TRAINING, "alignment.pairs_per_history", "feedback.interval", "search.seed"),
-        asks=("search.trials", "search.minutes"),  # a larger budget resumes the same search
+        # A larger budget resumes the same search, and its examples passed the filter already.
+        asks=("search.trials", "search.minutes", "alignment", *(f"feedback.minimum_{name}" for name in FILTERS)),
         description="Trials of other settings of the alignment model; the best on the validation histories is judged "
         "on the test histories.",
         language_model=True,
@@ -352,8 +354,11 @@ DECLARATIONS = (
         selection="publication",
         kinds=("parquet",),
         settings=("candidates.k", "publication.ranking"),
-        # Limits of the gates, the bucket, and what the manifest repeats of how pools and scores were made.
-        asks=("publication", "remote.published", "candidates", "history", "feedback.window_days", "feedback.source"),
+        # Gates and checks, the bucket, and what the manifest repeats of how pools and scores were made.
+        asks=(
+            *("publication", "checks.severity", "remote.published"),
+            *("candidates", "history", "feedback.window_days", "feedback.source"),
+        ),
         follows=("candidates.scored",),
     ),
     Declaration(

@@ -44,7 +44,7 @@ def refresh_table(
     # Readers see the content: a late outcome may give a day another fingerprint and the same examples, and a model that
     # takes minutes is not trained again for that.
     facts["data_version"] = fingerprint(rows.write_json())
-    facts["made_from"] = origin | {"inputs": read, "run_id": context.run_id}
+    facts["made_from"] = origin | {"inputs": read, "run_id": context.run.run_id}
     with warehouse.writing() as connection:
         replace_table(connection, table, rows)
         record = Record(wanted, rows.height, facts)

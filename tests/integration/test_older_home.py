@@ -1,22 +1,15 @@
-"""A home that an older alignrec made is used as it is: nothing is asked of the user, and what changed is made again.
-
-``homes/6f88694.tar.xz`` is a home of commit 6f88694, the last one before the packages had rooms: 90 simulated users,
-four days, a tiny model of 9,624 weights, and the line run twice, the second time with 800 random impressions.
-"""
+"""A home that an older alignrec made is used as it is: nothing is asked of the user, and what changed is made again."""
 
 import json
-import tarfile
-from pathlib import Path
 
 import pytest
 from support.line import DAYS, command
+from support.older_home import unpack
 
-from alignrec_assets.home import Home
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.rows import table_frame
 from models.serving.transition_table import TransitionTable
 
-STORED = Path(__file__).parent / "homes" / "6f88694.tar.xz"
 SAME = ("raw.events", "raw.feedback_logs", "interests.item_clusters", "interests.first_interactions",
         "feedback.transition_users", "feedback.transition_counts", "training.novel_transitions")  # fmt: skip
 
@@ -29,9 +22,7 @@ def rows_of(home):
 @pytest.fixture(scope="module")
 def older(tmp_path_factory):
     """The home, what it held, and what a run of the line said."""
-    home = Home(tmp_path_factory.mktemp("older") / "home")
-    with tarfile.open(STORED) as archive:
-        archive.extractall(home.path, filter="data")
+    home = unpack(tmp_path_factory.mktemp("older") / "home")
     before = {"rows": rows_of(home), "table": TransitionTable.open(home.published)}
     looked_up = command(home.path, "alignrec", "lookup", "0", "1").stdout
     told = command(home.path, "alignrec", "run").stdout

@@ -73,7 +73,11 @@ def test_ever_more_draws_select_the_k_best():
 
 @pytest.mark.parametrize(
     ("p", "draws", "k", "message"),
-    [([0.0, 0.0], 1, 1, "not a distribution"), ([0.5, -0.1], 1, 1, "not a distribution"), ([1.0], 0, 1, "0 draws and 1")],
+    [
+        ([0.0, 0.0], 1, 1, "not a distribution"),
+        ([0.5, -0.1], 1, 1, "not a distribution"),
+        ([1.0], 0, 1, "0 draws and 1"),
+    ],
 )
 def test_what_is_no_distribution_is_refused(p, draws, k, message):
     with pytest.raises(ValueError, match=message):
