@@ -201,7 +201,7 @@ def rebuild(home: HomeOption = None) -> None:
 @app.command()
 def tables() -> None:
     """Print every table of the warehouse, its columns and what holds for its rows, as Markdown."""
-    from alignrec_assets.warehouse.contract import tables_page
+    from alignrec_assets.commands.tables import tables_page
 
     typer.echo(tables_page(), nl=False)
 

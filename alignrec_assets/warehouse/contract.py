@@ -64,30 +64,6 @@ def broken_days(connection: duckdb.DuckDBPyConnection, name: str, rows: dict[dat
     return {day: faults for day, faults in found.items() if faults}
 
 
-def tables_page() -> str:
-    """``docs/tables.md``: every table, its columns and its contract."""
-    lines = [
-        "# The tables of the warehouse",
-        "",
-        "Made by `alignrec tables` from `alignrec_assets/warehouse/tables.py`.",
-        "",
-    ]
-    for table in TABLES.values():
-        lines += [
-            f"## {table.name}",
-            "",
-            table.description,
-            "",
-            "| column | type | null | meaning |",
-            "|---|---|---|---|",
-        ]
-        for column in table.columns:
-            meaning = ", ".join([column.description, *(f"`{bound}`" for bound in column.range)])
-            lines.append(f"| {column.name} | {column.type} | {'yes' if column.null else ''} | {meaning} |")
-        lines += ["", *(f"- {rule}" for rule in row_rules(table)), ""]
-    return "\n".join(lines)
-
-
 def _parts(rows: dict[date, int]) -> Iterator[list[date]]:
     part: list[date] = []
     for day, count in rows.items():

@@ -1,17 +1,15 @@
 """What the descriptions of the tables ask of rows, on a real warehouse."""
 
 from datetime import date, datetime, timedelta
-from pathlib import Path
 
 import duckdb
 import polars as pl
 import pytest
-from support.line import command
 
 from alignrec_assets.home import Home
 from alignrec_assets.warehouse import contract
 from alignrec_assets.warehouse.connection import Warehouse, create_tables
-from alignrec_assets.warehouse.contract import ContractError, broken_days, check_table, conditions, tables_page
+from alignrec_assets.warehouse.contract import ContractError, broken_days, check_table, conditions
 from alignrec_assets.warehouse.rows import append_rows, replace_table, table_frame
 from alignrec_assets.warehouse.tables import TABLES
 
@@ -138,9 +136,3 @@ def test_raw_rows_may_lack_what_the_data_contract_lets_them_lack(connection):
     }
     append_rows(connection, "raw.feedback_logs", whole_rows("raw.feedback_logs", [row]))
     assert broken_days(connection, "raw.feedback_logs", {DAY: 1}) == {}
-
-
-def test_the_page_of_tables_is_the_one_in_docs(tmp_path):
-    page = Path(__file__).parents[3] / "docs" / "tables.md"
-    assert command(tmp_path, "alignrec", "tables").stdout == page.read_text(encoding="utf-8")
-    assert page.read_text(encoding="utf-8") == tables_page()
