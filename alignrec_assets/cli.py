@@ -33,7 +33,7 @@ DayOption = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="
 
 
 def main() -> None:
-    """Entry point: what a user can mend is said in one message, without a traceback."""
+    """Entry point: what a user can fix is said in one message, without a traceback."""
     code = _exit_code()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -15,7 +15,7 @@ FORMAT_VERSION = 1
 
 
 class HomeError(ValueError):
-    """The home cannot be used as it is; the message names the file and the mend."""
+    """The home cannot be used as it is; the message names the file and the fix."""
 
 
 @dataclass(frozen=True)

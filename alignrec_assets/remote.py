@@ -26,7 +26,7 @@ HASH_KEY = "sha256"
 
 
 class RemoteError(RuntimeError):
-    """The bucket cannot be used; the message names it, what is wrong and the variable that mends it."""
+    """The bucket cannot be used; the message names it, what is wrong and the variable that fixes it."""
 
 
 def fetch_landing(home: Home, url: str | None, log: Log, *, wait: bool = True) -> None:

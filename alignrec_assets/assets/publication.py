@@ -120,7 +120,7 @@ def _audit(context: dg.AssetExecutionContext, warehouse: Warehouse, home: HomeRe
     told = [f"{check}: {words}" for check, words in failed.items() if check not in ASKED_ANEW]
     if told:
         raise PublicationGateError(
-            f"checks failed: {'; '.join(told)}. Mend that, or change the limits under checks in the settings, and run "
+            f"checks failed: {'; '.join(told)}. Fix that, or change the limits under checks in the settings, and run "
             "what they belong to once more. The version published before stays current."
         )
     with warehouse.reading() as connection:

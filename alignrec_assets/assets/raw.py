@@ -203,7 +203,7 @@ def rejected_rows(context: dg.AssetExecutionContext, home: HomeResource) -> Resu
         raise RejectedRowsError(
             f"{rejected:,} of {rows_read:,} landing rows ({share:.1%}) break the contract, more than the "
             f"{limit:.1%} allowed by landing.rejected_share_limit. The first: {place}: {reason}. "
-            "raw.rejected_rows holds all of them with their reasons: mend the files, or raise the limit."
+            "raw.rejected_rows holds all of them with their reasons: fix the files, or raise the limit."
         )
     return table_result(record)
 

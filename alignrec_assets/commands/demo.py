@@ -27,7 +27,7 @@ REPLAY_SETTINGS: dict[str, dict[str, Any]] = {
 
 
 class DemoError(ValueError):
-    """The demo cannot run on this home or data; the message names the mend."""
+    """The demo cannot run on this home or data; the message names the fix."""
 
 
 def run_demo(home: Home, source: str, data: Path | None, write: Log) -> None:

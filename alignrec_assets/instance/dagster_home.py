@@ -37,7 +37,7 @@ UNFINISHED = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunSta
 
 
 class InstanceError(RuntimeError):
-    """The Dagster instance of the home cannot be used; the message names the file or the variable, and the mend."""
+    """The Dagster instance of the home cannot be used; the message names the file or the variable, and the fix."""
 
 
 def prepare_instance(home: Home) -> None:

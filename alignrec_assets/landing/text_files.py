@@ -55,7 +55,7 @@ def stage_text(connection: duckdb.DuckDBPyConnection, path: Path, file: LandingF
         rows.insert_into(staged)
     except READING_FAULTS as error:
         fault = _malformed_json(path) if file.format == "json" else _malformed_csv(str(error))
-        raise LandingError(f"{path}, {fault}: mend that line, or send the file again", path) from error
+        raise LandingError(f"{path}, {fault}: fix that line, or send the file again", path) from error
 
 
 def _csv_lines(connection: duckdb.DuckDBPyConnection, path: Path, kind: str) -> Lines:

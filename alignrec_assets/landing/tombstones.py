@@ -17,7 +17,7 @@ TOMBSTONES_FILE = "FORGOTTEN"
 
 
 class TombstonesError(ValueError):
-    """The file of the forgotten cannot be used; the message names it and the mend."""
+    """The file of the forgotten cannot be used; the message names it and the fix."""
 
 
 @dataclass(frozen=True)

@@ -74,18 +74,18 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     """Open a checkpoint after checking its content against its manifest.
 
     Raises:
-        StaleCheckpointError: naming the folder and the mend.
+        StaleCheckpointError: naming the folder and the fix.
     """
-    mend = f"delete {folder} and materialize its asset again"
+    fix = f"delete {folder} and materialize its asset again"
     if not (folder / MANIFEST_FILE).is_file():
-        raise StaleCheckpointError(f"{folder} holds no {MANIFEST_FILE}: {mend}")
+        raise StaleCheckpointError(f"{folder} holds no {MANIFEST_FILE}: {fix}")
     manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
     if manifest["format_version"] > FORMAT_VERSION:
         raise StaleCheckpointError(
             f"{folder} has format {manifest['format_version']}, newer than this alignrec: upgrade it"
         )
     if content_hash(*_content(folder)) != manifest["content_hash"]:
-        raise StaleCheckpointError(f"{folder} was changed since it was made: {mend}")
+        raise StaleCheckpointError(f"{folder} was changed since it was made: {fix}")
     return Checkpoint(folder, manifest)
 
 

@@ -97,7 +97,7 @@ class BrokenDaysError(RuntimeError):
         told = ". ".join(f"{_span(list(same))}: {faults}" for faults, same in alike)
         super().__init__(
             f"{len(days)} days of {table} cannot be made and stay as they were; the others are done. {told}. "
-            "Mend what they are made from, and run them alone."
+            "Fix what they are made from, and run them alone."
         )
 
 

@@ -85,7 +85,7 @@ def settings_in_file(home: Home) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not valid TOML: {error}. Mend that line, or move the file away.") from error
+        raise SettingsError(f"{path} is not valid TOML: {error}. Fix that line, or move the file away.") from error
 
 
 def update_settings_file(home: Home, values: dict[str, dict[str, Any]]) -> None:
@@ -143,4 +143,4 @@ def _explain(error: ValidationError, path: Path) -> str:
         shown = "" if hidden else f" (it is {masked(repr(problem['input']))})"
         lines.append(f"setting {name or 'combination'}: {problem['msg']}{shown}")
     place = f"{path} or an environment variable {ENV_PREFIX}<SECTION>__<NAME>"
-    return "; ".join(lines) + f". Mend it in {place}; `alignrec settings` lists all."
+    return "; ".join(lines) + f". Fix it in {place}; `alignrec settings` lists all."

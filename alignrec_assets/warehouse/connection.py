@@ -24,7 +24,7 @@ MEMORY_LIMIT = "2500MB"
 
 
 class WarehouseError(RuntimeError):
-    """The warehouse cannot be opened or used; the message names the file and the mend."""
+    """The warehouse cannot be opened or used; the message names the file and the fix."""
 
 
 class Warehouse:

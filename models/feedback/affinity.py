@@ -55,12 +55,12 @@ class AdditiveAffinity:
             if not kept.any() or not out.any():
                 continue  # fewer histories than folds
             for index, penalty in enumerate(PENALTIES):
-                bias, affinity = _fit_additive(data, kept, penalty)
+                bias, affinity = fit_additive(data, kept, penalty)
                 predicted = bias[data.cluster] + (data.members @ affinity)[data.history, data.cluster]
                 left_out[index, out] = predicted[out]
         best = int(np.argmin((left_out - data.score) ** 2 @ data.weight))
         everything = np.ones(len(data.score), dtype=np.bool_)
-        return cls(*_fit_additive(data, everything, PENALTIES[best]), PENALTIES[best], left_out[best])
+        return cls(*fit_additive(data, everything, PENALTIES[best]), PENALTIES[best], left_out[best])
 
     def scores(self, histories: Sequence[Sequence[int]], candidates: Sequence[Sequence[int]]) -> list[Float64Array]:
         """Score of each candidate of each history."""
@@ -87,12 +87,12 @@ class Factorisation:
         out = data.history % FOLDS == 0
         errors = []
         for penalty in PENALTIES:
-            bias, left, right = _fit_factors(data, ~out, penalty, seed)
+            bias, left, right = fit_factors(data, ~out, penalty, seed)
             predicted = bias[data.cluster] + (data.members @ left)[data.history] * right[data.cluster] @ np.ones(RANK)
             errors.append(float(data.weight[out] @ (predicted - data.score)[out] ** 2))
         self.penalty = PENALTIES[int(np.argmin(errors))]
         everything = np.ones(len(data.score), dtype=np.bool_)
-        self.bias, self.left, self.right = _fit_factors(data, everything, self.penalty, seed)
+        self.bias, self.left, self.right = fit_factors(data, everything, self.penalty, seed)
 
     def scores(self, histories: Sequence[Sequence[int]], candidates: Sequence[Sequence[int]]) -> list[Float64Array]:
         """Score of each candidate of each history."""
@@ -134,7 +134,7 @@ def _biases(data: Rows, kept: BoolArray) -> Float64Array:
     return np.asarray((total + mean) / (np.bincount(cluster, weights=weight, minlength=data.clusters) + 1.0))
 
 
-def _fit_additive(data: Rows, kept: BoolArray, penalty: float) -> tuple[Float64Array, Float64Array]:
+def fit_additive(data: Rows, kept: BoolArray, penalty: float) -> tuple[Float64Array, Float64Array]:
     """Biases [clusters] and affinities [member, cluster] by one small ridge regression per cluster."""
     bias = _biases(data, kept)
     affinity = np.zeros((data.clusters, data.clusters))
@@ -147,7 +147,7 @@ def _fit_additive(data: Rows, kept: BoolArray, penalty: float) -> tuple[Float64A
     return bias, affinity
 
 
-def _fit_factors(
+def fit_factors(
     data: Rows, kept: BoolArray, penalty: float, seed: int
 ) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Biases [clusters] and embeddings [clusters, RANK] of members and of candidates."""

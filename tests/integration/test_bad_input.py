@@ -1,4 +1,4 @@
-"""What a user sees when something is wrong: one message that names it and the mend, no traceback, nothing lost."""
+"""What a user sees when something is wrong: one message that names it and the fix, no traceback, nothing lost."""
 
 import json
 import shutil

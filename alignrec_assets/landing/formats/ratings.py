@@ -116,7 +116,7 @@ def _fields(path: Path, separator: str, at_least: int) -> list[list[str]]:
     for number, row in enumerate(rows, start=1):
         if len(row) < at_least:
             raise LandingError(
-                f"{path}, line {number}: fewer than {at_least} fields between {separator!r}: mend the line"
+                f"{path}, line {number}: fewer than {at_least} fields between {separator!r}: fix the line"
             )
     return rows
 

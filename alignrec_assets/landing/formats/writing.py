@@ -94,7 +94,7 @@ def _stage(source: Path, kind: str, frame: pl.LazyFrame, staged: Path) -> None:
         frame.sink_parquet(staged, compression="lz4")
     except pl.exceptions.PolarsError as error:
         fault = str(error).splitlines()[0]
-        raise LandingError(f"{kind} of {source} cannot be read ({fault}): mend the file, or fetch it again") from error
+        raise LandingError(f"{kind} of {source} cannot be read ({fault}): fix the file, or fetch it again") from error
 
 
 def _count(staged: Path, kind: str) -> tuple[int, int, list[date]]:

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from sklearn.linear_model import Ridge
 
-from models.feedback.affinity import RANK, AdditiveAffinity, Factorisation, Rows, _fit_additive, _fit_factors
+from models.feedback.affinity import RANK, AdditiveAffinity, Factorisation, Rows, fit_additive, fit_factors
 
 CLUSTERS = 12
 
@@ -33,7 +33,7 @@ def additive_world(seed=0, noise=0.02, rank=None):
 def test_each_cluster_is_a_weighted_ridge_regression():
     frame, *_ = additive_world()
     data = Rows(frame, CLUSTERS)
-    bias, affinity = _fit_additive(data, np.ones(frame.height, dtype=bool), 3.0)
+    bias, affinity = fit_additive(data, np.ones(frame.height, dtype=bool), 3.0)
     rows = data.cluster == 4
     x = data.members[data.history[rows]].toarray()
     reference = Ridge(alpha=3.0, fit_intercept=False).fit(
@@ -70,7 +70,7 @@ def test_factors_have_a_gradient_that_leads_down():
     frame, *_ = additive_world(rank=2)
     data = Rows(frame, CLUSTERS)
     everything = np.ones(frame.height, dtype=bool)
-    bias, left, right = _fit_factors(data, everything, 1.0, seed=0)
+    bias, left, right = fit_factors(data, everything, 1.0, seed=0)
     assert left.shape == right.shape == (CLUSTERS, RANK)
 
     def loss(left, right):
