@@ -9,6 +9,7 @@ import pytest
 
 from alignrec_assets.assets import quality_checks
 from alignrec_assets.home import Home
+from alignrec_assets.partitions import FIRST_DAY_TAG, LAST_DAY_TAG
 from alignrec_assets.refresh.taxonomies import append_assignments
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.warehouse.connection import Warehouse
@@ -187,3 +188,30 @@ def test_gates_are_limits_of_the_settings(home, monkeypatch):
 def test_a_figure_that_is_not_a_number_passes_no_gate(home):
     checkpoint(home, "novelty_model", {"format_validity_tuned": float("nan"), "recall_at_3": 0.2}, [])
     assert run(home, "novelty_model", "gates").description.startswith("format validity nan is under")
+
+
+@pytest.mark.filterwarnings("ignore::dagster.PreviewWarning")
+def test_dagster_gives_the_result_of_a_partitioned_check_over_several_days_to_no_day():
+    """Why daily checks have no partitions. Once this fails: partition them, and the UI shows each day's result.
+
+    The days would stay planned for ever, so the UI would call them skipped although they passed, and the condition
+    ``all_deps_blocking_checks_passed`` would hold back everything after them.
+    """
+    days = dg.DailyPartitionsDefinition(FIRST.isoformat())
+
+    @dg.asset(partitions_def=days, backfill_policy=dg.BackfillPolicy.single_run())
+    def table():
+        return dg.MaterializeResult()
+
+    @dg.asset_check(asset=table, partitions_def=days)
+    def check():
+        return dg.AssetCheckResult(passed=True)
+
+    job = dg.Definitions([table], asset_checks=[check]).resolve_implicit_global_asset_job_def()
+    span = {FIRST_DAY_TAG: "2026-01-05", LAST_DAY_TAG: "2026-01-06"}
+    with dg.DagsterInstance.ephemeral() as instance:
+        job.execute_in_process(instance=instance, tags=span)
+        key = dg.AssetCheckKey(table.key, "check")
+        records = instance.event_log_storage.get_asset_check_execution_history(key, limit=9)
+    states = {record.partition: record.status.value for record in records}
+    assert states == {"2026-01-05": "PLANNED", "2026-01-06": "PLANNED", None: "SUCCEEDED"}
