@@ -206,7 +206,7 @@ def _judge_days(
 ) -> dg.AssetCheckResult:
     """The result of a check over the days of the run that were made; those that fail are named.
 
-    One result for all days: Dagster's partitioned checks cannot tell the days of a run apart. A test says when they can.
+    One result for all days: Dagster's partitioned checks cannot tell the days of a run apart, see their test.
     Where it stops the line, days that failed before are judged again, whatever the days of the run: until they pass.
     """
     with home.warehouse(context.log.info).reading() as connection:
