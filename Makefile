@@ -49,6 +49,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/sqlfluff lint --disable-progress-bar sql
 	@home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && mkdir "$$home/dagster" && cp dagster.yaml "$$home/dagster" && \
 	ALIGNREC_HOME="$$home" DAGSTER_HOME="$$home/dagster" $(BIN)/dg check defs
 

@@ -1,5 +1,5 @@
--- Impressions of each wanted day that feedback.transition_users could not count: S or the cluster is not known under the
--- standing taxonomy, or the cluster was the user's own.
+-- Impressions of each wanted day that feedback.transition_users could not count: S or the cluster is not known under
+-- the standing taxonomy, or the cluster was the user's own.
 -- $source: as in feedback.transition_users; replayed feedback leaves nothing out.
 SELECT wanted_days.day, coalesce(logged.impressions, 0) - coalesce(counted.impressions, 0) AS left_out
 FROM wanted_days
@@ -10,5 +10,7 @@ LEFT JOIN (
     GROUP BY day
 ) AS logged ON wanted_days.day = logged.day
 LEFT JOIN (
-    SELECT day, sum(impressions) AS impressions FROM feedback.transition_users WHERE $source <> 'replay' GROUP BY day
+    SELECT day, sum(impressions) AS impressions FROM feedback.transition_users
+    WHERE $source <> 'replay'
+    GROUP BY day
 ) AS counted ON wanted_days.day = counted.day

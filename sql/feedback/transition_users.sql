@@ -1,8 +1,8 @@
 -- feedback.transition_users: impressions and outcomes of one day by history S, served cluster, and user.
--- $source: 'logged' (every impression), 'random' (policy 'random' alone) or 'replay' (first interactions of $replay_share
--- of the users). Impressions logged under another taxonomy or under none, or that name clusters which do not exist, are
--- carried over: the cluster follows from the item, S from the user's days before. Where that is not possible they are left
--- out, and feedback.left_out_impressions counts them.
+-- $source: 'logged' (every impression), 'random' (policy 'random' alone) or 'replay' (first interactions of
+-- $replay_share of the users). Impressions logged under another taxonomy or under none, or that name clusters which do
+-- not exist, are carried over: the cluster follows from the item, S from the user's days before. Where that is not
+-- possible they are left out, and feedback.left_out_impressions counts them.
 WITH impressions AS (
     SELECT
         logs.*,
@@ -10,7 +10,8 @@ WITH impressions AS (
             logs.taxonomy_version = $taxonomy_version
             AND len(logs.history) = $history_clusters
             AND list_has_all(
-                (SELECT list(clusters.cluster_id) FROM interests.clusters AS clusters), list_append(logs.history, logs.cluster_id)
+                (SELECT list(clusters.cluster_id) FROM interests.clusters AS clusters),
+                list_append(logs.history, logs.cluster_id)
             ),
             FALSE
         ) AS standing
@@ -20,20 +21,21 @@ WITH impressions AS (
 ),
 
 foreign_users AS (
-    SELECT DISTINCT day, user_id FROM impressions WHERE NOT standing
+    SELECT DISTINCT day, user_id FROM impressions
+    WHERE NOT standing
 ),
 
 latest_positives AS (
     SELECT foreign_users.day, foreign_users.user_id, past.cluster_id, max(past.last_positive_ts) AS ts
     FROM foreign_users
     INNER JOIN interests.user_cluster_days AS past
-        ON foreign_users.user_id = past.user_id AND past.day < foreign_users.day
+        ON foreign_users.user_id = past.user_id AND foreign_users.day > past.day
     WHERE past.last_positive_ts IS NOT NULL AND past.taxonomy_version = $taxonomy_version
     GROUP BY foreign_users.day, foreign_users.user_id, past.cluster_id
 ),
 
 ranked_positives AS (
-    SELECT *, row_number() OVER (PARTITION BY day, user_id ORDER BY ts DESC, cluster_id) AS place
+    SELECT *, row_number() OVER (PARTITION BY day, user_id ORDER BY ts DESC, cluster_id ASC) AS place
     FROM latest_positives
 ),
 

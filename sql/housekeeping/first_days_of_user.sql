@@ -1,11 +1,18 @@
--- The first day of $user with an event and with an impression, by landing files and warehouse; null where there is none.
+-- The first day of $user with an event and with an impression, by landing files and warehouse; null where there is
+-- none.
 -- Reads found_events and found_feedback.
 SELECT
     least(
         (SELECT min(CAST(landed_moment(found.ts) AS DATE)) FROM found_events AS found),
-        (SELECT min(days.day) FROM interests.user_cluster_days AS days WHERE days.user_id = $user)
+        (
+            SELECT min(days.day) FROM interests.user_cluster_days AS days
+            WHERE days.user_id = $user
+        )
     ) AS first_event,
     least(
         (SELECT min(CAST(landed_moment(found.ts) AS DATE)) FROM found_feedback AS found),
-        (SELECT min(users.day) FROM feedback.transition_users AS users WHERE users.user_id = $user)
+        (
+            SELECT min(users.day) FROM feedback.transition_users AS users
+            WHERE users.user_id = $user
+        )
     ) AS first_impression

@@ -1,7 +1,11 @@
--- The novelty model that was tuned on training.novelty_examples as they stand, and whether $user is among these examples.
+-- The novelty model that was tuned on training.novelty_examples as they stand, and whether $user is among these
+-- examples.
 SELECT
     model.details ->> 'folder' AS folder,
-    EXISTS (SELECT 1 FROM training.novelty_examples AS example WHERE example.user_id = $user) AS holds_user
+    EXISTS(
+        SELECT 1 FROM training.novelty_examples AS example
+        WHERE example.user_id = $user
+    ) AS holds_user
 FROM registry.fingerprints AS model
 INNER JOIN registry.fingerprints AS examples ON model.made_at >= examples.made_at
 WHERE model.asset = 'novelty_model'

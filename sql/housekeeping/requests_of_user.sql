@@ -1,4 +1,5 @@
--- Requests by which the outcomes of $user are found: those of the user's impressions in landing files and in the warehouse.
+-- Requests by which the outcomes of $user are found: those of the user's impressions in landing files and in the
+-- warehouse.
 -- Reads found_feedback.
 SELECT request_id
 FROM found_feedback

@@ -1,6 +1,7 @@
--- interests.first_interactions: a user's first interaction ever with a cluster, positive or not, with the history S before it.
--- S: the $history_clusters clusters with the latest positive event strictly before that moment (ties: lower id), sorted by
--- id. A user who has fewer has no history yet and no row.
+-- interests.first_interactions: a user's first interaction ever with a cluster, positive or not, with the history S
+-- before it.
+-- S: the $history_clusters clusters with the latest positive event strictly before that moment (ties: lower id), sorted
+-- by id. A user who has fewer has no history yet and no row.
 WITH first_days AS (
     SELECT taxonomy_version, user_id, cluster_id, min(day) AS day
     FROM interests.user_cluster_days
@@ -30,7 +31,8 @@ first_events AS (
 ),
 
 touches AS (
-    SELECT * FROM first_events WHERE place = 1
+    SELECT * FROM first_events
+    WHERE place = 1
 ),
 
 positive_moments AS (
@@ -39,8 +41,8 @@ positive_moments AS (
     FROM touches
     INNER JOIN interests.user_cluster_days AS past
         ON touches.user_id = past.user_id
-        AND past.day < touches.day
-        AND past.taxonomy_version = touches.taxonomy_version
+        AND touches.day > past.day
+        AND touches.taxonomy_version = past.taxonomy_version
     WHERE past.last_positive_ts IS NOT NULL
     UNION ALL
     -- ... and the day's own events up to the moment.
@@ -49,7 +51,7 @@ positive_moments AS (
     INNER JOIN day_events AS same_day
         ON touches.user_id = same_day.user_id
         AND touches.day = same_day.day
-        AND same_day.ts < touches.ts
+        AND touches.ts > same_day.ts
     WHERE same_day.positive
 ),
 
@@ -60,7 +62,7 @@ latest_positives AS (
 ),
 
 ranked_positives AS (
-    SELECT *, row_number() OVER (PARTITION BY user_id, cluster_id ORDER BY ts DESC, past_cluster_id) AS place
+    SELECT *, row_number() OVER (PARTITION BY user_id, cluster_id ORDER BY ts DESC, past_cluster_id ASC) AS place
     FROM latest_positives
 ),
 
@@ -86,7 +88,7 @@ SELECT
     touches.shared,
     touches.skipped,
     touches.positive,
-    EXISTS (
+    EXISTS(
         SELECT 1
         FROM raw.feedback_logs AS impressions
         WHERE impressions.user_id = touches.user_id

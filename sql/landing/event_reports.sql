@@ -1,4 +1,5 @@
--- What came of each of wanted_days in the events landing files: rows kept, rows rejected, and rows that repeat another one.
+-- What came of each of wanted_days in the events landing files: rows kept, rows rejected, and rows that repeat another
+-- one.
 -- Reads wanted_days, raw.events and checked_events.
 WITH kept AS (
     SELECT day, count(*) AS rows

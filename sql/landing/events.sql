@@ -16,36 +16,39 @@ parsed AS (
     SELECT
         landed.*,
         known.item_id IS NOT NULL AS item_known,
-        TRY_CAST(watch_s AS DOUBLE) AS watch_number,
-        TRY_CAST(rating AS DOUBLE) AS rating_number,
-        landed_flag(completed) AS completed_flag,
-        landed_flag(liked) AS liked_flag,
-        landed_flag(shared) AS shared_flag,
-        landed_flag(skipped) AS skipped_flag,
-        landed_flag(positive) AS positive_flag
+        TRY_CAST(landed.watch_s AS DOUBLE) AS watch_number,
+        TRY_CAST(landed.rating AS DOUBLE) AS rating_number,
+        landed_flag(landed.completed) AS completed_flag,
+        landed_flag(landed.liked) AS liked_flag,
+        landed_flag(landed.shared) AS shared_flag,
+        landed_flag(landed.skipped) AS skipped_flag,
+        landed_flag(landed.positive) AS positive_flag
     FROM dated AS landed
-    LEFT JOIN raw.items AS known ON known.item_id = landed.item_id
-    WHERE landed.day IN (SELECT day FROM read_days)
+    LEFT JOIN raw.items AS known ON landed.item_id = known.item_id
+    WHERE landed.day IN (SELECT read_days.day FROM read_days)
 ),
 
 checked AS (
     SELECT
         *,
-        CASE WHEN row_number IS NULL THEN 'empty file: it holds no bytes' ELSE nullif(concat_ws(
-            '; ',
-            missing_fault('user_id', user_id),
-            item_fault(item_id, item_known),
-            missing_fault('ts', ts),
-            moment_fault('ts', ts, moment),
-            calendar_fault(ts, moment, day, $first_day, $last_day),
-            amount_fault('watch_s', watch_s, watch_number),
-            number_fault('rating', rating, rating_number),
-            flag_fault('completed', completed, completed_flag),
-            flag_fault('liked', liked, liked_flag),
-            flag_fault('shared', shared, shared_flag),
-            flag_fault('skipped', skipped, skipped_flag),
-            flag_fault('positive', positive, positive_flag)
-        ), '') END AS fault
+        row_fault(
+            row_number,
+            concat_ws(
+                '; ',
+                missing_fault('user_id', user_id),
+                item_fault(item_id, item_known),
+                missing_fault('ts', ts),
+                moment_fault('ts', ts, moment),
+                calendar_fault(ts, moment, day, $first_day, $last_day),
+                amount_fault('watch_s', watch_s, watch_number),
+                number_fault('rating', rating, rating_number),
+                flag_fault('completed', completed, completed_flag),
+                flag_fault('liked', liked, liked_flag),
+                flag_fault('shared', shared, shared_flag),
+                flag_fault('skipped', skipped, skipped_flag),
+                flag_fault('positive', positive, positive_flag)
+            )
+        ) AS fault
     FROM parsed
 ),
 
@@ -66,12 +69,14 @@ typed AS (
         shared_flag AS shared,
         skipped_flag AS skipped,
         positive_flag AS positive,
-        CASE
-            WHEN fault IS NOT NULL AND row_number IS NOT NULL THEN CAST(to_json(struct_pack(
+        rejected_payload(
+            row_number,
+            fault,
+            struct_pack(
                 user_id := user_id, item_id := item_id, ts := ts, watch_s := watch_s, rating := rating,
                 completed := completed, liked := liked, shared := shared, skipped := skipped, positive := positive
-            )) AS VARCHAR)
-        END AS text
+            )
+        ) AS text
     FROM checked
 ),
 
@@ -115,9 +120,14 @@ SELECT
     positive,
     CASE
         WHEN fault IS NOT NULL THEN text
-        WHEN reason IS NOT NULL THEN CAST(to_json(struct_pack(
-            user_id := user_id, item_id := item_id, ts := ts, watch_s := watch_s, rating := rating,
-            completed := completed, liked := liked, shared := shared, skipped := skipped, positive := positive
-        )) AS VARCHAR)
+        ELSE
+            rejected_payload(
+                row_number,
+                reason,
+                struct_pack(
+                    user_id := user_id, item_id := item_id, ts := ts, watch_s := watch_s, rating := rating,
+                    completed := completed, liked := liked, shared := shared, skipped := skipped, positive := positive
+                )
+            )
     END AS payload
 FROM judged

@@ -1,6 +1,6 @@
--- Rows of the feedback landing files (impressions) that belong to a day of read_days, under the names of the contract: typed,
--- and null where a value is missing or cannot be read; under landed_ as they landed. It is read twice, for the doubtful
--- rows and for the sound ones, and never kept: a table of it would be as large as the log.
+-- Rows of the feedback landing files (impressions) that belong to a day of read_days, under the names of the contract:
+-- typed, and null where a value is missing or cannot be read; under landed_ as they landed. It is read twice, for the
+-- doubtful rows and for the sound ones, and never kept: a table of it would be as large as the log.
 -- Reads landing_feedback, where a column is of its own type or text, and blank is null, and read_days.
 -- $first_day, $last_day: the calendar; the last day is null while the log is open.
 WITH timed AS (

@@ -19,32 +19,35 @@ WITH parsed AS (
 cleaned AS (
     SELECT
         *,
-        list_filter(list_transform(tag_list, lambda tag: trim(tag)), lambda tag: tag <> '') AS cleaned_tags
+        list_filter(list_transform(tag_list, LAMBDA tag: trim(tag)), LAMBDA tag: tag <> '') AS cleaned_tags
     FROM parsed
 ),
 
 checked AS (
     SELECT
         *,
-        CASE WHEN row_number IS NULL THEN 'empty file: it holds no bytes' ELSE nullif(concat_ws(
-            '; ',
-            missing_fault('item_id', item_id),
-            CASE
-                WHEN coalesce(title, category, embedding) IS NULL AND embedding_list IS NULL
-                    AND coalesce(len(cleaned_tags), 0) = 0
-                    THEN 'title, tags, category, embedding: all missing, at least one is needed'
-            END,
-            CASE WHEN tags IS NOT NULL AND tag_list IS NULL THEN value_fault('tags', tags, 'is not a list') END,
-            amount_fault('duration_s', duration_s, duration),
-            moment_fault('published_at', published_at, published_moment),
-            moment_fault('updated_at', updated_at, updated_moment),
-            CASE
-                WHEN embedding IS NULL AND embedding_list IS NULL THEN NULL
-                WHEN vector IS NULL OR len(vector) = 0
-                    OR len(list_filter(vector, lambda x: isfinite(x) IS NOT TRUE)) > 0
-                    THEN 'embedding: not a list of finite numbers'
-            END
-        ), '') END AS reason
+        row_fault(
+            row_number,
+            concat_ws(
+                '; ',
+                missing_fault('item_id', item_id),
+                CASE
+                    WHEN coalesce(title, category, embedding) IS NULL AND embedding_list IS NULL
+                        AND coalesce(len(cleaned_tags), 0) = 0
+                        THEN 'title, tags, category, embedding: all missing, at least one is needed'
+                END,
+                CASE WHEN tags IS NOT NULL AND tag_list IS NULL THEN value_fault('tags', tags, 'is not a list') END,
+                amount_fault('duration_s', duration_s, duration),
+                moment_fault('published_at', published_at, published_moment),
+                moment_fault('updated_at', updated_at, updated_moment),
+                CASE
+                    WHEN embedding IS NULL AND embedding_list IS NULL THEN NULL
+                    WHEN vector IS NULL OR len(vector) = 0
+                        OR len(list_filter(vector, LAMBDA x: isfinite(x) IS NOT TRUE)) > 0
+                        THEN 'embedding: not a list of finite numbers'
+                END
+            )
+        ) AS reason
     FROM cleaned
 )
 
@@ -62,11 +65,13 @@ SELECT
     published_moment AS published_at,
     updated_moment AS updated_at,
     vector AS embedding,
-    CASE
-        WHEN reason IS NOT NULL AND row_number IS NOT NULL THEN CAST(to_json(struct_pack(
+    rejected_payload(
+        row_number,
+        reason,
+        struct_pack(
             item_id := item_id, title := title, description := description, tags := tags, category := category,
             duration_s := duration_s, published_at := published_at, updated_at := updated_at,
             embedding := coalesce(embedding, CAST(to_json(embedding_list) AS VARCHAR))
-        )) AS VARCHAR)
-    END AS payload
+        )
+    ) AS payload
 FROM checked

@@ -1,5 +1,6 @@
 -- Rows of the outcomes landing files that belong to a day of read_days: typed, with the reason where a row breaks the
--- contract. A repeated outcome changes nothing, for outcomes of one impression are combined: none is marked a duplicate.
+-- contract. A repeated outcome changes nothing, for outcomes of one impression are combined: none is marked a
+-- duplicate.
 -- Reads landing_outcomes, where a column is of its own type or text, and blank is null, read_days and raw.items.
 -- $first_day, $last_day: the calendar; the last day is null while the log is open.
 WITH timed AS (
@@ -16,34 +17,37 @@ parsed AS (
     SELECT
         landed.*,
         known.item_id IS NOT NULL AS item_known,
-        TRY_CAST(watch_s AS DOUBLE) AS watch_number,
-        landed_flag(completed) AS completed_flag,
-        landed_flag(liked) AS liked_flag,
-        landed_flag(shared) AS shared_flag,
-        landed_flag(skipped) AS skipped_flag,
-        landed_flag(positive) AS positive_flag
+        TRY_CAST(landed.watch_s AS DOUBLE) AS watch_number,
+        landed_flag(landed.completed) AS completed_flag,
+        landed_flag(landed.liked) AS liked_flag,
+        landed_flag(landed.shared) AS shared_flag,
+        landed_flag(landed.skipped) AS skipped_flag,
+        landed_flag(landed.positive) AS positive_flag
     FROM dated AS landed
-    LEFT JOIN raw.items AS known ON known.item_id = landed.item_id
-    WHERE landed.day IN (SELECT day FROM read_days)
+    LEFT JOIN raw.items AS known ON landed.item_id = known.item_id
+    WHERE landed.day IN (SELECT read_days.day FROM read_days)
 ),
 
 checked AS (
     SELECT
         *,
-        CASE WHEN row_number IS NULL THEN 'empty file: it holds no bytes' ELSE nullif(concat_ws(
-            '; ',
-            missing_fault('request_id', request_id),
-            item_fault(item_id, item_known),
-            missing_fault('ts', ts),
-            moment_fault('ts', ts, moment),
-            calendar_fault(ts, moment, day, $first_day, $last_day),
-            amount_fault('watch_s', watch_s, watch_number),
-            flag_fault('completed', completed, completed_flag),
-            flag_fault('liked', liked, liked_flag),
-            flag_fault('shared', shared, shared_flag),
-            flag_fault('skipped', skipped, skipped_flag),
-            flag_fault('positive', positive, positive_flag)
-        ), '') END AS reason
+        row_fault(
+            row_number,
+            concat_ws(
+                '; ',
+                missing_fault('request_id', request_id),
+                item_fault(item_id, item_known),
+                missing_fault('ts', ts),
+                moment_fault('ts', ts, moment),
+                calendar_fault(ts, moment, day, $first_day, $last_day),
+                amount_fault('watch_s', watch_s, watch_number),
+                flag_fault('completed', completed, completed_flag),
+                flag_fault('liked', liked, liked_flag),
+                flag_fault('shared', shared, shared_flag),
+                flag_fault('skipped', skipped, skipped_flag),
+                flag_fault('positive', positive, positive_flag)
+            )
+        ) AS reason
     FROM parsed
 )
 
@@ -52,7 +56,7 @@ SELECT
     file,
     row_number,
     reason,
-    false AS duplicate,
+    FALSE AS duplicate,
     request_id,
     item_id,
     moment AS ts,
@@ -62,10 +66,12 @@ SELECT
     shared_flag AS shared,
     skipped_flag AS skipped,
     positive_flag AS positive,
-    CASE
-        WHEN reason IS NOT NULL AND row_number IS NOT NULL THEN CAST(to_json(struct_pack(
+    rejected_payload(
+        row_number,
+        reason,
+        struct_pack(
             request_id := request_id, item_id := item_id, ts := ts, watch_s := watch_s,
             completed := completed, liked := liked, shared := shared, skipped := skipped, positive := positive
-        )) AS VARCHAR)
-    END AS payload
+        )
+    ) AS payload
 FROM checked

@@ -6,5 +6,5 @@ FROM (
         string_agg(concat_ws(':', name, type, converted_type, logical_type, num_children), ';') AS signature
     FROM parquet_schema($files)
     GROUP BY file_name
-)
+) AS files
 GROUP BY signature

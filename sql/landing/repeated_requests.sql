@@ -1,4 +1,5 @@
--- Hashes of every request and item that more than one row of landing_feedback names: the few rows that have to be compared.
+-- Hashes of every request and item that more than one row of landing_feedback names: the few rows that have to be
+-- compared.
 SELECT hash(request_id, item_id) AS request_item
 FROM landing_feedback
 GROUP BY request_item

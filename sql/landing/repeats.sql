@@ -1,6 +1,6 @@
 -- Rows of doubtful_feedback that repeat an earlier one, each with the reason where it says something else.
--- A request names an item once: of rows with one request_id and item_id that lie at most $window_days apart, the first by
--- file and row counts. Asked pair by pair: what a row is must not depend on the range of days that is read.
+-- A request names an item once: of rows with one request_id and item_id that lie at most $window_days apart, the first
+-- by file and row counts. Asked pair by pair: what a row is must not depend on the range of days that is read.
 -- Reads doubtful_feedback.
 WITH suspects AS (
     SELECT
@@ -9,12 +9,15 @@ WITH suspects AS (
             user_id, ts, history, cluster_id, policy, table_version, taxonomy_version, position, propensity, watch_s,
             completed, liked, shared, skipped, positive
         ) AS content,
-        CAST(to_json(struct_pack(
-            request_id := request_id, item_id := item_id, user_id := user_id, ts := ts, history := history,
-            cluster_id := cluster_id, policy := policy, table_version := table_version,
-            taxonomy_version := taxonomy_version, position := position, propensity := propensity, watch_s := watch_s,
-            completed := completed, liked := liked, shared := shared, skipped := skipped, positive := positive
-        )) AS VARCHAR) AS text
+        to_json(
+            struct_pack(
+                request_id := request_id, item_id := item_id, user_id := user_id, ts := ts, history := history,
+                cluster_id := cluster_id, policy := policy, table_version := table_version,
+                taxonomy_version := taxonomy_version, position := position, propensity := propensity,
+                watch_s := watch_s, completed := completed, liked := liked, shared := shared, skipped := skipped,
+                positive := positive
+            )
+        ) AS landed
     FROM doubtful_feedback
     WHERE suspect AND reason IS NULL
 ),
@@ -25,22 +28,29 @@ repeats AS (
         later.row_number,
         later.request_id,
         later.content,
-        later.text,
+        later.landed,
         min_by(first.content, (first.file, first.row_number)) AS first_content,
         min_by(first.file || ', row ' || first.row_number, (first.file, first.row_number)) AS first_place
     FROM suspects AS later
-    INNER JOIN suspects AS first ON first.request_id = later.request_id AND first.item_id = later.item_id
+    INNER JOIN suspects AS first ON later.request_id = first.request_id AND later.item_id = first.item_id
     WHERE abs(date_diff('day', first.day, later.day)) <= $window_days
         AND (first.file < later.file OR (first.file = later.file AND first.row_number < later.row_number))
-    GROUP BY later.file, later.row_number, later.request_id, later.content, later.text
+    GROUP BY later.file, later.row_number, later.request_id, later.content, later.landed
+),
+
+judged AS (
+    SELECT *, (content IS DISTINCT FROM first_content) AS differs
+    FROM repeats
 )
 
 SELECT
     file,
     row_number,
     CASE
-        WHEN content IS DISTINCT FROM first_content
-            THEN 'request_id: duplicate request id ''' || left(request_id, 60) || ''' with other values in ' || first_place
+        WHEN differs
+            THEN
+                'request_id: duplicate request id ''' || left(request_id, 60)
+                || ''' with other values in ' || first_place
     END AS reason,
-    CASE WHEN content IS DISTINCT FROM first_content THEN text END AS payload
-FROM repeats
+    CASE WHEN differs THEN CAST(landed AS VARCHAR) END AS payload
+FROM judged

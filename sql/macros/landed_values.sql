@@ -1,5 +1,7 @@
--- Macros that the queries of landing files share: how a landed value is typed, and what is said of one that cannot be typed.
+-- Macros that the queries of landing files share: how a landed value is typed, and what is said of one that cannot be.
 -- A session runs this file before it reads landing files. A landed value is text or of its own type, and blank is null.
+-- noqa: disable=CP05,LT02
+-- (sqlfluff takes the parameters of a macro for types, and wants no indentation.)
 
 -- A time in ISO 8601 as a moment in UTC; null where it is no such time or lies outside the years 1 to 9999.
 CREATE OR REPLACE TEMP MACRO landed_moment(landed) AS
@@ -54,7 +56,17 @@ CREATE OR REPLACE TEMP MACRO number_fault(field, landed, number) AS
     END;
 
 CREATE OR REPLACE TEMP MACRO amount_fault(field, landed, number) AS
-    coalesce(number_fault(field, landed, number), CASE WHEN number < 0 THEN field || ': ' || landed || ' is negative' END);
+    coalesce(
+        number_fault(field, landed, number), CASE WHEN number < 0 THEN field || ': ' || landed || ' is negative' END
+    );
 
 CREATE OR REPLACE TEMP MACRO flag_fault(field, landed, flag) AS
     CASE WHEN landed IS NOT NULL AND flag IS NULL THEN value_fault(field, landed, 'is not true or false') END;
+
+-- Why a landing row is rejected; null where it is sound. Only the one row of an empty file has no number.
+CREATE OR REPLACE TEMP MACRO row_fault(row_number, faults) AS
+    CASE WHEN row_number IS NULL THEN 'empty file: it holds no bytes' ELSE nullif(faults, '') END;
+
+-- What is kept of a rejected row: its landed values as JSON.
+CREATE OR REPLACE TEMP MACRO rejected_payload(row_number, reason, landed) AS
+    CASE WHEN reason IS NOT NULL AND row_number IS NOT NULL THEN CAST(to_json(landed) AS VARCHAR) END;

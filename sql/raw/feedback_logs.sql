@@ -1,6 +1,7 @@
--- Exploration impressions of wanted_days joined with what happened within the attribution window: the longest watch, and
--- every flag that any outcome raised, those known on the impression included. Silence is not positive.
--- Reads typed_feedback, which is read again for every use, doubtful_feedback, checked_outcomes, wanted_days and raw.items.
+-- Exploration impressions of wanted_days joined with what happened within the attribution window: the longest watch,
+-- and every flag that any outcome raised, those known on the impression included. Silence is not positive.
+-- Reads typed_feedback, which is read again for every use, doubtful_feedback, checked_outcomes, wanted_days and
+-- raw.items.
 -- $attribution_us: length of the window in microseconds; $data_end: first moment after the data at hand.
 -- $watch_share, $liked, $completed, $when_unknown: when an impression with outcomes but without `positive` is positive.
 WITH left_out AS (
@@ -12,7 +13,7 @@ WITH left_out AS (
 impressions AS NOT MATERIALIZED (
     SELECT typed.*
     FROM typed_feedback AS typed
-    ANTI JOIN left_out ON left_out.file = typed.file AND left_out.row_number = typed.row_number
+    ANTI JOIN left_out ON typed.file = left_out.file AND typed.row_number = left_out.row_number
     -- The one row of an empty file has no number: it is rejected, and no number tells the join that it is left out.
     WHERE typed.row_number IS NOT NULL AND typed.day IN (SELECT wanted_days.day FROM wanted_days)
 ),
@@ -29,13 +30,14 @@ combined AS (
         bool_or(outcome.positive) AS positive
     FROM impressions AS impression
     INNER JOIN checked_outcomes AS outcome
-        ON outcome.request_id = impression.request_id AND outcome.item_id = impression.item_id
+        ON impression.request_id = outcome.request_id AND impression.item_id = outcome.item_id
     WHERE outcome.reason IS NULL
         AND epoch_us(outcome.ts) - epoch_us(impression.ts) BETWEEN 0 AND $attribution_us
     GROUP BY impression.file, impression.row_number
 ),
 
--- What is known on the impression itself is one more outcome; `answered` tells an outcome without any signal from silence.
+-- What is known on the impression itself is one more outcome; `answered` tells an outcome without any signal from
+-- silence.
 answers AS (
     SELECT
         impression.* REPLACE (
@@ -48,7 +50,7 @@ answers AS (
         ),
         combined.file IS NOT NULL AS answered
     FROM impressions AS impression
-    LEFT JOIN combined ON combined.file = impression.file AND combined.row_number = impression.row_number
+    LEFT JOIN combined ON impression.file = combined.file AND impression.row_number = combined.row_number
 )
 
 SELECT
@@ -75,12 +77,12 @@ SELECT
             OR ($completed AND answer.completed)
             -- A duration of 0 is an unknown one: any watch would be long enough.
             OR answer.watch_s >= CAST($watch_share AS DOUBLE) * nullif(item.duration_s, 0)
-            THEN true
+            THEN TRUE
         WHEN answer.answered AND answer.watch_s IS NULL
             AND coalesce(answer.completed, answer.liked, answer.shared, answer.skipped) IS NULL
             THEN CAST($when_unknown AS BOOLEAN)
-        ELSE false
+        ELSE FALSE
     END AS positive,
     epoch_us(answer.ts) + $attribution_us <= epoch_us(CAST($data_end AS TIMESTAMP)) AS final
 FROM answers AS answer
-LEFT JOIN raw.items AS item ON item.item_id = answer.item_id
+LEFT JOIN raw.items AS item ON answer.item_id = item.item_id

@@ -17,6 +17,6 @@ FROM (
         ) AS place
     FROM checked_items
     WHERE reason IS NULL
-)
+) AS ranked
 WHERE place = 1
 ORDER BY item_id

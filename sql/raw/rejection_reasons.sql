@@ -2,4 +2,4 @@
 SELECT kind, reason, count(*) AS rows
 FROM raw.rejected_rows
 GROUP BY kind, reason
-ORDER BY rows DESC, kind, reason
+ORDER BY count(*) DESC, kind ASC, reason ASC

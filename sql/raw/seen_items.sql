@@ -1,5 +1,6 @@
--- What each wanted day of a raw log took from the catalogue: one number that changes when an item of the day goes, or gets
--- another duration (the rule for positive playback reads it). A day whose rows were pruned has kept its items for this.
+-- What each wanted day of a raw log took from the catalogue: one number that changes when an item of the day goes, or
+-- gets another duration (the rule for positive playback reads it). A day whose rows were pruned has kept its items for
+-- this.
 -- $kind: 'events' or 'feedback'.
 WITH logs AS (
     SELECT DISTINCT day, item_id

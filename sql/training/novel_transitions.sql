@@ -1,4 +1,5 @@
--- training.novel_transitions: from history S to the next cluster, novel to the user, in which they had a positive event.
+-- training.novel_transitions: from history S to the next cluster, novel to the user, in which they had a positive
+-- event.
 -- Plays that an exploration impression led to are left out: the novelty model is never trained towards the reward.
 SELECT day, taxonomy_version, user_id, history, cluster_id, ts
 FROM interests.first_interactions
