@@ -40,7 +40,7 @@ from models.alignment.examples import group_by_history
 from models.alignment.linear_head import fit_head
 from models.alignment.options import AlignmentOptions
 from models.alignment.pairs import sample_pairs
-from models.alignment.trainer import AlignmentTrainer, training_batches
+from models.alignment.trainer import AlignmentTrainer, history_batches
 from models.arena.topics import attribute_matrix, load_topics
 from models.language.base_model import materialize_base_model
 from models.language.fine_tuning import GRADIENT_NORM, Optimiser, Schedule
@@ -116,7 +116,7 @@ def options_of(loss, steps, histories_per_batch):
 def batches(options):
     """The histories of every step."""
     served = served_histories(options.steps * options.histories_per_batch)
-    return [[served[index] for index in batch] for batch in training_batches(len(served), options)]
+    return [[served[index] for index in batch] for batch in history_batches(len(served), options)]
 
 
 def prepare(folder):

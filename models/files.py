@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+MODEL_FOLDER = "model"  # of a checkpoint: the model itself
 MANIFEST_FILE = "manifest.json"  # of a checkpoint or a published version: what it is and what made it
 
 

@@ -11,10 +11,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import tomlkit
 
-from alignrec_assets.assets.checkpoints import (
-    MODEL_FOLDER,
-    alignment_options,
-)
+from alignrec_assets.assets.checkpoints import alignment_options
 from alignrec_assets.assets.feedback import score_options
 from alignrec_assets.assets.pictures import picture
 from alignrec_assets.home import FORMAT_VERSION
@@ -28,7 +25,7 @@ from alignrec_assets.settings.schema import Settings
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.rows import table_frame
 from models.evaluation.figures import figure_text
-from models.files import fingerprint, write_json
+from models.files import MODEL_FOLDER, fingerprint, write_json
 from models.progress import Log
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from alignrec_assets.assets.checkpoints import MODEL_FOLDER
 from alignrec_assets.refresh.asset_factory import makes
 from alignrec_assets.refresh.checkpoints import (
     Checkpoint,
@@ -23,7 +22,7 @@ from alignrec_assets.warehouse.rows import replace_table, table_frame
 from models.candidates.histories import all_histories
 from models.candidates.pool_shards import draw_in_shards, read_candidates, read_distributions
 from models.candidates.scored_candidates import score_in_shards, with_scores, without_scores
-from models.files import fingerprint
+from models.files import MODEL_FOLDER, fingerprint
 
 SHARDS = "shards"
 

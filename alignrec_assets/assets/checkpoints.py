@@ -25,13 +25,12 @@ from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.records import Record, read_records, write_records
 from alignrec_assets.warehouse.rows import replace_table, table_frame
 from models.evaluation.figures import figure_text
-from models.files import MANIFEST_FILE, fingerprint, write_json
+from models.files import MANIFEST_FILE, MODEL_FOLDER, fingerprint, write_json
 from models.progress import Log
 
 if TYPE_CHECKING:
     from models.alignment.options import AlignmentOptions
 
-MODEL_FOLDER = "model"
 CHECKPOINT_ASSETS = ("taxonomy", "base_model", "novelty_model", "alignment_model", "alignment_search")
 
 

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 import dagster as dg
 import polars as pl
 
-from alignrec_assets.assets.checkpoints import MODEL_FOLDER
 from alignrec_assets.assets.pictures import picture
 from alignrec_assets.refresh.asset_factory import makes
 from alignrec_assets.refresh.checkpoints import required_checkpoint
@@ -16,7 +15,7 @@ from alignrec_assets.refresh.tables import Result
 from alignrec_assets.refresh.taxonomies import cluster_labels
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.warehouse.connection import Warehouse
-from models.files import fingerprint, write_json
+from models.files import MODEL_FOLDER, fingerprint, write_json
 
 ASSET = "inference_scaling"
 

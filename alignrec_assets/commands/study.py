@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from alignrec_assets.assets.checkpoints import MODEL_FOLDER, alignment_options
+from alignrec_assets.assets.checkpoints import alignment_options
 from alignrec_assets.assets.training import taught_by_some_users
 from alignrec_assets.commands.run import run_beside_the_line, run_line
 from alignrec_assets.commands.simulate import Simulation
@@ -32,7 +32,7 @@ from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.rows import read_frame, table_frame
 from models.evaluation.figures import figure_text
-from models.files import replacing, write_json
+from models.files import MODEL_FOLDER, replacing, write_json
 from models.progress import Log
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from models.arrays import Float64Array
 from models.feedback.affinity import AdditiveAffinity
 from models.files import replacing
-from models.language.label_trie import after_prompts, label_trie, rows_of
+from models.language.label_trie import NODES_OF_A_ROW, after_prompts, label_trie, rows_of
 from models.language.language_model import load_scoring_model, load_tokenizer, padding_token
 from models.language.packed_pass import end_states, pack
 from models.language.prompts import History, alignment_prompt, label_tokens, prompt_tokens
@@ -30,7 +30,6 @@ Clusters = Sequence[int]
 READ_AFTER = "\n"
 OFFSETS_FILE = "offsets.npz"
 HISTORIES_PER_PASS = 32  # fixed: bfloat16 results depend on micro-batches and their padding
-NODES_OF_A_ROW = 256  # longer rows cost more in attention than shared prompts save
 
 
 def candidate_tokens(tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]) -> list[list[int]]:

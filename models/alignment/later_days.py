@@ -29,7 +29,7 @@ def contest_of_later_days(
     Args:
         later: cells of the later days: ``history``, ``cluster_id``, ``impressions``, ``positives``.
         examples: what the model learned from, see ``pointwise_examples``.
-        rank: the model: from histories and candidates of each to what rankings go by.
+        rank: the model: from histories and candidates of each to ranking values.
         minimum_impressions: a later cell with fewer is left out.
         clusters: N.
         label_embeddings: [N, dimensions] of the labels, rows of length 1.

@@ -47,13 +47,11 @@ from models.alignment.trials import (
     with_weights,
 )
 from models.arrays import AnyFloatArray, Float64Array
-from models.files import MANIFEST_FILE, content_hash, new_folder, write_json
+from models.files import MANIFEST_FILE, MODEL_FOLDER, content_hash, new_folder, write_json
 from models.progress import Log, silent
 
 KEPT_WEIGHTS = 3
 STARTUP_TRIALS = 6  # drawn at random before the sampler has something to learn from
-
-MODEL_FOLDER = "model"
 
 
 class AlignmentSearch:

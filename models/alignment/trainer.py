@@ -45,7 +45,7 @@ OVERTRAINING = (2, 3)  # times the selected step
 SAVE_EVERY_SECONDS = 120.0  # of an unfinished training: half a gigabyte each time with the embedded model
 
 
-def training_batches(histories: int, options: AlignmentOptions) -> Iterator[list[int]]:
+def history_batches(histories: int, options: AlignmentOptions) -> Iterator[list[int]]:
     """Indices of the batches: every history once in a seeded order, then again in another, until the steps are done."""
     generator = np.random.default_rng(options.seed)
     queue: list[int] = []
@@ -274,7 +274,7 @@ class AlignmentTrainer:
         options = self.options
         progress = Progress(options.steps - optimiser.step_count, "steps", log)
         saved = time.monotonic()
-        for step, batch in enumerate(training_batches(len(training), options), start=1):
+        for step, batch in enumerate(history_batches(len(training), options), start=1):
             if step <= optimiser.step_count:
                 continue  # taken before the interruption
             began = time.monotonic()

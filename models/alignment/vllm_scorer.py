@@ -9,7 +9,7 @@ from models.alignment.candidate_reader import Clusters, candidate_tokens, load_o
 from models.arrays import Float64Array
 from models.language.language_model import load_tokenizer
 from models.language.prompts import History, alignment_prompt, prompt_tokens
-from models.language.vllm_engine import LONGEST_HISTORY, closer, open_engine
+from models.language.vllm_engine import LONGEST_HISTORY, closer, open_vllm
 from models.progress import Log, Progress, silent
 from models.shards import micro_batches
 
@@ -33,7 +33,7 @@ class VllmScorer:
         self.tokens = candidate_tokens(self.tokenizer, labels)
         self.offsets = load_offsets(folder)
         prompts = [prompt_tokens(self.tokenizer, alignment_prompt([label] * LONGEST_HISTORY)) for label in labels]
-        self._model = open_engine(folder, max(map(len, prompts)) + max(map(len, self.tokens)), runner="pooling")
+        self._model = open_vllm(folder, max(map(len, prompts)) + max(map(len, self.tokens)), runner="pooling")
         self.close = closer(self, self._model)
 
     def all_logits(

@@ -102,7 +102,7 @@ def predictions(log: TopicLog, attributes: Float64Array) -> dict[str, Float64Arr
 
 
 @dataclass(frozen=True)
-class Contest:
+class PredictorContest:
     """How well each predictor finds what users would like among the topics that they never played.
 
     Attributes:
@@ -121,7 +121,7 @@ class Contest:
         return (self.rates[predictor] - low) / (high - low)
 
 
-def hold_contest(world: World, log: TopicLog, truth: Truth, k: int, seed: int) -> Contest:
+def compare_predictors(world: World, log: TopicLog, truth: Truth, k: int, seed: int) -> PredictorContest:
     """Judge all predictors on at most ``JUDGED_USERS`` users who have 2k topics that they never played.
 
     Raises:
@@ -143,7 +143,7 @@ def hold_contest(world: World, log: TopicLog, truth: Truth, k: int, seed: int) -
         predicted = [scores[name][row, topics] for row, topics in enumerate(novel)]
         found_f1[name] = float(evaluate_ranking(predicted, true, k).f1_at_k or 0.0)
         found_rates[name] = float(np.mean([_mean_of_first(*pair, k) for pair in zip(predicted, true, strict=True)]))
-    return Contest(len(users), found_rates, found_f1)
+    return PredictorContest(len(users), found_rates, found_f1)
 
 
 def _mean_of_first(predicted: Float64Array, true: Float64Array, k: int) -> float:
@@ -174,7 +174,7 @@ def contests_over_worlds(
             topics = TopicLog(world)
             for _ in range(days):
                 topics.add(world.simulate_day(world.next_day))
-            contest = hold_contest(world, topics, world.truth(), k, seed=0)
+            contest = compare_predictors(world, topics, world.truth(), k, seed=0)
             ranked = [contest.explained(name) for name in RANKED]
             explained = {f"explained_{name}": contest.explained(name) for name in PREDICTORS}
             in_order = all(low < high for low, high in pairwise(ranked))

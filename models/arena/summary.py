@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from sklearn.metrics import adjusted_rand_score
 
-from models.arena.predictors import PREDICTORS, Contest, TopicLog, hold_contest
+from models.arena.predictors import PREDICTORS, PredictorContest, TopicLog, compare_predictors
 from models.arena.responses import SIGNALS
 from models.arena.topics import load_topics
 from models.arena.world import World
@@ -62,7 +62,7 @@ def summarise(world: World, log: TopicLog, items: pl.DataFrame, k: int, write: L
     write("clustering the items by their text")
     rand_index = _adjusted_rand_index(world, items)
     write("holding the contest of predictors")
-    contest = hold_contest(world, log, truth, k, seed=0)
+    contest = compare_predictors(world, log, truth, k, seed=0)
     days = _day_series(world)
     plays = log.plays.sum(axis=1)
     total = sum(day.plays for day in world.days)
@@ -93,7 +93,7 @@ def summarise(world: World, log: TopicLog, items: pl.DataFrame, k: int, write: L
     )
 
 
-def contest_figures(contest: Contest) -> dict[str, float]:
+def contest_figures(contest: PredictorContest) -> dict[str, float]:
     """The figures of a contest under the names of a world's report."""
     explained = {f"explained_{name}": contest.explained(name) for name in PREDICTORS}
     return {**explained, "rate_random": contest.rates["random"], "rate_oracle": contest.rates["oracle"]}

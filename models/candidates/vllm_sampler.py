@@ -9,7 +9,7 @@ import numpy as np
 from models.arrays import IntArray
 from models.language.language_model import load_tokenizer
 from models.language.prompts import History, label_text, label_tokens, novelty_prompt, prompt_tokens
-from models.language.vllm_engine import LONGEST_HISTORY, closer, open_engine
+from models.language.vllm_engine import LONGEST_HISTORY, closer, open_vllm
 
 
 class VllmSampler:
@@ -38,7 +38,7 @@ class VllmSampler:
             1 + max(len(text.encode()) for text in self._of_text) if structured else max(map(len, tokens)) + 1
         )
         prompts = [prompt_tokens(self.tokenizer, novelty_prompt([label] * LONGEST_HISTORY)) for label in labels]
-        self._model = open_engine(folder, max(map(len, prompts)) + self._longest)
+        self._model = open_vllm(folder, max(map(len, prompts)) + self._longest)
         self.close = closer(self, self._model)
 
     def sample(self, histories: Sequence[History], draws: int, seeds: Sequence[int]) -> list[IntArray]:

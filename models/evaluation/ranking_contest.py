@@ -13,7 +13,7 @@ LANGUAGE_MODEL = "language_model"  # of a stack, without its affinities; it is n
 MEASURES = ("f1_at_k", "ndcg_at_k")
 BOOTSTRAP_DRAWS = 2_000
 BOOTSTRAP_MASS = 0.95
-SPLITS = 20
+HALVINGS = 20
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,11 @@ def split_half_ceiling(
         rates: raw rates of the held-out cells, one array per history.
         impressions: of the same cells.
         k: the cut.
-        seed: of the division; the mean of ``SPLITS`` divisions is returned.
+        seed: of the division; the mean of ``HALVINGS`` divisions is returned.
     """
     rng = np.random.default_rng(seed)
     found: dict[str, list[float]] = {measure: [] for measure in MEASURES}
-    for _ in range(SPLITS):
+    for _ in range(HALVINGS):
         halves: tuple[list[Float64Array], list[Float64Array]] = ([], [])
         for raw, counts in zip(rates, impressions, strict=True):
             kept = counts >= 2

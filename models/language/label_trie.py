@@ -14,6 +14,7 @@ import numpy as np
 from models.arrays import BoolArray, IntArray
 
 ROOT = -1
+NODES_OF_A_ROW = 256  # longer rows cost more in attention than shared prompts save
 
 
 @dataclass(frozen=True, eq=False)

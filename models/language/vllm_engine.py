@@ -30,7 +30,7 @@ def vllm_dtype(folder: Path) -> str:
     return str(arithmetic(AutoConfig.from_pretrained(folder).dtype)).removeprefix("torch.")
 
 
-def open_engine(folder: Path, longest: int, runner: str = "generate") -> "LLM":
+def open_vllm(folder: Path, longest: int, runner: str = "generate") -> "LLM":
     """The engine with the model of a folder, for sequences of at most ``longest`` tokens.
 
     Raises:

@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models.arrays import Float64Array
-from models.language.label_trie import TokenTree, after_prompts, label_trie, rows_of, trie_parts
+from models.language.label_trie import NODES_OF_A_ROW, TokenTree, after_prompts, label_trie, rows_of, trie_parts
 from models.language.language_model import load_causal_model, load_tokenizer, padding_token
 from models.language.packed_pass import next_token_logits, pack, sequence_log_probabilities
 from models.language.prompts import History, check_histories, label_tokens, novelty_prompt, prompt_tokens, terminator
@@ -23,7 +23,6 @@ from models.shards import micro_batches
 
 MAX_HISTORIES_PER_PASS = 16
 MAX_NODES_PER_PASS = 4096  # bounds the logits of a pass: 0.4 GB in bfloat16 for a vocabulary of 49,152
-NODES_OF_A_ROW = 256  # longer rows cost more in attention than shared prompts save
 
 
 @dataclass(frozen=True, eq=False)

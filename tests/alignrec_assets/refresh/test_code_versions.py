@@ -113,9 +113,9 @@ def test_queries_are_found_by_their_names_and_by_what_their_names_begin_with():
     assert "raw.events" not in found
 
 
-def test_a_step_reaches_the_functions_and_constants_of_its_own_and_of_other_groups():
+def test_a_step_reaches_functions_and_constants_of_its_own_group_and_functions_of_others():
     names = {name for _, name in reached_by("alignment_search").statements}
-    assert {"alignment_search", "_search", "alignment_options", "MODEL_FOLDER"} <= names
+    assert {"alignment_search", "_search", "ASSET", "alignment_options", "score_options"} <= names
     assert "evaluation.cells_of_some_users" in queries_of("training.pointwise_examples")
 
 

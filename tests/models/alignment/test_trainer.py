@@ -11,7 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from models.alignment.examples import group_by_history
 from models.alignment.joint_head import JointCells, choose_spreads, fit_joint_head
-from models.alignment.trainer import AlignmentTrainer, training_batches
+from models.alignment.trainer import AlignmentTrainer, history_batches
 from models.language.fine_tuning import Optimiser, Schedule
 from models.progress import silent
 
@@ -110,7 +110,7 @@ def test_the_head_of_a_stack_is_fitted_to_the_selected_body(tiny_model_folder, e
 
 def test_batches_show_every_history_before_any_comes_again():
     options = replace(QUICK, steps=10, histories_per_batch=4)
-    shown = [index for batch in training_batches(7, options) for index in batch]
+    shown = [index for batch in history_batches(7, options) for index in batch]
     assert len(shown) == 40
     for start in range(0, 35, 7):
         assert sorted(shown[start : start + 7]) == list(range(7))

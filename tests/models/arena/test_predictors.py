@@ -15,8 +15,8 @@ from models.arena.predictors import (
     RANKED,
     TILT,
     TopicLog,
+    compare_predictors,
     contests_over_worlds,
-    hold_contest,
     predictions,
 )
 from models.arena.topics import attribute_matrix, load_topics
@@ -141,7 +141,7 @@ def test_the_log_counts_plays_and_exposures_by_topic(simulated):
 def test_the_contest_equals_brute_force(simulated):
     world, log, _, truth = simulated
     k = 3
-    contest = hold_contest(world, log, truth, k, seed=0)
+    contest = compare_predictors(world, log, truth, k, seed=0)
     judged = [user for user in range(300) if (log.plays[user] == 0).sum() >= 2 * k and log.positives[user].sum() > 0]
     assert contest.users == len(judged) > 100
     rates = truth.user_rates(np.array(judged), truth.item_topics)["positive"]
@@ -171,7 +171,7 @@ def test_at_most_a_thousand_users_are_judged_and_the_seed_says_who():
     log = TopicLog(world)
     log.add(world.simulate_day(FIRST_DAY))
     truth = world.truth()
-    one, other = (hold_contest(world, log, truth, 3, seed) for seed in (1, 2))
+    one, other = (compare_predictors(world, log, truth, 3, seed) for seed in (1, 2))
     assert one.users == other.users == 1_000
     assert one.rates["oracle"] != other.rates["oracle"]
 
@@ -179,9 +179,9 @@ def test_at_most_a_thousand_users_are_judged_and_the_seed_says_who():
 def test_a_contest_that_nobody_can_be_judged_in_is_refused(simulated):
     world, log, _, truth = simulated
     with pytest.raises(ValueError, match="no user has 26 topics left to explore"):
-        hold_contest(world, log, truth, 13, seed=0)
+        compare_predictors(world, log, truth, 13, seed=0)
     with pytest.raises(ValueError, match="no user has 6 topics left to explore"):
-        hold_contest(world, TopicLog(world), truth, 3, seed=0)  # nobody was ever pleased
+        compare_predictors(world, TopicLog(world), truth, 3, seed=0)  # nobody was ever pleased
 
 
 def test_contests_over_worlds_are_those_held_one_by_one():
@@ -192,7 +192,7 @@ def test_contests_over_worlds_are_those_held_one_by_one():
     log = TopicLog(world)
     for _ in range(3):
         log.add(world.simulate_day(world.next_day))
-    contest = hold_contest(world, log, world.truth(), 3, seed=0)
+    contest = compare_predictors(world, log, world.truth(), 3, seed=0)
     last = found.row(-1, named=True)
     explained = [contest.explained(name) for name in PREDICTORS]
     assert [last[f"explained_{name}"] for name in PREDICTORS] == explained

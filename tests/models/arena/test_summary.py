@@ -9,7 +9,7 @@ import pytest
 from support.worlds import FIRST_DAY, numbers, with_positive
 
 from models.arena.pictures import draw_contests, draw_world
-from models.arena.predictors import PREDICTORS, TopicLog, hold_contest
+from models.arena.predictors import PREDICTORS, TopicLog, compare_predictors
 from models.arena.responses import SIGNALS
 from models.arena.summary import contest_figures, summarise
 from models.arena.topics import load_topics
@@ -63,7 +63,7 @@ def test_the_series_of_days_add_up_to_the_figures(summarised):
 
 def test_the_contest_is_in_the_figures(summarised):
     world, log, _, summary, _ = summarised
-    contest = hold_contest(world, log, world.truth(), 3, seed=0)
+    contest = compare_predictors(world, log, world.truth(), 3, seed=0)
     figures = contest_figures(contest)
     assert set(figures) == {f"explained_{name}" for name in PREDICTORS} | {"rate_random", "rate_oracle"}
     assert {name: summary.figures[name] for name in figures} == figures
