@@ -19,9 +19,9 @@ import yaml
 from support.drill import GRAPH, WORKSPACE, start_daemon
 from support.line import DAYS, FIRST_DAY, command, launch, simulate, write_random_feedback
 
-from alignrec_assets.automation.conditions import RECIPES
 from alignrec_assets.home import Home
 from alignrec_assets.instance.dagster_home import open_instance
+from alignrec_assets.refresh.declarations import DECLARATIONS
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.records import read_records
 
@@ -55,7 +55,8 @@ def home(tmp_path, tiny_model_folder):
 def recorded(home):
     """What each day of each daily table was made from."""
     with Warehouse(home).reading() as connection:
-        return {(table, day): record for table in RECIPES for day, record in read_records(connection, table).items()}
+        tables = [each.name for each in DECLARATIONS if each.daily and not each.from_landing]
+        return {(table, day): record for table in tables for day, record in read_records(connection, table).items()}
 
 
 def land_something(home, aside, number):
