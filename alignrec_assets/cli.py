@@ -53,7 +53,7 @@ def _exit_code() -> int:
         errors.print(f"[bold red]error[/] {_escape(str(error))}")
         return 1
     except KeyboardInterrupt:
-        errors.print("interrupted: what was finished stays, the same command goes on from there")
+        errors.print("interrupted: what was finished stays, and the same command resumes there")
         return 130
     return 0
 

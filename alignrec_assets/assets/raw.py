@@ -1,4 +1,4 @@
-"""Raw assets: landing files as tables, by day, with the rows that break the contract kept beside them."""
+"""Raw assets: landing files as tables by day, and the rows that break the data contract."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,7 +35,7 @@ from models.progress import Log
 
 
 class RejectedRowsError(RuntimeError):
-    """A larger share of the landing rows than the settings allow breaks the contract."""
+    """A larger share of the landing rows than the settings allow breaks the data contract."""
 
 
 def landing_calendar(settings: Settings) -> Calendar:
@@ -201,7 +201,7 @@ def rejected_rows(context: dg.AssetExecutionContext, home: HomeResource) -> Resu
         file, row, reason = example[0]
         place = f"{file}, row {row}" if row is not None else file
         raise RejectedRowsError(
-            f"{rejected:,} of {rows_read:,} landing rows ({share:.1%}) break the contract, more than the "
+            f"{rejected:,} of {rows_read:,} landing rows ({share:.1%}) break the data contract, more than the "
             f"{limit:.1%} allowed by landing.rejected_share_limit. The first: {place}: {reason}. "
             "raw.rejected_rows holds all of them with their reasons: fix the files, or raise the limit."
         )

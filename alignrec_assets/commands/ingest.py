@@ -1,4 +1,4 @@
-"""Bringing a data set into a home: landing files, the calendar, and the rule for what counts as positive."""
+"""Brings a data set into a home: landing files, the calendar, and the rule for positive events."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +13,7 @@ from models.progress import Log
 def ingest_source(home: Home, data_format: str, path: Path, tag_names: Path | None, write: Log) -> None:
     """Convert a data set and write what the home must know about it to ``settings.toml``.
 
-    A calendar that the home has is widened, never narrowed; a rule for positive events that it has stays.
+    The calendar of a home is widened, never narrowed. A rule for positive events that the home has stays.
 
     Raises:
         ValueError: an unknown format, or a data set that is not of that format; the message names the file.

@@ -1,4 +1,4 @@
-"""Making the warehouse anew: nothing lives in it alone, so running the line on its sources gives it back."""
+"""Rebuilds the warehouse. Nothing exists in it alone, so running the line on its sources makes it again."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from models.progress import Log
 
 
 def rebuild_warehouse(home: Home, write: Log) -> None:
-    """Move the warehouse aside and run the line; checkpoints and versions that stand are loaded, not made again.
+    """Move the warehouse aside and run the line; existing checkpoints and versions are loaded, not made again.
 
-    The old file is deleted when the new one is whole, and put back when something fails. After a kill the old one still
-    lies aside: the next rebuild starts over and keeps it.
+    The old file is deleted when the new one is complete, and put back when something fails. After a kill the old file
+    is still aside: the next rebuild starts again and keeps it.
     """
     aside = home.warehouse.with_name("warehouse.before-rebuild.duckdb")
     if aside.exists():
@@ -21,7 +21,7 @@ def rebuild_warehouse(home: Home, write: Log) -> None:
     write(f"rebuilding {home.warehouse} from landing files, checkpoints and published versions")
     try:
         run_line(home, None, None, write)
-    except BaseException:  # any failure, an interrupt too: the warehouse is put back; raised again
+    except BaseException:  # any failure, also an interrupt: the old warehouse is put back, and the error raised again
         if aside.exists():
             _remove(home.warehouse)
             _move(aside, home.warehouse)

@@ -1,4 +1,4 @@
-"""The simulated world as a data source: its days as landing files, and how far it has got.
+"""The simulated world as a data source: its days as landing files, and how many of them are written.
 
 A world is a function of its options, so an interrupted simulation resumes by simulating the finished days again in
 memory, which takes seconds, and writing the same files.
@@ -44,8 +44,8 @@ class Simulation:
     Args:
         home: the home.
         options: of the world.
-        quiet_days: days before the first table is published: without a plan for exploration.
-        days: days in all.
+        quiet_days: days before the first table is published, without a plan for exploration.
+        days: all days.
 
     Raises:
         OtherSimulationError: the landing zone holds other options' logs.
@@ -62,25 +62,25 @@ class Simulation:
 
     @property
     def progress(self) -> dict[str, Any]:
-        """What the marker file says: the days written, and the table that the second part was served from."""
+        """What the marker file says: the days written, and the version that the later days were served from."""
         if not self.marker.exists():
             return {"world": self.identity, "days_written": 0, "table_version": None}
         return dict(json.loads(self.marker.read_text(encoding="utf-8")))
 
     @property
     def truth(self) -> Path:
-        """True rates of every history and cluster at the end: for reports alone, no asset reads them."""
+        """True rates of every history and cluster at the end. Only reports read them, no asset does."""
         return self.home.reports / "simulation_truth.parquet"
 
     @property
     def finished(self) -> bool:
-        """Whether every day is in the landing zone, and the truth beside it where days were explored."""
+        """Whether all days are in the landing zone, and the true rates are written where days were explored."""
         complete = int(self.progress["days_written"]) >= self.days
         return complete and (self.truth.exists() or self.quiet_days == self.days)
 
     @property
     def quiet_finished(self) -> bool:
-        """Whether every day without a plan is in the landing zone."""
+        """Whether all days without a plan are in the landing zone."""
         return int(self.progress["days_written"]) >= self.quiet_days
 
     def last_day(self, days: int) -> date:
@@ -88,11 +88,11 @@ class Simulation:
         return self.options.first_day + timedelta(days=days - 1)
 
     def write_quiet_days(self, world: "World", log: Log, watch: "Callable[[Traffic], None] | None" = None) -> None:
-        """Write the days of a new world before the first table; ``watch`` is shown the traffic of each."""
+        """Write the days of a new world before the first table; ``watch`` receives the traffic of each day."""
         self._write_days(world, 0, self.quiet_days, None, log, watch)
 
     def write_explored_days(self, table_version: str, slice_share: float, log: Log) -> None:
-        """Write the days whose exploration shelf is served from a published table."""
+        """Write the days on which exploration is served from a published table."""
         from models.arena.world import World
 
         write_json(self.marker, {**self.progress, "table_version": table_version})
@@ -112,7 +112,7 @@ class Simulation:
         log: Log,
         watch: "Callable[[Traffic], None] | None",
     ) -> None:
-        write_json(self.marker, self.progress)  # before any file: a home without it may hold anybody's logs
+        write_json(self.marker, self.progress)  # before any file: logs without a marker are not ours
         progress = Progress(end - first, "days", log)
         counts = {"items": 0, "events": 0, "feedback": 0, "outcomes": 0}
         for number in range(first, end):
@@ -169,7 +169,7 @@ def simulate_world(home: Home, options: "WorldOptions", days: int, contest_seeds
         home: the home; an interrupted simulation of the same options is resumed.
         options: of the world.
         days: how many.
-        contest_seeds: worlds of this many seeds, with every mix, are compared as well; 0: none.
+        contest_seeds: also compare predictors in worlds of this many seeds and every mix; 0: do not.
         write: receives the lines.
 
     Raises:

@@ -3,8 +3,8 @@
 64 topics, 2,016 histories, random exposures as feedback, a share of the clusters kept from training. The model learns
 from the feedback of some of the users; what is held out is judged by all of them, so that little feedback to learn from
 does not blur what it is judged by. Beside the model of the line: the same training with a tenth, a third and three
-times the feedback, both losses without the stack, the days after the window, and the truth. Run again, it goes on where
-it was.
+times the feedback, both losses without the stack, the days after the window, and the truth. An interrupted study
+resumes where it stopped.
 """
 
 import json

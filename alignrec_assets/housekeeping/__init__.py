@@ -1,1 +1,1 @@
-"""What removes things: what the settings no longer keep, and users who are forgotten."""
+"""Removes what the settings no longer keep, and the rows of users who are forgotten."""

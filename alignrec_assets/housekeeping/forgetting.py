@@ -1,9 +1,9 @@
-"""`alignrec forget USER`: the user's rows leave landing files and warehouse, and no later file brings them back.
+"""`alignrec forget USER` removes the user's rows from landing files and warehouse, and later files are read without.
 
-All of it happens under the warehouse's lock. The tombstone is written before any file changes, with what is known of
-the user's days; the tables are committed last. So the same command completes one that was cut off: outcomes are found
-by the requests of the feedback files, which are therefore rewritten after them. Days that held the user are stale from
-then on, for their landing files changed, and the next run makes them again.
+All of it happens under the warehouse's lock. The tombstone, with what is known of the user's days, is written before
+any file changes; the tables are committed last. So the same command completes one that was interrupted. Outcomes are
+found by the requests in the feedback files, so the feedback files are rewritten after the files of outcomes. Days that
+held the user are stale afterwards, because their landing files changed, and the next run makes them again.
 """
 
 import csv
@@ -41,7 +41,7 @@ TRAINED_MODELS = ("novelty_model", "alignment_model", "alignment_search")
 
 @dataclass(frozen=True)
 class Match:
-    """A landing file with rows that go: those whose ``column`` has one of the values."""
+    """A landing file with rows to remove: those whose ``column`` has one of the values."""
 
     file: str
     column: str
@@ -55,10 +55,10 @@ class Trace:
 
     Attributes:
         first_event: the first day with an event, as ISO text.
-        first_impression: likewise, with an impression.
-        clean_since: when the last rows of the user were cleared: what is made later has not seen them. None while a run
-            was under way, which may have read them before.
-        seen_by: by checkpoint or version, how it was decided that it had seen the user; empty: it had not.
+        first_impression: the first day with an impression, as ISO text.
+        clean_since: when the last rows of the user were removed; what is made later has not seen them. None where a run
+            was under way, because it may have read the rows before.
+        seen_by: the reason why a checkpoint or version has seen the user, by its name; an empty reason: it has not.
     """
 
     first_event: str | None = None
@@ -69,7 +69,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What was cleared: rows by landing file and by table; and what still stands that had seen the user, and why."""
+    """What was removed (rows by landing file and by table), and which models and versions had seen the user."""
 
     files: dict[str, int]
     tables: dict[str, int]
@@ -77,15 +77,15 @@ class Forgotten:
 
 
 def forget_user(home: Home, user: str, write: Log) -> Forgotten:
-    """Erase a user; a second time, what came or was left since.
+    """Erase a user. A second call erases what has arrived, or was left, since the first.
 
     Args:
         home: the home.
-        user: the id as landing files have it; blanks around it do not count.
-        write: receives what was cleared, line by line.
+        user: the id as in landing files; blanks around it do not count.
+        write: receives what was removed, line by line.
 
     Raises:
-        ValueError: no id, a landing file that cannot be searched, or a rebuild that was cut off.
+        ValueError: no id, a landing file that cannot be searched, or a rebuild that was interrupted.
     """
     user = user.strip(" ")
     if not user:
@@ -109,7 +109,7 @@ def forget_user(home: Home, user: str, write: Log) -> Forgotten:
         keep_rewritten(home.landing, bucket, [match.file for match in matches])
         for match in matches:
             _rewrite(home.landing / match.file, match)
-    # DuckDB's file keeps the bytes of deleted rows: only now is it true of them too.
+    # DuckDB's file keeps the bytes of deleted rows until it is compacted.
     warehouse.compact()
     standing = {name: how for name, how in trace.seen_by.items() if how and (home.path / name).exists()}
     forgotten = Forgotten({match.file: len(match.row_numbers) for match in matches}, tables, standing)
@@ -137,7 +137,7 @@ def _report(forgotten: Forgotten, under_way: list[str], write: Log) -> None:
 
 
 def _search_landing(connection: duckdb.DuckDBPyConnection, landing: Path, user: str) -> list[Match]:
-    """The files that hold the user, in the order in which they are rewritten; leaves the tables ``found_<kind>``."""
+    """The files that hold the user, in the order in which they are rewritten. Makes the tables ``found_<kind>``."""
     events = _find(connection, landing, "events", "user_id", frozenset([user]))
     feedback = _find(connection, landing, "feedback", "user_id", frozenset([user]))
     requests = connection.execute(query("housekeeping.requests_of_user"), {"user": user}).fetchall()
@@ -169,7 +169,7 @@ def _find(
 
 
 def _rewrite(path: Path, match: Match) -> None:
-    """Replace a file by its other rows, byte for byte as they were where it is text; delete it where none are left."""
+    """Replace a file by its other rows; delete it where none are left. Rows of text files stay byte for byte."""
     with replacing(path) as partial:
         write = _write_parquet if file_format(path) == "parquet" else _write_text
         left, gone = write(path, partial, match)
@@ -210,7 +210,7 @@ def _write_text(path: Path, partial: Path, match: Match) -> tuple[int, int]:
 
 
 def _open_text(named: Path, path: Path, mode: str) -> TextIO:
-    """Text without translated line ends, packed where the name says so."""
+    """Text without translated line ends, compressed where the name ends in ``.gz``."""
     encoding = "utf-8-sig" if mode == "rt" else "utf-8"
     if named.suffix.lower() == ".gz":
         return gzip.open(path, mode, encoding=encoding, newline="")  # type: ignore[return-value]
@@ -218,7 +218,7 @@ def _open_text(named: Path, path: Path, mode: str) -> TextIO:
 
 
 Records = Iterator[tuple[str, bool, str | None]]
-"""The text of each record, whether it is a row with values, and the value of the column asked for."""
+"""For each record: its text, whether it is a row with values, and the value of the wanted column."""
 
 
 def _csv_records(source: TextIO, column: str) -> Records:
@@ -249,7 +249,7 @@ def _json_records(source: TextIO, column: str) -> Records:
 
 
 def _clear_tables(connection: duckdb.DuckDBPyConnection, user: str) -> dict[str, int]:
-    """Rows gone from each table that names users, and from the rejected rows, whose payload does."""
+    """Delete the user's rows from each table with user ids, and from the rejected rows; returns rows by table."""
     named = {table.name: "user_id = $user" for table in TABLES.values() if USER in table.columns}
     named["raw.rejected_rows"] = (
         "json_extract_string(payload, '$.user_id') = $user OR (kind = 'outcomes' "
@@ -262,7 +262,7 @@ def _clear_tables(connection: duckdb.DuckDBPyConnection, user: str) -> dict[str,
 
 
 def _first_days(connection: duckdb.DuckDBPyConnection, user: str) -> tuple[date | None, date | None]:
-    """The user's first day with an event and with an impression, by landing files and tables."""
+    """The user's first day with an event, and with an impression, in landing files and tables."""
     ((event, impression),) = connection.execute(query("housekeeping.first_days_of_user"), {"user": user}).fetchall()
     return event, impression
 
@@ -271,7 +271,7 @@ def _first_days(connection: duckdb.DuckDBPyConnection, user: str) -> tuple[date 
 
 
 def _seen_by_examples(connection: duckdb.DuckDBPyConnection, user: str) -> dict[str, str]:
-    """Of the novelty model that was tuned on the examples as they stand: whether the user is among them."""
+    """Whether the novelty model that was tuned on the examples as they stand has seen the user, by its folder."""
     rows = connection.execute(query("housekeeping.novelty_models_by_examples"), {"user": user}).fetchall()
     return {folder: "its training examples held rows of the user" if held else "" for folder, held in rows}
 
@@ -285,7 +285,7 @@ def _write_tombstone(
     found: bool,
     quiet: bool,
 ) -> Trace:
-    """Leave the tombstone, or bring an older one up to date."""
+    """Write the user's tombstone, or update an older one."""
     tombstones = read_tombstones(home.landing)
     hashed = tombstones.hashed(user)
     known = Trace(**tombstones.users.get(hashed, {}))
@@ -305,7 +305,7 @@ def _write_tombstone(
 
 
 def _decide(home: Home, trace: Trace, by_examples: dict[str, str]) -> dict[str, str]:
-    """By checkpoint and version, why it had seen the user; empty where it had not."""
+    """The reason why a checkpoint or version has seen the user, by its name; empty where it has not."""
     seen: dict[str, str] = {}
     by_content: dict[str, str] = {}
     for model in TRAINED_MODELS:
@@ -323,7 +323,7 @@ def _decide(home: Home, trace: Trace, by_examples: dict[str, str]) -> dict[str, 
 
 
 def _by_days(model: str, manifest: dict[str, Any], trace: Trace) -> str:
-    """By the days that it learned from: novelty from events, alignment from impressions, or from events replayed."""
+    """The reason by days: novelty learns from events, alignment from impressions or from replayed events."""
     from_events = model == "novelty_model" or manifest.get("feedback_source", "replay") == "replay"
     from_impressions = model != "novelty_model"
     days = [trace.first_event] * from_events + [trace.first_impression] * from_impressions
@@ -334,7 +334,7 @@ def _by_days(model: str, manifest: dict[str, Any], trace: Trace) -> str:
 
 
 def _manifests(home: Home, folder: Path, until: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Path in the home and manifest of everything in the folder that was made up to a moment."""
+    """Path in the home and manifest of everything in the folder that was made before a moment."""
     for path in sorted(folder.glob(f"[!.]*/{MANIFEST_FILE}")):
         manifest = json.loads(path.read_text(encoding="utf-8"))
         if until is None or manifest["made_at"] <= until:

@@ -1,7 +1,7 @@
-"""`alignrec prune` and the job ``housekeeping``: what the settings let go of, never what the line uses now.
+"""`alignrec prune` and the job ``housekeeping`` remove what the settings no longer keep, never what the line uses now.
 
-Raw rows of old days, finished runs, checkpoints, published versions, and work that was cut off. What the line stands on
-is read from its own records: the folders in ``registry.fingerprints``, the standing taxonomy, the current version.
+They remove raw rows of old days, finished runs, checkpoints, published versions, and unfinished work. The records of
+the line tell what it uses: the folders in ``registry.fingerprints``, the current taxonomy, the current version.
 """
 
 import json
@@ -36,14 +36,14 @@ RAW_LOGS = {"raw.events": "events", "raw.feedback_logs": "feedback"}
 FINISHED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
 SEARCHES, SHARDS, ASSIGNMENTS = "alignment_search", "shards", "item_clusters"
 PARTIAL = re.compile(r"^\..*\.(\d+)\.partial(\.wal)?$")
-"""What ``models.files`` calls a file or folder that a process is writing."""
+"""The name that ``models.files`` gives a file or folder while a process writes it."""
 TRIAL = re.compile(r"^\.?([0-9a-f]{16})[-.]")
-"""Everything that belongs to one search begins with its name."""
+"""The names of all files and folders of a search begin with its name."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Something that goes; bytes of raw days are DuckDB's blocks by their share of rows."""
+    """Something to remove; the bytes of raw days are estimated from DuckDB's blocks by their share of the rows."""
 
     kind: str
     name: str
@@ -53,14 +53,14 @@ class Piece:
 
 @dataclass
 class Pruning:
-    """What goes, and what has to stay although the settings would let it go."""
+    """What is removed, and notes on what stays although the settings do not keep it."""
 
     pieces: list[Piece] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
 def plan_pruning(home: Home, write: Log, own_run: str | None = None) -> Pruning:
-    """Look for what the home's settings no longer keep; deletes nothing. ``own_run`` is the run that prunes, if any."""
+    """Find what the settings no longer keep, and remove nothing. ``own_run`` is the run that prunes, if any."""
     prepare_instance(home)
     chosen = load_settings(home).housekeeping
     found = Pruning()
@@ -82,7 +82,7 @@ def plan_pruning(home: Home, write: Log, own_run: str | None = None) -> Pruning:
 
 
 def prune(home: Home, found: Pruning) -> None:
-    """Remove what was found, and what the warehouse lists of it."""
+    """Remove what was found, also from the tables that list it."""
     for piece in found.pieces:
         piece.remove()
     if not home.warehouse.exists():
@@ -122,7 +122,7 @@ def housekeeping() -> None:
 
 
 def _raw_days(home: Home, keep: int | None) -> Iterator[Piece]:
-    """Of each raw log, the days before the last ones that were read."""
+    """For each raw log, the days before the last days that are kept."""
     if keep is None or not home.warehouse.exists():
         return
     with Warehouse(home).reading() as connection:
@@ -164,7 +164,7 @@ def _raw_remover(home: Home, table: str, first_kept: date) -> Callable[[], None]
 
 
 def _runs(instance: dg.DagsterInstance, home: Home, keep_days: int, notes: list[str]) -> Iterator[Piece]:
-    """Finished runs; deleting one erases its materializations, so those that made what stands now are kept."""
+    """Finished runs. Deleting a run erases its materializations, so runs that made current assets are kept."""
     before = time.time() - timedelta(days=keep_days).total_seconds()
     records = instance.get_run_records(RunsFilter(statuses=FINISHED))
     old = {record.dagster_run.run_id: record for record in records if (record.end_time or time.time()) < before}
@@ -203,7 +203,7 @@ def _run_remover(home: Home, run_id: str) -> Callable[[], None]:
         with dg.DagsterInstance.get() as instance:
             instance.delete_run(run_id)
             instance.compute_log_manager.delete_logs(prefix=[run_id])
-        # Dagster empties a run's own event file, and leaves it.
+        # Dagster empties the event file of a run, but does not delete it.
         for path in _event_files(home, run_id):
             path.unlink(missing_ok=True)
 
@@ -224,7 +224,7 @@ def _newest_first(manifests: dict[str, dict[str, Any]]) -> dict[str, dict[str, A
 
 
 def _kept_versions(home: Home, manifests: dict[str, dict[str, Any]], keep: int) -> list[str]:
-    """The current version, what it replaced, what that replaced, and so on; where these are few, the newest others."""
+    """The current version, the version that it replaced, and so on; where these are too few, the newest others."""
     if not (home.published / CURRENT_FILE).exists():
         return list(manifests)
     kept: dict[str, None] = {}
@@ -251,7 +251,7 @@ def _checkpoints(home: Home, keep: int, versions: list[dict[str, Any]]) -> Itera
 
 
 def _assignments(home: Home, going: Collection[str]) -> Iterator[Piece]:
-    """Assignments of taxonomies that go, or went."""
+    """Assignments of taxonomies that are removed now, or were removed before."""
     for path in sorted((home.checkpoints / ASSIGNMENTS).glob("*")):
         taxonomy = home.checkpoints / "taxonomy" / path.name
         if not taxonomy.exists() or _relative(home, taxonomy) in going:
@@ -259,7 +259,7 @@ def _assignments(home: Home, going: Collection[str]) -> Iterator[Piece]:
 
 
 def _folders_in_use(home: Home) -> set[Path]:
-    """Folders that the line's records name now."""
+    """Folders that the records of the line name."""
     if not home.warehouse.exists():
         return set()
     with Warehouse(home).reading() as connection:
@@ -268,7 +268,7 @@ def _folders_in_use(home: Home) -> set[Path]:
 
 
 def _searches(home: Home, keep: int) -> Iterator[Piece]:
-    """Whole searches beyond the newest: a search whose trials are missing cannot go on."""
+    """Whole searches beyond the newest, because a search without its trials cannot resume."""
     folder = home.checkpoints / SEARCHES
     searches: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
@@ -277,13 +277,13 @@ def _searches(home: Home, keep: int) -> Iterator[Piece]:
             searches.setdefault(matched.group(1), []).append(path)
     newest = sorted(searches, key=lambda name: max(map(_changed, searches[name])), reverse=True)
     for name in newest[keep:]:
-        # Its journal first: without it a search begins anew, and does not miss the trials that are gone.
+        # Its journal first: without the journal a search starts again and does not look for its trials.
         parts = sorted(searches[name], key=lambda path: path.suffix != ".journal")
         yield Piece("search", _relative(home, folder / name), sum(map(_size, parts)), _remover(parts))
 
 
 def _forget_folders(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
-    """Take what is gone from the tables that list checkpoints and versions."""
+    """Delete what no longer exists from the tables that list checkpoints and versions."""
     for table, folder in (("registry.checkpoints", "folder"), ("publication.versions", "'published/' || version")):
         listed = connection.execute(f"FROM {table} SELECT DISTINCT {folder}").fetchall()
         gone = [name for (name,) in listed if not (home.path / name).exists()]
@@ -294,7 +294,7 @@ def _forget_folders(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
 
 
 def _unfinished(home: Home, chosen: HousekeepingSettings, going: Collection[str]) -> Iterator[Piece]:
-    """What a dead process left half written, and resumable work that is finished or too old to be taken up."""
+    """Files that a dead process left half written, and unfinished work that is complete now or too old to resume."""
     oldest = time.time() - timedelta(days=chosen.unfinished_days).total_seconds()
     rooms = (home.checkpoints, home.published, home.reports, home.landing)
     for path in [*home.path.glob(".*"), *(path for room in rooms for path in _hidden(room))]:
@@ -316,7 +316,7 @@ def _unfinished(home: Home, chosen: HousekeepingSettings, going: Collection[str]
 
 
 def _exists(process: int) -> bool:
-    """Whether any process bears the number: a notebook may write checkpoints too."""
+    """Whether a process with this number exists; it may be another program, such as a notebook."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -327,7 +327,7 @@ def _exists(process: int) -> bool:
 
 
 def _hidden(room: Path) -> Iterator[Path]:
-    """Files and folders whose name begins with a dot, not those inside such a folder."""
+    """Files and folders whose name begins with a dot, without those inside such a folder."""
     if room.is_dir():
         for path in sorted(room.rglob(".*")):
             if not any(part.startswith(".") for part in path.relative_to(room).parts[:-1]):

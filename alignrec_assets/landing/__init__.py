@@ -1,1 +1,1 @@
-"""From files to raw rows: what lies in the landing zone, how it is read, and how it is loaded."""
+"""From landing files to raw tables: which files there are, how they are read, and how they are loaded."""

@@ -1,7 +1,6 @@
-"""The data contract of landing files: which kinds there are, the columns and types of each, and what refuses a file.
+"""The data contract of landing files: the kinds of files, and the columns and types of each kind.
 
-What a row means, and whether it keeps the data contract, is decided in ``sql/landing``; here stands what holds for a
-file as a whole.
+This module checks a file as a whole. ``sql/landing`` types each row and decides whether it keeps the data contract.
 """
 
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ class LandingError(ValueError):
     """A landing or source file that cannot be used; the message names the file, what is wrong and the fix.
 
     Attributes:
-        path: of the one landing file whose content is at fault, where it is one.
+        path: the landing file whose content is at fault; none where the fault is not in one file.
     """
 
     def __init__(self, message: str, path: Path | None = None) -> None:
@@ -28,7 +27,7 @@ class LandingColumns:
     Attributes:
         required: columns that every file must have.
         optional: columns that may be absent.
-        any_of: columns of which every file must have at least one; empty means no such demand.
+        any_of: every file must have at least one of these columns; empty: no such demand.
     """
 
     required: tuple[str, ...]
@@ -67,9 +66,9 @@ OWN_TYPES = {
     **_FLAGS,
     **_NUMBERS,
 }
-"""Types of Parquet columns that are read as they are, without a detour over text."""
+"""Parquet columns of these types are read as they are; columns of other types are read as text."""
 CANNOT_BE_OPENED = "cannot be opened"
-"""In place of a file's hash."""
+"""Stands in place of the hash of a file that cannot be opened."""
 _SUFFIXES = {".parquet": "parquet", ".csv": "csv", ".jsonl": "json", ".ndjson": "json", ".json": "json"}
 
 
@@ -80,7 +79,7 @@ class LandingFile:
     Attributes:
         kind: items, events, feedback or outcomes.
         path: relative to the landing folder, with forward slashes.
-        arrival_day: day of the folder it lies in; none for files directly in the kind's folder.
+        arrival_day: day of the folder that holds it; none for a file directly in the folder of its kind.
         content_hash: SHA-256 of its bytes, or ``CANNOT_BE_OPENED``.
     """
 
@@ -91,12 +90,12 @@ class LandingFile:
 
     @property
     def format(self) -> str:
-        """The reader that it needs: parquet, csv or json; empty where there is none."""
+        """parquet, csv or json: the reader for this file; empty where no reader fits."""
         return file_format(Path(self.path)) or ""
 
 
 def file_format(path: Path) -> str | None:
-    """``parquet``, ``csv`` or ``json`` by the file's suffix (``.gz`` behind it is allowed for text), else none."""
+    """``parquet``, ``csv`` or ``json`` by the suffix of the file, else none; text files may end in ``.gz``."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes[-1:] == [".gz"] and suffixes[-2:-1] != [".parquet"]:
         suffixes.pop()

@@ -1,4 +1,4 @@
-"""DuckDB expressions that the readers of all formats share, and the errors that mean a fault of the file."""
+"""DuckDB expressions that all readers share, and the errors that mean that the file is at fault."""
 
 import duckdb
 from duckdb import ConstantExpression, Expression, FunctionExpression

@@ -1,7 +1,8 @@
-"""From the landing zone into the ``raw`` tables: by day, repeatable, with every row that breaks the contract explained.
+"""Loads landing files into the ``raw`` tables by day; rows that break the data contract are kept with the reason.
 
-Works on an open connection inside the caller's transaction, in a session whose time zone is UTC. How files become rows
-is in ``readers``; what a row means is in ``sql/landing``; the tables are in ``sql/raw``.
+Loading the same files again changes nothing. The functions work on an open connection inside the caller's transaction,
+in a session whose time zone is UTC. ``readers`` turns files into rows, ``sql/landing`` types and checks the rows, and
+``sql/raw`` computes the tables.
 """
 
 import math
@@ -19,9 +20,9 @@ from alignrec_assets.warehouse.queries import query
 from models.progress import Log, Progress, silent
 
 BATCH_ROWS = {"events": 8_000_000, "feedback": 32_000_000}
-"""Days are loaded together up to about so many rows: memory follows the batch, not the log.
+"""Days are loaded in batches of about this many rows, so that memory depends on the batch and not on the log.
 
-Of impressions only the doubtful ones are kept, so more of them fit.
+A batch of feedback is larger, because only its doubtful rows are kept in memory.
 """
 _TYPED_FEEDBACK = f"WITH typed_feedback AS NOT MATERIALIZED ({query('landing.feedback')})"
 
@@ -31,11 +32,11 @@ class PositiveRule:
     """When a row without ``positive`` counts as positive playback: any one of these is enough.
 
     Attributes:
-        watch_share: least share of the item's duration that was watched; none leaves watching out.
-        rating_at_least: least rating; none leaves ratings out.
+        watch_share: least share of the item's duration that was watched; none: watching does not count.
+        rating_at_least: least rating; none: ratings do not count.
         liked: whether a like is enough.
         completed: whether playing to the end is enough.
-        when_unknown: what a row counts as that carries no signal at all.
+        when_unknown: whether a row without any signal counts as positive.
     """
 
     watch_share: float | None
@@ -47,7 +48,7 @@ class PositiveRule:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """Rows loaded, rows rejected, and rows that repeated another one exactly (for items: that a later row replaced)."""
+    """Rows loaded, rows rejected, and rows that repeat another one (of items: rows that a later row replaces)."""
 
     rows: int
     rejected: int
@@ -83,7 +84,7 @@ def load_events(
     positive: PositiveRule,
     log: Log = silent,
 ) -> dict[date, LoadReport]:
-    """Replace the days in ``raw.events``, and their rejected rows, in batches of days.
+    """Replace the rows of the days in ``raw.events``, and their rejected rows, in batches of days.
 
     ``survey`` must have run for events, and ``raw.items`` must be filled.
 
@@ -114,10 +115,10 @@ def load_feedback(
     attribution_hours: float,
     log: Log = silent,
 ) -> dict[date, LoadReport]:
-    """Replace the days in ``raw.feedback_logs``: impressions joined with their outcomes within the attribution window.
+    """Replace the rows of the days in ``raw.feedback_logs``: impressions with the outcomes of the attribution window.
 
-    ``survey`` must have run for feedback, outcomes and events (the data at hand tell whether a window has closed), and
-    ``raw.items`` must be filled. Rejected rows of both kinds are kept by the day of their own time stamp.
+    ``survey`` must have run for feedback, outcomes and events, because the end of the data decides whether a window has
+    closed. ``raw.items`` must be filled. Rejected rows of both kinds are kept under the day of their own time stamp.
 
     Raises:
         LandingError: naming the file that cannot be read.
@@ -153,13 +154,13 @@ def _check_rows(
     files: list[LandingFile],
     parameters: dict[str, Any],
 ) -> None:
-    """Fill the temporary table ``checked_<kind>`` with typed rows, each with its reason if it breaks the contract."""
+    """Fill the temporary table ``checked_<kind>`` with typed rows; a row that breaks the data contract has a reason."""
     with registered_landing(connection, landing, kind, files):
         connection.execute(f"CREATE OR REPLACE TEMP TABLE checked_{kind} AS {query(f'landing.{kind}')}", parameters)
 
 
 def _doubt_impressions(connection: duckdb.DuckDBPyConnection, calendar: Calendar, around: int) -> None:
-    """Fill ``doubtful_feedback`` for the days; the days around them tell which of their rows repeat an earlier one."""
+    """Fill ``doubtful_feedback`` for the days; rows of the days around them show which rows repeat an earlier one."""
     connection.execute(f"CREATE OR REPLACE TEMP TABLE repeated_requests AS {query('landing.repeated_requests')}")
     doubtful = f"{_TYPED_FEEDBACK} FROM ({query('landing.doubtful_feedback')})"
     _probe_the_log(connection, f"CREATE OR REPLACE TEMP TABLE doubtful_feedback AS {doubtful}", asdict(calendar))
@@ -174,10 +175,10 @@ def _doubt_impressions(connection: duckdb.DuckDBPyConnection, calendar: Calendar
 
 
 def _probe_the_log(connection: duckdb.DuckDBPyConnection, statement: str, parameters: dict[str, Any]) -> None:
-    """Run a statement with its joins as they are written: the log first, so that none builds a hash table of it.
+    """Run a statement with its joins in the order in which they are written, so that no hash table of the log is built.
 
-    DuckDB guesses how many rows views have. It took 10 million impressions for fewer than the outcomes that they got,
-    built on them, and needed 12.6 s instead of 9.2 s.
+    DuckDB estimates how many rows a view has. It estimated that 10 million impressions were fewer than their outcomes,
+    built the hash table of the impressions, and took 12.6 s instead of 9.2 s.
     """
     connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
     try:
@@ -189,7 +190,7 @@ def _probe_the_log(connection: duckdb.DuckDBPyConnection, statement: str, parame
 def _batches(
     connection: duckdb.DuckDBPyConnection, kind: str, days: list[date], calendar: Calendar
 ) -> list[list[date]]:
-    """Days in groups of about ``BATCH_ROWS`` landing rows of the kind; a file's rows count evenly for its days."""
+    """Days in groups of about ``BATCH_ROWS`` landing rows; the rows of a file are spread evenly over its days."""
     surveyed = connection.execute(
         "FROM raw.landing_files SELECT first_day, last_day, rows WHERE kind = $kind", {"kind": kind}
     ).fetchall()
@@ -211,7 +212,7 @@ def _batches(
 
 
 def _set_days(connection: duckdb.DuckDBPyConnection, name: str, days: list[date], before: int, after: int) -> None:
-    """Put the days, and so many before and after each, into the temporary table ``name``."""
+    """Put the days, and the given number of days before and after each, into the temporary table ``name``."""
     widened = sorted({day + timedelta(days=shift) for day in days for shift in range(-before, after + 1)})
     connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT unnest($days::DATE[]) AS day", {"days": widened})
 
@@ -232,5 +233,5 @@ def _replace_rejected(connection: duckdb.DuckDBPyConnection, kind: str, checked:
 
 
 def _day_reports(connection: duckdb.DuckDBPyConnection, reports: str) -> dict[date, LoadReport]:
-    """Report of each wanted day, by the text of a query."""
+    """The report of each wanted day; ``reports`` is the text of a query."""
     return {day: LoadReport(*counts) for day, *counts in connection.execute(reports).fetchall()}

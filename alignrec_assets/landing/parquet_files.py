@@ -1,4 +1,4 @@
-"""Parquet files: their rows as relations, scanned where they lie."""
+"""Parquet files as relations: they are scanned in place, not copied."""
 
 import glob
 from collections.abc import Iterator
@@ -59,7 +59,7 @@ def _parquet_group(
 
     embedded = "embedding" in types and types["embedding"].id in ("list", "array")
     vector = ColumnExpression("embedding").try_cast("FLOAT[]") if embedded else null("FLOAT[]")
-    # From the name, which is one constant for a file: no join with the list of files.
+    # Derived from the file's name, so that no join with the list of files is needed.
     file = FunctionExpression("substr", ColumnExpression("filename"), ConstantExpression(len(f"{landing}/") + 1))
     folder_day = FunctionExpression(
         "regexp_extract", file, ConstantExpression("/day=([0-9-]+)/"), ConstantExpression(1)

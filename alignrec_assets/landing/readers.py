@@ -1,6 +1,7 @@
 """Landing files as relations: their rows with file and row number, without the rows of forgotten users.
 
-Parquet, CSV and JSON Lines end up alike: every column of the data contract as text or of its own type, blank as null.
+Parquet, CSV and JSON Lines give the same columns: every column of the data contract, as text or of its own type; blank
+text is null.
 """
 
 from collections.abc import Iterator
@@ -23,9 +24,9 @@ from alignrec_assets.warehouse.queries import query
 def registered_landing(
     connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, files: list[LandingFile]
 ) -> Iterator[None]:
-    """Rows of the files are available to queries as the temporary view ``landing_<kind>``, see ``landing_rows``.
+    """Make the rows of the files available to queries as the temporary view ``landing_<kind>``, see ``landing_rows``.
 
-    Rows of forgotten users are left out; they make up the view ``forgotten_<kind>``.
+    Rows of forgotten users are not in this view; they are in the view ``forgotten_<kind>``.
 
     Raises:
         LandingError: naming a file that lacks a required column or cannot be read, with the line where there is one.
@@ -35,7 +36,7 @@ def registered_landing(
         forgotten = _forgotten_users(rows, read_tombstones(landing))
         is_forgotten = ConstantExpression(False)
         if forgotten:
-            # Of null, concat makes an empty text: a row without a user is rejected later, not forgotten.
+            # concat turns null into an empty text: a row without a user is rejected later, not forgotten.
             user = FunctionExpression("concat", ColumnExpression("user_id"))
             is_forgotten = user.isin(*map(ConstantExpression, forgotten))
         connection.register(f"landing_{kind}", rows.filter(~is_forgotten))
@@ -46,7 +47,7 @@ def registered_landing(
 
 
 def _forgotten_users(rows: duckdb.DuckDBPyRelation, tombstones: Tombstones) -> list[str]:
-    """Forgotten users among the rows; each user is hashed once, not each row, which took 5 s a million."""
+    """Forgotten users among the rows. Each user is hashed once; hashing each row took 5 s per million rows."""
     if "user_id" not in rows.columns or not tombstones.users:
         return []
     salted = FunctionExpression("concat", ConstantExpression(tombstones.key), ColumnExpression("user_id"))
@@ -58,13 +59,12 @@ def _forgotten_users(rows: duckdb.DuckDBPyRelation, tombstones: Tombstones) -> l
 def landing_rows(
     connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, files: list[LandingFile]
 ) -> duckdb.DuckDBPyRelation:
-    """Every row of the files as a relation; defines the macros that type its values, too.
+    """Every row of the files as a relation. The macros that type the values are defined too.
 
-    Its columns are file, row_number (from 1; null stands for an empty file), arrival_day and every column of the
-    data contract as text, with lists as JSON; where all files are Parquet, columns keep ``OWN_TYPES``. Items have
-    ``embedding_list`` beside ``embedding``, filled from Parquet, so that vectors need no detour over text. Parquet
-    is scanned where it lies; text files are staged in a temporary table, for only a scan in file order can number
-    their rows.
+    The columns are file, row_number (from 1; null means that the file is empty), arrival_day and every column of the
+    data contract as text, lists as JSON. Where all files are Parquet, columns keep ``OWN_TYPES``. Items have one more
+    column, ``embedding_list``, so that vectors of Parquet files are not turned into text. Parquet files are scanned in
+    place. Text files are copied into a temporary table, because only a scan in file order can number their rows.
 
     Raises:
         LandingError: naming a file that lacks a required column or cannot be read, with the line where there is one.
@@ -113,11 +113,11 @@ def _require_readable(path: Path, file: LandingFile) -> None:
 
 @contextmanager
 def reading(landing: Path, files: list[LandingFile]) -> Iterator[None]:
-    """Turn DuckDB's complaint about a file's content into a ``LandingError`` that names the file."""
+    """Turn DuckDB's error about the content of a file into a ``LandingError`` that names the file."""
     try:
         yield
     except duckdb.Error as error:
-        # A damaged page may surface as the bare base class; its subclasses beside the faults are errors in our queries.
+        # DuckDB may raise its base class for a damaged page. Its other subclasses mean an error in our queries.
         if not isinstance(error, READING_FAULTS) and type(error) is not duckdb.Error:
             raise
         fault = str(error).splitlines()[0]

@@ -1,6 +1,6 @@
-"""What lies in the landing zone: the files, the days that their rows belong to, and the days that each file counts for.
+"""The survey of the landing zone: which files there are, and which days the rows of each file belong to.
 
-``raw.landing_files`` keeps what was read of each file, so that a file is read once for this. Works on an open
+``raw.landing_files`` keeps the result for each file, so that a file is read once for it. The functions work on an open
 connection inside the caller's transaction, in a session whose time zone is UTC.
 """
 
@@ -28,7 +28,7 @@ class Calendar:
     last_day: date | None
 
     def clamp(self, day: date | None) -> date:
-        """The day itself, or the end of the calendar that it lies beyond; no day counts as the first."""
+        """The day, or the nearest day of the calendar where it lies outside; the first day where there is none."""
         latest = self.last_day or date.max
         return min(max(day or self.first_day, self.first_day), latest)
 
@@ -37,8 +37,8 @@ class Calendar:
 class SurveyedFile:
     """A landing file and the days, within the calendar, that its rows belong to.
 
-    Of a file that cannot be read, ``fault`` tells why. Its days are then that of its folder and those of what was last
-    read in its place, or all where there are neither.
+    ``fault`` tells why a file cannot be read. Its days are then the day of its folder and the days of the file that was
+    read last under this name, or all days where neither is known.
     """
 
     kind: str
@@ -55,10 +55,10 @@ Surveyed = tuple[str, date | None, date | None, int]
 
 
 def landing_files(landing: Path, kind: str) -> list[LandingFile]:
-    """All landing files of a kind, by path; hidden, underscored and ``*.partial`` files are passed over.
+    """All landing files of a kind, by path; files named ``.*``, ``_*`` or ``*.partial`` are ignored.
 
     Raises:
-        LandingError: a newer format, a folder that is no day, or one inside a day.
+        LandingError: a newer format, a folder that is not named as a day, or a folder inside a day.
     """
     check_format(landing)
     folder = landing / kind
@@ -115,14 +115,14 @@ def _landing_file(landing: Path, kind: str, path: Path, arrival_day: date | None
 def _content_hash(path: Path) -> str:
     try:
         return content_hash(path)
-    except OSError:  # a dangling link, no right to read, gone since it was listed: reading it tells, and its days wait
+    except OSError:  # a broken link, no right to read, or gone since it was listed: the reader reports it
         return CANNOT_BE_OPENED
 
 
 def survey(connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, calendar: Calendar) -> list[SurveyedFile]:
     """Bring ``raw.landing_files`` up to date for a kind, reading only files whose content was not read before.
 
-    One that cannot be read is looked at each time anew; meanwhile the table keeps what was last read in its place.
+    A file that cannot be read is tried again each time. Until then the table keeps what was read last under its name.
     """
     found = {file.path: file for file in landing_files(landing, kind)}
     known = _surveyed_files(connection, kind)
@@ -146,9 +146,10 @@ def _surveyed_files(connection: duckdb.DuckDBPyConnection, kind: str) -> dict[st
 def _read_days(
     connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, files: list[LandingFile]
 ) -> tuple[list[pl.DataFrame], dict[str, str]]:
-    """``file_days`` of the files that can be read, and what is wrong with each other one.
+    """``file_days`` of the files that can be read, and the fault of each file that cannot.
 
-    A fault is found by halving. The files are read on a connection of their own, for an error ends the transaction.
+    Where the read fails, the list of files is halved and each half is read again, until the fault belongs to one file.
+    The files are read on a connection of their own, because an error ends the transaction.
     """
     if not files:
         return [], {}
@@ -193,9 +194,9 @@ def _unreadable_file(file: LandingFile, before: Surveyed | None, calendar: Calen
 
 
 def unreadable_days(surveyed: list[SurveyedFile], days: list[date], attribution_hours: float = 0.0) -> dict[date, str]:
-    """Of the days that cannot be made: what is wrong with files that count for them.
+    """The days that cannot be made, and the faults of the files that they need.
 
-    Impressions count within the attribution window around the day, outcomes up to its end.
+    A day needs impressions from the attribution window around it, and outcomes up to the end of the window.
     """
     around = timedelta(days=window_days(attribution_hours))
     broken = [(file, timedelta(0) if file.kind == "outcomes" else around) for file in surveyed if file.fault]
@@ -209,10 +210,10 @@ def unreadable_days(surveyed: list[SurveyedFile], days: list[date], attribution_
 def file_days(
     connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, files: list[LandingFile]
 ) -> pl.DataFrame:
-    """Rows of ``raw.landing_files`` for the files, with two columns beside them.
+    """Rows of ``raw.landing_files`` for the files, with two more columns.
 
-    ``earliest_day`` is the first day of any readable ts, ``forgotten`` the number of rows of forgotten users, which
-    count for nothing else.
+    ``earliest_day`` is the first day of any readable ts. ``forgotten`` is the number of rows of forgotten users, which
+    no other column counts.
 
     Raises:
         LandingError: naming the file that cannot be read.
@@ -238,10 +239,10 @@ def day_inputs(
     calendar: Calendar,
     attribution_hours: float = 0.0,
 ) -> dict[date, list[str]]:
-    """What the rows of each day are made from, for fingerprints: ``file hash`` of every landing file that counts.
+    """What the rows of each day are made from, for fingerprints: ``file hash`` of every landing file that is needed.
 
-    For feedback these are the impressions within the attribution window around the day, the outcomes up to its end,
-    and, while the window of the day's last moment is open, the end of the data at hand.
+    For feedback these are the impressions in the attribution window around the day and the outcomes up to the end of
+    the window. As long as the window of the day's last moment is open, the end of the data is part of it.
     """
     around = window_days(attribution_hours)
     inputs = _covering_hashes(connection, kind, days, calendar, around, around)
@@ -292,12 +293,12 @@ def covering_files(
 
 
 def window_days(attribution_hours: float) -> int:
-    """Whole days that an attribution window can reach into."""
+    """The number of days that an attribution window can reach into."""
     return math.ceil(attribution_hours / 24)
 
 
 def data_end(connection: duckdb.DuckDBPyConnection, calendar: Calendar) -> date | None:
-    """The day at whose midnight the data at hand end; none where no log has landed."""
+    """The day at whose midnight the data end; none where no log has landed."""
     row = connection.execute(query("landing.data_end"), asdict(calendar)).fetchone()
     found: date | None = row[0] if row else None
     return found

@@ -1,4 +1,4 @@
-"""CSV and JSON Lines: their rows, staged in file order in a temporary table."""
+"""CSV and JSON Lines files: their rows are copied in file order into a temporary table."""
 
 import csv
 import glob
@@ -17,11 +17,11 @@ from alignrec_assets.landing.expressions import READING_FAULTS, null, trimmed_te
 from alignrec_assets.warehouse.queries import query
 
 Lines = tuple[duckdb.DuckDBPyRelation, Callable[[str], Expression]]
-"""Lines of a text file with ``row_number``, and the expression that picks a column of the data contract."""
+"""Lines of a text file with ``row_number``, and a function that gives the expression of a column."""
 
 
 def is_empty(path: Path) -> bool:
-    """Whether a file holds no bytes, unpacked where it is compressed."""
+    """Whether a file holds no bytes; a compressed file is unpacked first."""
     if path.suffix.lower() != ".gz":
         return path.stat().st_size == 0
     with _open_text(path) as stream:
@@ -30,7 +30,7 @@ def is_empty(path: Path) -> bool:
 
 @contextmanager
 def _open_text(path: Path) -> Iterator[gzip.GzipFile]:
-    """The bytes of a text file, unpacked where it is compressed."""
+    """The bytes of a text file; a compressed file is unpacked."""
     try:
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as stream:
             yield stream  # type: ignore[misc]
@@ -85,7 +85,7 @@ def _csv_header(path: Path) -> list[str]:
 
 
 def _malformed_csv(message: str) -> str:
-    """``line 3: ...`` out of DuckDB's explanation, which also holds advice about options that nobody can set here."""
+    """``line 3: ...`` from DuckDB's error, without its advice about options that a user of alignrec cannot set."""
     lines = message.splitlines()
     number = lines[0].rpartition("Line:")[2].strip() if "Line:" in lines[0] else "unknown"
     wanted = ("Expected Number", "Value with unterminated", "Invalid unicode", "Maximum line size", "The CSV Parser")
@@ -102,7 +102,7 @@ def _json_lines(connection: duckdb.DuckDBPyConnection, path: Path, kind: str) ->
 
 
 def _json_keys(path: Path, lines: int = 100) -> list[str]:
-    """Keys of the first objects: a column that none of them has is missing from the file, not from a row."""
+    """Keys of the first objects. A column that none of them has counts as missing from the file."""
     keys: dict[str, None] = {}
     with _open_text(path) as stream:
         for number, line in enumerate(stream, start=1):
@@ -126,7 +126,7 @@ def _json_object(path: Path, number: int, line: bytes) -> dict[str, object]:
 
 
 def _malformed_json(path: Path) -> str:
-    """The first line that is no JSON; DuckDB's own count is one too high where a record is cut off."""
+    """The first line that is not valid JSON; DuckDB's own number is one too high where a record is cut off."""
     with _open_text(path) as stream:
         for number, line in enumerate(stream, start=1):
             try:

@@ -1,6 +1,6 @@
-"""Who was forgotten: a file in the landing zone names users by keyed hashes, and rows of theirs are not read again.
+"""The forgotten users: a file in the landing zone lists keyed hashes of their ids, and their rows are not read again.
 
-A plain hash of an id can be found by trying ids; the key is drawn once per landing zone and lies beside the hashes.
+A plain hash would reveal an id to anyone who tries ids. The key is drawn once per landing zone and stands in the file.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ TOMBSTONES_FILE = "FORGOTTEN"
 
 
 class TombstonesError(ValueError):
-    """The file of the forgotten cannot be used; the message names it and the fix."""
+    """The file of forgotten users cannot be used; the message names it and the fix."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Tombstones:
     """The forgotten users of a landing zone.
 
     Attributes:
-        key: precedes an id when it is hashed.
-        users: by hash, what is known of each, see ``forgetting.Trace``.
+        key: is put before an id when it is hashed.
+        users: what is known of each user, by hash, see ``forgetting.Trace``.
     """
 
     key: str
@@ -38,11 +38,10 @@ class Tombstones:
 
 
 def read_tombstones(landing: Path) -> Tombstones:
-    """The forgotten users; none, under a new key, where there is no file.
+    """The forgotten users; no users and a new key where there is no file.
 
     Raises:
-        TombstonesError: the file is damaged or of a newer format: reading landing files without it would bring users
-            back.
+        TombstonesError: the file is damaged or of a newer format. Without it forgotten users would be read again.
     """
     path = landing / TOMBSTONES_FILE
     if not path.exists():

@@ -1,4 +1,4 @@
-"""What describes a warehouse table, the column and the table, and the columns that several tables share."""
+"""Descriptions of a column and of a table, and the columns that several tables share."""
 
 from dataclasses import dataclass, replace
 
@@ -29,8 +29,7 @@ class Table:
         name: with its schema.
         description: what a row is.
         columns: in order.
-        key: columns whose values together stand in one row only, in a daily table in one row of a day; none: rows may
-            repeat.
+        key: columns whose values together are unique, in a daily table within a day; empty: rows may repeat.
         rules: further SQL conditions that every row obeys.
     """
 

@@ -1,8 +1,8 @@
 """The DuckDB warehouse: short connections behind a file lock, each one a transaction.
 
-One process that holds the DuckDB file shuts every other out, readers included, and a killed process must not block
+A process that holds the DuckDB file open blocks all other processes, readers too, and a killed process must not block
 the next one. So every open first takes ``warehouse.lock``, shared to read and exclusive to write; the kernel releases
-it when a process dies. Model steps never hold a connection while they compute.
+the lock when a process dies. Steps that compute models hold no connection meanwhile.
 """
 
 import fcntl
@@ -20,7 +20,7 @@ from models.files import replacing
 from models.progress import Log, silent
 
 MEMORY_LIMIT = "2500MB"
-"""Of DuckDB, which otherwise takes 80% of the machine; what does not fit goes to files beside the warehouse."""
+"""Memory that DuckDB may use (by default 80% of the machine); the rest goes to files beside the warehouse."""
 
 
 class WarehouseError(RuntimeError):
@@ -58,15 +58,17 @@ class Warehouse:
             try:
                 create_tables(connection)
                 yield connection
-            except BaseException:  # any failure, an interrupt too: half a transaction must not stay; raised again
+            except (
+                BaseException
+            ):  # any failure, also an interrupt: the transaction is undone, and the error raised again
                 connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
 
     def compact(self) -> None:
-        """Write the file anew without what was deleted from it.
+        """Write the file again without deleted rows.
 
-        DuckDB keeps the space, and the bytes in it, after a checkpoint too: 37 MB stayed where 11 MB were left.
+        DuckDB keeps their space, and their bytes, even after a checkpoint: a file of 37 MB held 11 MB of rows.
         """
         with (
             self._locked(fcntl.LOCK_EX),

@@ -1,7 +1,7 @@
-"""What ``tables`` says of a table, held against its rows: no nulls where none may be, ranges, rules, and the key.
+"""The contract of a table: checks that its rows agree with its description (nulls, ranges, rules and the key).
 
-Writers check what they wrote before they commit, so rows that break the contract never reach a reader; of a daily table
-the good days are kept.
+Writers check their rows before they commit, so that no reader sees rows that break the contract. Of a daily table the
+good days are kept.
 """
 
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ from alignrec_assets.warehouse.columns import USER, Table
 from alignrec_assets.warehouse.tables import TABLES
 
 HIDDEN = "***"
-"""Stands for users' ids, and rows with them, in examples: Dagster's log is not cleared by `alignrec forget`."""
+"""Replaces users' ids, and rows that hold them, in examples, because `alignrec forget` does not clear Dagster's log."""
 WITH_USERS = (USER.name, "payload")
-ROWS_AT_ONCE = 5_000_000  # bounds the memory of looking for repeated keys
+ROWS_AT_ONCE = 5_000_000  # limits the memory that the search for repeated keys takes
 
 
 class ContractError(RuntimeError):
-    """Rows of a table break what its description says of them; the message names the rule and an example."""
+    """Rows of a table break its contract; the message names the rule and an example."""
 
 
 def conditions(table: Table) -> list[str]:
@@ -31,13 +31,13 @@ def conditions(table: Table) -> list[str]:
 
 
 def row_rules(table: Table) -> list[str]:
-    """What holds for rows as a whole, in words or SQL: the key and the rules of the table."""
+    """The key and the rules of the table, in words or SQL."""
     key = [f"one row for each {', '.join(table.key)}{' of a day' if table.daily else ''}"] if table.key else []
     return [*key, *table.rules]
 
 
 def check_table(connection: duckdb.DuckDBPyConnection, name: str) -> None:
-    """Hold a whole table against its contract.
+    """Check a whole table against its contract.
 
     Raises:
         ContractError: naming every condition that is broken, with an example.
@@ -48,15 +48,15 @@ def check_table(connection: duckdb.DuckDBPyConnection, name: str) -> None:
 
 
 def broken_days(connection: duckdb.DuckDBPyConnection, name: str, rows: dict[date, int]) -> dict[date, str]:
-    """Hold days of a daily table against its contract.
+    """Check days of a daily table against its contract.
 
     Args:
-        connection: where they were written.
+        connection: the connection that wrote the days.
         name: the table.
-        rows: of each day, in order.
+        rows: number of rows of each day, in order.
 
     Returns:
-        Of each day that breaks it: what is broken, with an example.
+        The days that break the contract, each with what is broken and an example.
     """
     table = TABLES[name]
     suspects = [day for part in _parts(rows) if not _is_clean(connection, table, part) for day in part]
@@ -76,9 +76,10 @@ def _parts(rows: dict[date, int]) -> Iterator[list[date]]:
 
 
 def _is_clean(connection: duckdb.DuckDBPyConnection, table: Table, days: list[date]) -> bool:
-    """Whether days keep the contract: two passes over their rows, whatever the number of conditions.
+    """Whether days keep the contract: two passes over their rows, for any number of conditions.
 
-    Keys are compared by their hashes, which groups a long log faster; where two are equal, rows are looked at in full.
+    Keys are compared by their hashes, which is faster on a long log. Where two hashes are equal, the caller compares
+    the keys themselves.
     """
     within = f"FROM {table.name} SELECT {{}} WHERE day BETWEEN $first AND $last AND list_contains($days::DATE[], day)"
     parameters = {"first": min(days), "last": max(days), "days": days}

@@ -1,11 +1,11 @@
-"""Finds the files of ``sql/`` by the name of the relation that they compute, in a checkout and in the wheel alike."""
+"""Finds a file of ``sql/`` by the name of the relation that it computes, in a checkout and in the wheel."""
 
 from functools import cache
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _ROOMS = (_PACKAGE / "sql", _PACKAGE.parent / "sql")
-"""In the wheel the files lie inside the package; beside it another distribution may own a folder of that name."""
+"""In the wheel the files are inside the package, because another distribution may own a folder `sql` beside it."""
 
 
 @cache

@@ -71,7 +71,7 @@ RAW_TABLES = (
     ),
     Table(
         "raw.rejected_rows",
-        "Landing rows that break the contract, with the reason; a row number counts from 1, null means the whole file.",
+        "Landing rows that break the data contract, with the reason; rows count from 1, null means the whole file.",
         (
             LANDED_KIND,
             *optional(DAY),

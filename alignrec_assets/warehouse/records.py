@@ -20,7 +20,7 @@ class Record:
 
     @property
     def data_version(self) -> str:
-        """What readers see: the fingerprint, unless the asset says that less than that matters to them."""
+        """The version that readers see: the fingerprint, unless the asset records another one."""
         return str(self.details.get("data_version", self.fingerprint))
 
 
@@ -54,10 +54,10 @@ def write_records(connection: duckdb.DuckDBPyConnection, asset: str, records: di
 
 
 def latest_day(warehouse: Warehouse, table: str) -> date:
-    """The latest day of a daily table that was ever materialized: what unpartitioned assets read up to.
+    """The latest day of a daily table that was ever materialized; unpartitioned assets read up to this day.
 
     Raises:
-        ValueError: no day was.
+        ValueError: no day was materialized.
     """
     with warehouse.reading() as connection:
         days = read_records(connection, table)

@@ -29,7 +29,7 @@ def replace_table(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.Da
     """Replace all rows of an unpartitioned table by name, not by position; returns the number of rows.
 
     Raises:
-        ContractError: the rows are not what ``tables`` says of them.
+        ContractError: the rows break the contract of the table.
     """
     connection.execute(f"DELETE FROM {table}")
     count = append_rows(connection, table, rows)

@@ -1,9 +1,9 @@
 """Every warehouse table: its columns, their types and what they mean, its key, and what its rows obey.
 
-The DDL, the column schema shown in the Dagster UI, the contract that rows are held against before they are committed
-(``contract``) and the documentation (``docs/tables.md``) all come from these descriptions; those of the raw tables
-stand in ``raw_tables``. How a table is computed stands elsewhere: in the file of ``sql/`` that bears its name, or in
-the asset that calls ``models``.
+The DDL, the column schema in the Dagster UI, the contract that rows are checked against before they are committed
+(``contract``) and the documentation (``docs/tables.md``) all come from these descriptions. The raw tables are described
+in ``raw_tables``. How a table is computed stands in the file of ``sql/`` that has its name, or in the asset that calls
+``models``.
 """
 
 from alignrec_assets.warehouse.columns import (

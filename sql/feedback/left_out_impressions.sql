@@ -1,5 +1,5 @@
--- Impressions of each wanted day that feedback.transition_users could not count: S or the cluster is not known under
--- the standing taxonomy, or the cluster was the user's own.
+-- Impressions of each of wanted_days that feedback.transition_users could not count: S or the cluster is not known
+-- under the current taxonomy, or the cluster was one of the user's own.
 -- $source: as in feedback.transition_users; replayed feedback leaves nothing out.
 SELECT wanted_days.day, coalesce(logged.impressions, 0) - coalesce(counted.impressions, 0) AS left_out
 FROM wanted_days

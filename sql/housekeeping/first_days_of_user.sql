@@ -1,5 +1,4 @@
--- The first day of $user with an event and with an impression, by landing files and warehouse; null where there is
--- none.
+-- The first day of $user with an event, and with an impression, in landing files and warehouse; else null.
 -- Reads found_events and found_feedback.
 SELECT
     least(

@@ -1,5 +1,4 @@
--- The novelty model that was tuned on training.novelty_examples as they stand, and whether $user is among these
--- examples.
+-- The novelty model that was tuned on training.novelty_examples as they stand, and whether these hold rows of $user.
 SELECT
     model.details ->> 'folder' AS folder,
     EXISTS(

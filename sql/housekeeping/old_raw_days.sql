@@ -1,4 +1,4 @@
--- Of each raw log: all its rows, and those of the days before $first_kept, with the range and the number of these days.
+-- For each raw log: all its rows, the rows of the days before $first_kept, and the range and the number of these days.
 WITH logs AS (
     SELECT 'raw.events' AS log, day
     FROM raw.events

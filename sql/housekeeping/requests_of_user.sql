@@ -1,5 +1,4 @@
--- Requests by which the outcomes of $user are found: those of the user's impressions in landing files and in the
--- warehouse.
+-- The requests of the impressions of $user, in landing files and in the warehouse; outcomes are found by these.
 -- Reads found_feedback.
 SELECT request_id
 FROM found_feedback

@@ -1,6 +1,5 @@
--- Landing files that hold rows of each wanted day or of the days around it, and the days themselves clamped to the
--- calendar.
--- $kind; $days: the wanted days; $days_before, $days_after: how far around; $first_day, $last_day: the calendar.
+-- Landing files that hold rows of each wanted day or of the days around it; days of files are clamped to the calendar.
+-- $kind; $days: the wanted days; $days_before, $days_after: how many days around; $first_day, $last_day: the calendar.
 SELECT
     wanted.day,
     found.file,

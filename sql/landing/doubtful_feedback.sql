@@ -1,5 +1,5 @@
--- The rows of typed_feedback that break the contract, with the reason, and those that may repeat another one, which
--- landing.repeats judges: of the wanted_days all, of the other read_days those alone that may repeat one of them.
+-- Rows of typed_feedback that break the data contract, with the reason, and rows that may repeat another one, on which
+-- landing.repeats decides. All such rows of wanted_days; of the other read_days only rows that may repeat one of them.
 -- History, cluster and taxonomy may be missing together where the policy is `random`.
 -- Reads typed_feedback, wanted_days, repeated_requests and raw.items.
 -- $first_day, $last_day: the calendar; the last day is null while the log is open.

@@ -1,5 +1,4 @@
--- What came of each of wanted_days in the events landing files: rows kept, rows rejected, and rows that repeat another
--- one.
+-- The report of each of wanted_days for events: rows kept, rows rejected, and rows that repeat another row.
 -- Reads wanted_days, raw.events and checked_events.
 WITH kept AS (
     SELECT day, count(*) AS rows

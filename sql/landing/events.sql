@@ -1,6 +1,6 @@
 -- Rows of the events landing files that belong to a day of read_days: typed, with the reason where a row breaks the
--- contract, and `duplicate` where it says again what an earlier row said.
--- Reads landing_events, where a column is of its own type or text, and blank is null, read_days and raw.items.
+-- data contract, and marked `duplicate` where a row repeats an earlier one.
+-- Reads landing_events (a column is of its own type or text; blank is null), read_days and raw.items.
 -- $first_day, $last_day: the calendar; the last day is null while the log is open.
 WITH timed AS (
     SELECT *, landed_moment(ts) AS moment
@@ -52,7 +52,7 @@ checked AS (
     FROM parsed
 ),
 
--- From here on without the text of sound rows: ranking sorts the whole range, and text made it twice as slow.
+-- From here on sound rows have no text: ranking sorts all rows, and took twice as long with the text.
 typed AS (
     SELECT
         day,

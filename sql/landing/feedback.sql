@@ -1,7 +1,7 @@
--- Rows of the feedback landing files (impressions) that belong to a day of read_days, under the names of the contract:
--- typed, and null where a value is missing or cannot be read; under landed_ as they landed. It is read twice, for the
--- doubtful rows and for the sound ones, and never kept: a table of it would be as large as the log.
--- Reads landing_feedback, where a column is of its own type or text, and blank is null, and read_days.
+-- Rows of the feedback landing files (impressions) that belong to a day of read_days. Columns of the data contract are
+-- typed, and null where a value is missing or cannot be read; columns named landed_ hold the values as they landed.
+-- The relation is read twice, for doubtful rows and for sound rows, and never stored: it is as large as the log.
+-- Reads landing_feedback (a column is of its own type or text; blank is null) and read_days.
 -- $first_day, $last_day: the calendar; the last day is null while the log is open.
 WITH timed AS (
     SELECT *, landed_moment(ts) AS moment
@@ -21,7 +21,7 @@ SELECT
     item_id,
     user_id,
     moment AS ts,
-    -- Text may hold 1.0, which is a cluster, and 1.5, which is none: such a list differs from the numbers that landed.
+    -- Text may hold 1.0, which is a cluster id, or 1.5, which is none: the list then differs from what landed.
     CASE
         WHEN typeof(history) = 'INTEGER[]' THEN list_sort(TRY_CAST(history AS INTEGER[]))
         ELSE TRY_CAST(list_sort(TRY_CAST(history AS DOUBLE[])) AS INTEGER[])

@@ -1,5 +1,5 @@
--- What came of each of wanted_days in the landing files of feedback and outcomes: impressions kept, rows of both kinds
--- rejected, and rows that repeat another one.
+-- The report of each of wanted_days for feedback and outcomes: impressions kept, rows of both kinds rejected, and rows
+-- that repeat another row.
 -- Reads wanted_days, raw.feedback_logs, doubtful_feedback and checked_outcomes.
 WITH kept AS (
     SELECT day, count(*) AS rows

@@ -1,4 +1,4 @@
--- What came of the items landing files: items kept, rows rejected, and rows that a later row of the item replaced.
+-- The report for items: items kept, rows rejected, and rows that a later row of the item replaced.
 -- Reads raw.items and checked_items.
 SELECT
     kept.rows,

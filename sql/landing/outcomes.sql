@@ -1,7 +1,6 @@
 -- Rows of the outcomes landing files that belong to a day of read_days: typed, with the reason where a row breaks the
--- contract. A repeated outcome changes nothing, for outcomes of one impression are combined: none is marked a
--- duplicate.
--- Reads landing_outcomes, where a column is of its own type or text, and blank is null, read_days and raw.items.
+-- data contract. No row is marked `duplicate`, because outcomes of one impression are combined.
+-- Reads landing_outcomes (a column is of its own type or text; blank is null), read_days and raw.items.
 -- $first_day, $last_day: the calendar; the last day is null while the log is open.
 WITH timed AS (
     SELECT *, landed_moment(ts) AS moment

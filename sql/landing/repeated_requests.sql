@@ -1,4 +1,4 @@
--- Hashes of every request and item that more than one row of landing_feedback names: the few rows that have to be
+-- Hashes of each request and item that more than one row of landing_feedback names: only these rows have to be
 -- compared.
 SELECT hash(request_id, item_id) AS request_item
 FROM landing_feedback

@@ -1,6 +1,7 @@
--- Rows of doubtful_feedback that repeat an earlier one, each with the reason where it says something else.
--- A request names an item once: of rows with one request_id and item_id that lie at most $window_days apart, the first
--- by file and row counts. Asked pair by pair: what a row is must not depend on the range of days that is read.
+-- Rows of doubtful_feedback that repeat an earlier row; a row that repeats it with other values has a reason.
+-- A request names an item once. Of rows with the same request_id and item_id that are at most $window_days apart, the
+-- first by file and row counts. Rows are compared in pairs, so that the result does not depend on the days that are
+-- read.
 -- Reads doubtful_feedback.
 WITH suspects AS (
     SELECT

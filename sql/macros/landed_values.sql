@@ -1,5 +1,5 @@
--- Macros that the queries of landing files share: how a landed value is typed, and what is said of one that cannot be.
--- A session runs this file before it reads landing files. A landed value is text or of its own type, and blank is null.
+-- Macros that the queries of landing files share: they type landed values, and say what is wrong with a value.
+-- A session runs this file before it reads landing files. A landed value is text or of its own type; blank is null.
 -- noqa: disable=CP05,LT02
 -- (sqlfluff takes the parameters of a macro for types, and wants no indentation.)
 
@@ -17,7 +17,7 @@ CREATE OR REPLACE TEMP MACRO landed_day(moment, arrival_day, first_day, last_day
         CAST(last_day AS DATE)
     );
 
--- Tools that know no missing booleans write 1.0 and 0.0.
+-- Tools without a missing boolean write 1.0 and 0.0.
 CREATE OR REPLACE TEMP MACRO landed_flag(landed) AS
     CASE
         WHEN typeof(landed) = 'BOOLEAN' THEN TRY_CAST(landed AS BOOLEAN)
@@ -63,7 +63,7 @@ CREATE OR REPLACE TEMP MACRO amount_fault(field, landed, number) AS
 CREATE OR REPLACE TEMP MACRO flag_fault(field, landed, flag) AS
     CASE WHEN landed IS NOT NULL AND flag IS NULL THEN value_fault(field, landed, 'is not true or false') END;
 
--- Why a landing row is rejected; null where it is sound. Only the one row of an empty file has no number.
+-- Why a landing row is rejected; null where it is sound. Only an empty file has a row without a number.
 CREATE OR REPLACE TEMP MACRO row_fault(row_number, faults) AS
     CASE WHEN row_number IS NULL THEN 'empty file: it holds no bytes' ELSE nullif(faults, '') END;
 

@@ -1,8 +1,8 @@
--- What users did anywhere on the platform: the valid rows of checked_events, once each. `positive` is derived where
--- absent.
+-- What users did anywhere on the platform: the valid rows of checked_events, once each. `positive` is derived where it
+-- is absent.
 -- Reads checked_events and raw.items.
 -- $watch_share, $rating_at_least: thresholds, null for none; $liked, $completed: whether these count; $when_unknown:
--- what an event is that carries no signal at all.
+-- whether an event without any signal is positive.
 SELECT
     event.day,
     event.user_id,

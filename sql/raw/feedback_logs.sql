@@ -1,8 +1,8 @@
--- Exploration impressions of wanted_days joined with what happened within the attribution window: the longest watch,
--- and every flag that any outcome raised, those known on the impression included. Silence is not positive.
--- Reads typed_feedback, which is read again for every use, doubtful_feedback, checked_outcomes, wanted_days and
+-- Exploration impressions of wanted_days with what happened within the attribution window: the longest watch time, and
+-- every flag that the impression or any outcome raised. An impression without an outcome is not positive.
+-- Reads typed_feedback (which is computed again for each use), doubtful_feedback, checked_outcomes, wanted_days and
 -- raw.items.
--- $attribution_us: length of the window in microseconds; $data_end: first moment after the data at hand.
+-- $attribution_us: length of the window in microseconds; $data_end: first moment after the data.
 -- $watch_share, $liked, $completed, $when_unknown: when an impression with outcomes but without `positive` is positive.
 WITH left_out AS (
     SELECT file, row_number
@@ -14,7 +14,7 @@ impressions AS NOT MATERIALIZED (
     SELECT typed.*
     FROM typed_feedback AS typed
     ANTI JOIN left_out ON typed.file = left_out.file AND typed.row_number = left_out.row_number
-    -- The one row of an empty file has no number: it is rejected, and no number tells the join that it is left out.
+    -- The one row of an empty file is rejected. It has no row number, so the join cannot leave it out.
     WHERE typed.row_number IS NOT NULL AND typed.day IN (SELECT wanted_days.day FROM wanted_days)
 ),
 
@@ -36,8 +36,7 @@ combined AS (
     GROUP BY impression.file, impression.row_number
 ),
 
--- What is known on the impression itself is one more outcome; `answered` tells an outcome without any signal from
--- silence.
+-- What the impression itself says is one more outcome. `answered` is false where there is no outcome at all.
 answers AS (
     SELECT
         impression.* REPLACE (

@@ -1,6 +1,6 @@
--- Landing files that have been read, with the days that their rows belong to before they are clamped to the calendar:
--- a calendar may widen later. A first day of null means that some row has neither a readable ts nor an arrival day;
--- `earliest_day` passes over such rows. `forgotten` counts rows of forgotten users, which count for nothing else.
+-- Landing files that have been read, with the days of their rows. These days are not clamped to the calendar, which may
+-- be widened later. A first day of null means that some row has neither a readable ts nor an arrival day;
+-- `earliest_day` ignores such rows. `forgotten` counts rows of forgotten users, which no other column counts.
 -- Reads surveyed_files, surveyed_rows and forgotten_rows. $kind.
 WITH dated AS (
     SELECT file, row_number, coalesce(CAST(landed_moment(ts) AS DATE), arrival_day) AS day

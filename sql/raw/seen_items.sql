@@ -1,6 +1,6 @@
--- What each wanted day of a raw log took from the catalogue: one number that changes when an item of the day goes, or
--- gets another duration (the rule for positive playback reads it). A day whose rows were pruned has kept its items for
--- this.
+-- What each of wanted_days of a raw log depends on in the catalogue: one number that changes when an item of the day is
+-- removed, or gets another duration (which the rule for positive playback reads). The items of pruned days are kept in
+-- raw.pruned_items.
 -- $kind: 'events' or 'feedback'.
 WITH logs AS (
     SELECT DISTINCT day, item_id

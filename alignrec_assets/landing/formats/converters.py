@@ -17,7 +17,7 @@ FORMATS: dict[str, Callable[[Path, Path, Path | None, Log], Ingested]] = {
     "kuairand": convert_kuairand,
     "landing": copy_landing,
 }
-"""Converters by format: (source folder, landing folder, file of tag names or none, log) to what was written."""
+"""Converters by format: from source folder, landing folder, file of tag names or none, and log to what was written."""
 
 
 def convert(
@@ -38,8 +38,8 @@ def convert(
         log: told of each long step.
 
     Raises:
-        LandingError: an unknown format, or a file or column of the source that is missing or unreadable; what lay in
-            the landing folder before is untouched.
+        LandingError: an unknown format, or a file or column of the source that is missing or unreadable; the landing
+            folder is unchanged.
     """
     if format not in FORMATS:
         raise LandingError(f"unknown format {format!r}: one of {', '.join(FORMATS)} is needed")

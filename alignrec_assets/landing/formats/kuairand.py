@@ -19,7 +19,7 @@ _OUTCOMES = {
     "is_forward": "shared",
     "is_click": "skipped",
 }
-"""Optional columns of a log, and the column of the contract that each of them gives."""
+"""Optional columns of a log, and the column of the data contract that each of them gives."""
 _RULE = PositiveRule(watch_share=0.5, rating_at_least=None, liked=True, completed=True, when_unknown=False)
 
 
@@ -42,8 +42,8 @@ class _LogFile:
 def convert_kuairand(source: Path, landing: Path, tag_names: Path | None, log: Log) -> Ingested:
     """Convert the logs and ``video_features_basic_*.csv`` of KuaiRand, in ``source`` or in its folder ``data``.
 
-    What users did in the standard feed becomes events; random exposures become feedback of the policy ``random``, with
-    the share of one video among all videos that were exposed at random as propensity. They are not events as well.
+    What users did in the standard feed becomes events. Random exposures become feedback of the policy ``random`` and no
+    events; the propensity is one over the number of videos that were exposed at random.
 
     Args:
         source: folder of the data set.
@@ -119,7 +119,7 @@ def _event(file: _LogFile) -> list[pl.Expr]:
 
 
 def _exposure(file: _LogFile, videos: int) -> list[pl.Expr]:
-    """An exposure has no request of its own in the log: user, video and time name it."""
+    """The log has no request ids: the id of an exposure is made of user, video and time."""
     request = pl.concat_str([pl.col(name).str.strip_chars() for name in _KEYS], separator="-")
     return [
         request.alias("request_id"),
@@ -158,7 +158,7 @@ def _item(columns: list[str], names: dict[str, str]) -> list[pl.Expr]:
     return [
         pl.col("video_id").str.strip_chars().alias("item_id"),
         tags.alias("tags"),
-        # An item must say what it is about; of these the platform says that it does not know.
+        # An item needs a title, tags or a category: items without tags get the category `untagged`.
         pl.when(tags.is_null()).then(pl.lit("untagged")).alias("category"),
         pl.when(length > 0).then(length).alias("duration_s"),
         (uploaded.cast(pl.Datetime("us")) if "upload_dt" in columns else pl.lit(None, pl.Datetime("us"))).alias(

@@ -1,4 +1,4 @@
-"""Landing files that keep the contract already: checked and copied into the home."""
+"""Landing files that keep the data contract already: they are checked and copied into the home."""
 
 import shutil
 from datetime import date
@@ -18,11 +18,11 @@ from models.progress import Log
 def copy_landing(source: Path, landing: Path, tag_names: Path | None, log: Log) -> Ingested:  # noqa: ARG001
     """Copy landing files: folders ``items``, ``events``, ``feedback``, ``outcomes``, or files such as ``events_2.csv``.
 
-    Every file is opened and its columns checked before the first one is copied; rows are judged when they are loaded.
-    Files of the same name are replaced, others stay, so that a later arrival can be added to what is there.
+    Every file is opened, and its columns are checked, before the first file is copied. Rows are checked when they are
+    loaded. Files of the same name are replaced, others stay, so that later files can be added.
 
     Raises:
-        LandingError: naming the file that breaks the contract, or the kind that is missing.
+        LandingError: naming the file that breaks the data contract, or the kind that is missing.
     """
     check_format(source)
     files = [file for kind in LANDING_COLUMNS for file in _files(source, kind)]

@@ -139,7 +139,7 @@ def _dat_events(path: Path, separator: str) -> pl.LazyFrame:
     """``user, item, rating, seconds since 1970`` between ``::`` or tabs, in that order and without a header."""
     require_content(path)
     names = ["user_id", "item_id", "rating", "seconds"]
-    # A separator is one byte for the reader: between two colons lies an empty field.
+    # The reader allows one byte as separator, so there is an empty field between the two colons.
     columns = [name for field in names for name in (field, f"after_{field}")][:-1] if separator == "::" else names
     rows = pl.scan_csv(
         path,

@@ -1,4 +1,4 @@
-"""Writes converted frames into the landing zone by day, each file whole or not at all, the same bytes every time."""
+"""Writes converted frames into the landing zone by day. Files appear whole, and the same frames give the same bytes."""
 
 import glob
 import json
@@ -20,7 +20,7 @@ from models.files import write_json
 from models.progress import Log
 
 KEYS = {"items": ["item_id"], "events": ["ts", "user_id", "item_id"], "feedback": ["ts", "user_id", "item_id"]}
-"""Columns without which a converted row says nothing, in the order in which files are sorted."""
+"""Columns that every converted row needs, in the order by which files are sorted."""
 _LEDGER = ".ingested.json"
 """Lists the files that the last conversion wrote, so that the next one removes those that it no longer writes."""
 
@@ -57,8 +57,8 @@ def write_landing(
     Args:
         source: folder that the frames read from, for messages.
         landing: landing folder; made where it is missing.
-        frames: columns of the contract by kind; ``ts`` a UTC moment without zone. Rows that lack a key column are left
-            out and counted in the notes.
+        frames: columns of the data contract by kind; ``ts`` is a UTC moment without zone. Rows that lack a key column
+            are left out and counted in the notes.
         positive: passed on.
         notes: passed on.
         log: told of each step.
@@ -110,9 +110,9 @@ def _count(staged: Path, kind: str) -> tuple[int, int, list[date]]:
 
 
 def _write_sorted(staged: Path, kind: str, folder: Path) -> None:
-    """Write sorted rows, which keeps one file open at a time.
+    """Write sorted rows, so that one file is open at a time.
 
-    One thread, for with more the bytes are a matter of luck: two threads wrote 5 million rows differently each time.
+    With more than one thread the bytes differ from run to run: two threads wrote 5 million rows differently each time.
     """
     folder.mkdir(parents=True)
     with duckdb.connect(config={"threads": 1, "temp_directory": str(staged.with_suffix(".spill"))}) as connection:
@@ -134,7 +134,7 @@ def _move(staged: Path, landing: Path) -> None:
     written = sorted(path.relative_to(staged).as_posix() for path in staged.rglob("*.parquet"))
     ledger = landing / _LEDGER
     earlier = json.loads(ledger.read_text(encoding="utf-8")) if ledger.exists() else []
-    write_json(ledger, sorted({*earlier, *written}))  # a killed process must not leave files that nobody lists
+    write_json(ledger, sorted({*earlier, *written}))  # first, so that a killed process leaves no unlisted files
     for name in written:
         (landing / name).parent.mkdir(parents=True, exist_ok=True)
         (staged / name).replace(landing / name)

@@ -1,4 +1,4 @@
-"""Landing files become raw tables, and what breaks the contract is named: file, row, field and fix."""
+"""Landing files become raw tables; a row that breaks the data contract is named with file, row, field and fix."""
 
 import gzip
 import json
