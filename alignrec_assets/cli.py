@@ -248,8 +248,18 @@ def forget(
 
 
 @app.command()
-def settings(home: HomeOption = None) -> None:
+def settings(
+    page: Annotated[
+        bool, typer.Option("--page", help="Print docs/settings.md, which describes every setting.")
+    ] = False,
+    home: HomeOption = None,
+) -> None:
     """Print every setting, its value and where it comes from."""
+    if page:
+        from alignrec_assets.commands.settings import settings_page
+
+        typer.echo(settings_page(), nl=False)
+        return
     from alignrec_assets.settings.sources import describe_settings, masked
 
     chosen = _use(home)

@@ -25,11 +25,7 @@ from alignrec_assets.settings.sections import (
 )
 
 ENV_PREFIX = "ALIGNREC_"
-
-
 ENV_DELIMITER = "__"
-
-
 PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     "demo": {},
     "study": {
@@ -61,10 +57,15 @@ class Settings(BaseSettings):
     """Every setting of the project."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_nested_delimiter=ENV_DELIMITER, extra="forbid", frozen=True
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=ENV_DELIMITER,
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
     )
 
     profile: Literal["demo", "study", "reference"] = "demo"
+    """Named sizes: each profile changes several defaults at once."""
     calendar: CalendarSettings = CalendarSettings()
     landing: LandingSettings = LandingSettings()
     remote: RemoteSettings = RemoteSettings()

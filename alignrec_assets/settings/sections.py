@@ -1,30 +1,67 @@
-"""The sections of ``settings.toml``: each setting with its default, its range and its meaning.
+"""The sections of ``settings.toml``: each setting with its default, its unit, its range and its meaning.
 
 Only the Dagster side reads settings; ``models`` gets every choice as an argument. The text under a setting is its
 meaning in ``docs/settings.md``.
 """
 
+from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StringConstraints, model_validator
+from pydantic_core import CoreSchema
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Bucket = Annotated[str, StringConstraints(pattern=r"^s3://[A-Za-z0-9][A-Za-z0-9._-]+(/[^/]+)*$")]
-Tune = Annotated[str, StringConstraints(pattern=r"^(full|lora|top:[1-9][0-9]*)$")]
+
+@dataclass(frozen=True)
+class Shown:
+    """What ``docs/settings.md`` shows of a type, as a keyword of its JSON schema.
+
+    Attributes:
+        keyword: ``unit`` of a number (empty where it has none), or ``form`` of a text.
+        text: what is shown.
+    """
+
+    keyword: Literal["unit", "form"]
+    text: str
+
+    def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The JSON schema of the type, with the keyword."""
+        return {**handler(core_schema), self.keyword: self.text}
+
+
+def unit(name: str) -> Shown:
+    """The unit of a number."""
+    return Shown("unit", name)
+
+
+Share = Annotated[float, Field(ge=0, le=1), unit("share")]
+InnerShare = Annotated[float, Field(gt=0, lt=1), unit("share")]
+Days = Annotated[int, Field(ge=1), unit("days")]
+Seed = Annotated[int, unit("")]
+Bucket = Annotated[
+    str,
+    StringConstraints(pattern=r"^s3://[A-Za-z0-9][A-Za-z0-9._-]+(/[^/]+)*$"),
+    Shown("form", "`s3://bucket` or `s3://bucket/prefix`"),
+]
+Tune = Annotated[
+    str, StringConstraints(pattern=r"^(full|lora|top:[1-9][0-9]*)$"), Shown("form", "`full`, `lora` or `top:<number>`")
+]
+LearningRate = Annotated[float, Field(gt=0, lt=1), unit("")]
 
 
 class Section(BaseModel):
     """A table of ``settings.toml``; a key that nobody knows is an error, not a silent default."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class CalendarSettings(Section):
-    """Days of the log. Ingestion writes them; a log without ``last_day`` is open."""
+    """The days of the log, in UTC. `alignrec ingest` and `alignrec simulate` write them."""
 
     first_day: date = date(2026, 1, 1)
+    """First day of the log. Rows with an earlier time stamp are rejected."""
     last_day: date | None = None
+    """Last day of a closed log. None: the log is open, and each day can run when it is over."""
 
     @model_validator(mode="after")
     def _in_order(self) -> "CalendarSettings":
@@ -37,219 +74,256 @@ class LandingSettings(Section):
     """How landing files are read."""
 
     rejected_share_limit: Share = 0.05
-    """A run fails when a larger share of the rows breaks the contract."""
-    attribution_hours: Annotated[float, Field(gt=0, le=24 * 30)] = 24.0
-    """Outcomes count for an impression this long."""
+    """A run fails when a larger share of all landing rows breaks the data contract."""
+    attribution_hours: Annotated[float, Field(gt=0, le=24 * 30), unit("hours")] = 24.0
+    """Attribution window: an outcome counts for an impression when it follows within this time."""
 
 
 class RemoteSettings(Section):
-    """A bucket of an S3-compatible store. Endpoint and credentials come from the environment alone."""
+    """Buckets of an S3-compatible store. Endpoint and credentials come only from the environment."""
 
     landing: Bucket | None = None
-    """Such as s3://bucket/landing: what is new or changed there is fetched before the days run."""
+    """Landing files are fetched from here: before the days run, new and changed files are downloaded. None: no
+    bucket."""
     published: Bucket | None = None
-    """Such as s3://bucket/published: each version that becomes current is uploaded there."""
+    """Each version that becomes current is uploaded to here. None: no bucket."""
 
 
 class PositiveSettings(Section):
-    """When an event without ``positive`` counts as positive playback: any of these is enough."""
+    """The rule for positive playback, for rows without `positive`. A row is positive when any of these holds."""
 
-    watch_share: Annotated[float, Field(gt=0)] | None = 0.5
-    rating_at_least: float | None = None
+    watch_share: Annotated[float, Field(gt=0), unit("share of the item's duration")] | None = 0.5
+    """At least this share of the item was watched. None: watch time does not count."""
+    rating_at_least: Annotated[float, unit("rating")] | None = None
+    """The rating is at least this high. None: ratings do not count. Impressions have no ratings."""
     liked: bool = True
+    """Whether a like is enough."""
     completed: bool = True
+    """Whether playing to the end is enough."""
     when_unknown: bool = False
-    """What an event counts as that carries no signal at all; true for logs of plays or clicks only."""
+    """Whether a row without any signal is positive: true for logs that hold only plays or clicks."""
 
 
 class InterestSettings(Section):
-    """Interest clusters."""
+    """Interest clusters. A change takes effect when the taxonomy is made again (`alignrec recluster`)."""
 
-    clusters: Annotated[int, Field(ge=2, le=100_000)] = 24
+    clusters: Annotated[int, Field(ge=2, le=100_000), unit("clusters")] = 24
+    """Number of clusters in a new taxonomy."""
     embedding: Literal["minilm", "tfidf"] = "minilm"
-    seed: int = 1
+    """Text embedding of items that come without one: the language model all-MiniLM-L6-v2, or tf-idf."""
+    seed: Seed = 1
+    """Random seed of the clustering."""
 
 
 class HistorySettings(Section):
     """The history S of a user."""
 
-    clusters: Annotated[int, Field(ge=1, le=8)] = 2
-    """K: how many clusters describe a user."""
+    clusters: Annotated[int, Field(ge=1, le=8), unit("clusters")] = 2
+    """K: the number of clusters in a history."""
 
 
 class BaseModelSettings(Section):
-    """The pretrained language model that both models start from."""
+    """The pretrained language model that the novelty model and the alignment model start from."""
 
     source: str | None = None
-    """A model folder or hub id; none means the embedded SmolLM2-135M-Instruct."""
+    """A model folder, or an id of the model hub. None: the embedded SmolLM2-135M-Instruct."""
 
 
 class NoveltySettings(Section):
-    """Light fine-tuning of the novelty model."""
+    """Training of the novelty model."""
 
-    maximum_examples: Annotated[int, Field(ge=1, lt=8000)] = 3400
-    examples_per_label_limit: Annotated[float, Field(ge=1)] = 3.0
-    """A label gets at most this many times the even share of the examples."""
-    holdout_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share of users held out."""
-    refresh_days: Annotated[int, Field(ge=1)] = 28
-    """The model learns from the first week (or from what there is of it), and anew every so many days."""
+    maximum_examples: Annotated[int, Field(ge=1, lt=8000), unit("examples")] = 3400
+    """The most examples (novel transitions) that are chosen for training."""
+    examples_per_label_limit: Annotated[float, Field(ge=1), unit("times")] = 3.0
+    """The most examples of one target label, as a multiple of its even share of the examples."""
+    holdout_share: InnerShare = 0.1
+    """Share of the users who are held out."""
+    refresh_days: Days = 28
+    """The model learns from the first week of the log, and again after every period of this length."""
     tune: Tune = "top:8"
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
-    batch_size: Annotated[int, Field(ge=1)] = 64
-    epochs: Annotated[int, Field(ge=1)] = 2
-    seed: int = 1
+    """Which weights are trained: all, LoRA adapters, or those of the given number of top decoder layers."""
+    learning_rate: LearningRate = 1e-3
+    """Highest learning rate of the schedule."""
+    batch_size: Annotated[int, Field(ge=1), unit("examples")] = 64
+    """Examples in one optimiser step."""
+    epochs: Annotated[int, Field(ge=1), unit("passes")] = 2
+    """Passes over the training examples."""
+    seed: Seed = 1
+    """Random seed of the choice of examples and of the training."""
 
 
 class FeedbackSettings(Section):
-    """From impressions to scores L."""
+    """From impressions to scores L. A cell is a history S with a served cluster."""
 
     source: Literal["logged", "random", "replay"] = "logged"
+    """Which impressions count: all that are logged, only random exposures, or replayed first interactions."""
     signal: Literal["positive", "liked", "shared", "completed", "not_skipped"] = "positive"
-    """What the alignment model learns from; every signal is scored."""
-    window_days: Annotated[int, Field(ge=1)] = 28
-    minimum_impressions: Annotated[int, Field(ge=1)] = 5
-    minimum_share_of_mean: Annotated[float, Field(ge=0)] = 0.2
-    """A cell with fewer impressions than this share of the mean cell is dropped too: the bar rises with the log."""
-    minimum_users: Annotated[int, Field(ge=1)] = 3
+    """The signal that the alignment model learns from. Scores are made for all signals."""
+    window_days: Days = 28
+    """Scores as of a day use the impressions of this many days up to it."""
+    minimum_impressions: Annotated[int, Field(ge=1), unit("impressions")] = 5
+    """A cell with fewer impressions is left out."""
+    minimum_share_of_mean: Annotated[float, Field(ge=0), unit("share of the mean")] = 0.2
+    """A cell is also left out with fewer impressions than this share of the mean cell, so that the bar rises with the
+    log."""
+    minimum_users: Annotated[int, Field(ge=1), unit("users")] = 3
+    """A cell with fewer distinct users is left out."""
     prior: Literal["cluster", "affinity"] = "affinity"
-    """What training scores are shrunk towards: the prior of the cluster, or also what histories that share a member
-    with this one say of it. Daily scores are shrunk towards the cluster."""
+    """What rates of training examples are shrunk towards: the rate of the cluster, or also the rates of the cluster
+    after histories that share a member with this one. Daily scores are always shrunk towards the rate of the
+    cluster."""
     normalisation: Literal["quantile", "rate", "z_score", "lift"] = "rate"
-    """``lift`` is over the cluster's prior, by which predicted scores are multiplied again before they rank."""
-    interval: Annotated[float, Field(gt=0, le=0.5)] | Literal["auto"] = 0.05
-    """Scores are rounded to this fixed interval; ``auto`` derives it from the median width of the posteriors."""
-    replay_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """Share of users whose first interactions are replayed as feedback; the others teach the novelty model."""
+    """How shrunk rates become scores. `lift` divides by the prior of the cluster; predicted scores are multiplied by it
+    again before they rank."""
+    interval: Annotated[float, Field(gt=0, le=0.5), unit("score")] | Literal["auto"] = 0.05
+    """Scores are rounded to multiples of this. `auto`: derived from the median width of the credible intervals."""
+    replay_share: InnerShare = 0.5
+    """Share of the users whose first interactions are replayed as feedback. The other users teach the novelty model."""
 
 
 class AlignmentSettings(Section):
     """Training of the alignment model. The defaults suit a model of 30 layers and a few hundred histories."""
 
-    holdout_share: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    """Share of histories held out, to select the checkpoint and to report it."""
-    report_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """Share of the held-out histories that report; the others select."""
-    holdout_days: Annotated[int, Field(ge=0)] = 0
-    """The last days of the log that neither teach nor select: training reads the scores as of the day before them."""
-    training_user_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the users whose feedback teaches; held-out histories are judged by all users, so that less feedback to
-    learn from does not blur what it is judged by."""
-    minimum_histories: Annotated[int, Field(ge=2)] = 30
+    holdout_share: InnerShare = 0.3
+    """Share of the histories that are held out, to select a checkpoint and to report on it."""
+    report_share: InnerShare = 0.5
+    """Share of the held-out histories that are used for the report. The others select the checkpoint."""
+    holdout_days: Annotated[int, Field(ge=0), unit("days")] = 0
+    """Number of last days of the log that are not used: training reads the scores as of the day before them."""
+    training_user_share: Annotated[float, Field(gt=0, le=1), unit("share")] = 1.0
+    """Share of the users whose feedback is used for training. Held-out histories use the feedback of all users."""
+    minimum_histories: Annotated[int, Field(ge=2), unit("histories")] = 30
     """With fewer scored histories no model is trained, and the table is planned by novelty alone."""
     loss: Literal["pointwise", "pairwise"] = "pointwise"
-    """Soft labels, or pairs of clusters of one history."""
-    pairs_per_history: Annotated[int, Field(ge=1)] = 64
-    unseen_cluster_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of clusters kept from training, to measure what words tell of a cluster that was never served."""
-    layers: Annotated[int, Field(ge=1)] | None = None
-    """How many of the lower decoder layers of the base model are kept; none means all."""
-    head_histories: Annotated[int, Field(ge=1)] = 256
-    """How many of the training histories the linear head is fitted to."""
+    """Cross-entropy on the scores (soft labels), or on pairs of clusters of one history."""
+    pairs_per_history: Annotated[int, Field(ge=1), unit("pairs")] = 64
+    """The most pairs of one history, for the pairwise loss."""
+    unseen_cluster_share: Annotated[float, Field(ge=0, lt=1), unit("share")] = 0.0
+    """Share of the clusters that are kept from training, to measure how well their labels alone predict their
+    scores."""
+    layers: Annotated[int, Field(ge=1), unit("layers")] | None = None
+    """Number of lower decoder layers of the base model that are kept. None: all."""
+    head_histories: Annotated[int, Field(ge=1), unit("histories")] = 256
+    """Number of training histories that the linear head is fitted to."""
     tune: Tune = "top:10"
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-4
-    histories_per_batch: Annotated[int, Field(ge=1)] = 8
-    histories_per_pass: Annotated[int, Field(ge=1)] = 8
-    """Gradients of the passes of a batch add up: fewer take less memory."""
-    steps: Annotated[int, Field(ge=1)] = 24
-    evaluate_every: Annotated[int, Field(ge=1)] = 8
-    validation_histories: Annotated[int, Field(ge=1)] = 96
-    """How many of the histories that select are ranked at each evaluation."""
+    """Which weights are trained: all, LoRA adapters, or those of the given number of top layers (of those kept)."""
+    learning_rate: LearningRate = 1e-4
+    """Highest learning rate of the schedule."""
+    histories_per_batch: Annotated[int, Field(ge=1), unit("histories")] = 8
+    """Histories in one optimiser step, each with all its served clusters."""
+    histories_per_pass: Annotated[int, Field(ge=1), unit("histories")] = 8
+    """Histories in one forward and backward pass. Gradients of the passes of a step are added: fewer take less
+    memory."""
+    steps: Annotated[int, Field(ge=1), unit("steps")] = 24
+    """Optimiser steps."""
+    evaluate_every: Annotated[int, Field(ge=1), unit("steps")] = 8
+    """Steps between two evaluations on the histories that select."""
+    validation_histories: Annotated[int, Field(ge=1), unit("histories")] = 96
+    """The most histories that are ranked at each evaluation."""
     stack: bool = True
-    """Whether the head is fitted together with an additive affinity model of the same feedback: the first learns from
-    words, for all clusters alike, the second keeps what words do not tell. It predicts rates: with another
-    `feedback.normalisation` than rate, the language model ranks alone."""
+    """Whether the head is fitted together with an additive affinity model of the same feedback. The language model
+    learns from the words of all clusters, the affinity model learns what words do not tell. Only with normalisation
+    `rate`; otherwise the language model ranks alone."""
     keep_overtrained: bool = False
-    """Whether the weights at two and three times the selected step are kept as comparison arms."""
-    seed: int = 1
+    """Whether the weights at two and three times the selected step are kept, for comparison."""
+    seed: Seed = 1
+    """Random seed of the holdouts, of the choice of pairs and of the training."""
 
 
 class SearchSettings(Section):
     """`alignrec search`: trials of other normalisations, losses, layers, steps and learning rates."""
 
-    trials: Annotated[int, Field(ge=1, le=999)] = 20
-    """Finished trials in all; with a higher number a finished search resumes."""
-    minutes: Annotated[float, Field(gt=0)] | None = None
-    """No trial begins when those before it have taken this long together; none means no such limit."""
-    seed: int = 1
+    trials: Annotated[int, Field(ge=1, le=999), unit("trials")] = 20
+    """Number of finished trials in all. With a higher number a finished search resumes."""
+    minutes: Annotated[float, Field(gt=0), unit("minutes")] | None = None
+    """No trial begins when the trials before it have taken this long together. None: no limit."""
+    seed: Seed = 1
+    """Random seed of the search."""
 
 
 class CandidateSettings(Section):
-    """Inference scaling: how many draws, how hot."""
+    """Inference scaling: how candidates are drawn and scored."""
 
-    k: Annotated[int, Field(ge=1, le=100)] = 3
-    """Clusters served for one history."""
-    draws_per_cluster: Annotated[int, Field(ge=1, le=1000)] = 5
-    """n = this times k."""
-    temperature: Annotated[float, Field(gt=0, le=10)] = 1.5
+    k: Annotated[int, Field(ge=1, le=100), unit("clusters")] = 3
+    """Number of clusters served for one history."""
+    draws_per_cluster: Annotated[int, Field(ge=1, le=1000), unit("draws")] = 5
+    """Draws for each of the k clusters: n = k times this."""
+    temperature: Annotated[float, Field(gt=0, le=10), unit("")] = 1.5
+    """Temperature at which candidates are drawn from the label distribution."""
     engine: Literal["exact", "pruned", "free", "vllm", "vllm_choice"] = "exact"
-    """How pools are drawn; the cost of ``pruned`` and ``free`` does not grow with the number of labels, ``vllm`` is for
-    models that need an accelerator, and ``vllm_choice`` follows a distribution of its own (structured output)."""
-    most_left_out: Annotated[float, Field(gt=0, lt=1)] = 0.01
-    """Of the pruned engine: the largest share of the labels' mass that may stay unread."""
+    """How pools are drawn. The cost of `pruned` and `free` does not grow with the number of labels; `vllm` is for
+    models that need an accelerator; `vllm_choice` (structured output) follows a distribution of its own."""
+    most_left_out: InnerShare = 0.01
+    """For the engine `pruned`: the largest share of the probability of all labels that may stay uncomputed."""
     scoring_engine: Literal["packed", "vllm"] = "packed"
-    """How candidates are scored: all of a history in one pass, or each pair alone by vLLM."""
-    histories_per_shard: Annotated[int, Field(ge=1)] = 2048
-    """About how many histories are drawn or scored between two writes; what a kill can cost."""
-    seed: int = 1
+    """How candidates are scored: all candidates of a history in one pass, or each pair alone by vLLM."""
+    histories_per_shard: Annotated[int, Field(ge=1), unit("histories")] = 2048
+    """Approximate number of histories that are drawn or scored between two writes; an interruption loses at most
+    these."""
+    seed: Seed = 1
+    """Random seed of the draws."""
 
 
 class PublicationSettings(Section):
-    """What serving gets."""
+    """What is published for serving."""
 
     ranking: Literal["auto", "alignment", "novelty"] = "auto"
-    """``auto`` ranks by alignment as soon as there is an alignment model, by novelty alone before."""
+    """What ranks the candidates. `auto`: alignment where there is an alignment model, else novelty alone."""
     format_validity_limit: Share = 0.9
-    """A novelty model whose free samples are valid labels less often is not published."""
+    """A novelty model is not published when a smaller share of its free samples are valid labels."""
     recall_limit: Share = 0.0
-    """Nor is one with less recall@3 on held-out users; 0 publishes any."""
+    """A novelty model is not published with a lower recall@3 on held-out users. 0 publishes any."""
 
 
 class AutomationSettings(Section):
-    """What has to happen before the alignment model is trained without anyone asking."""
+    """When the alignment model is trained without being asked: when either of these is reached."""
 
-    new_feedback_share: Annotated[float, Field(gt=0)] = 0.1
-    """New impressions, as a share of those in the window that the last training set was made from ..."""
+    new_feedback_share: Annotated[float, Field(gt=0), unit("share")] = 0.1
+    """New impressions, as a share of the impressions that the last training set was made from."""
     drift_limit: Share = 0.05
-    """... or the root mean square change of the clusters' rates, chance taken off."""
+    """Root mean square change of the positive rates of the clusters, corrected for chance."""
 
 
 class CheckSettings(Section):
-    """Checks beyond the contracts of the tables, and whether one that fails stops what is downstream."""
+    """Checks beyond the contracts of the tables, and whether a failed check stops what is downstream."""
 
     severity: Literal["warn", "error"] = "warn"
-    """``error`` stops what is downstream, in the same run and by the conditions of automation, and publication."""
-    trailing_days: Annotated[int, Field(ge=1)] = 7
-    """Days are compared with so many before them."""
-    volume_change: Annotated[float, Field(gt=1)] = 3.0
-    """A day may have this many times the rows of the mean of the days before it, or one over it."""
+    """`error`: a failed check stops what is downstream in the same run, automation, and publication. `warn`: it does
+    not."""
+    trailing_days: Days = 7
+    """A day is compared with this many days before it."""
+    volume_change: Annotated[float, Field(gt=1), unit("times")] = 3.0
+    """A day may have at most this many times the mean number of rows of the days before it, and at least the mean
+    divided by this."""
     clustered_share: Share = 0.9
-    """At least this share of a day's events is of items that have a cluster."""
+    """At least this share of a day's events must be of items that have a cluster."""
     rejected_share: Share = 0.05
-    """At most this share of a day's landing rows breaks the data contract."""
+    """At most this share of a day's landing rows may break the data contract."""
     drift_limit: Share = 0.1
-    """The clusters' rates of a day may differ by this (root mean square, chance taken off) from the days before."""
-    loss_rise: Annotated[float, Field(gt=1)] = 1.5
-    """The held-out loss of a training may end at this many times its least."""
-    fresh_days: Annotated[float, Field(gt=0)] = 2.0
-    """In an open log, days are overdue this long after the last one came."""
-    fresh_table_days: Annotated[float, Field(gt=0)] = 14.0
-    """Likewise, the published table."""
+    """The positive rates of the clusters on a day may differ by at most this from the days before it (root mean square,
+    corrected for chance)."""
+    loss_rise: Annotated[float, Field(gt=1), unit("times")] = 1.5
+    """The held-out loss at the end of a training may be at most this many times its lowest value."""
+    fresh_days: Annotated[float, Field(gt=0), unit("days")] = 2.0
+    """In an open log, a new day is overdue this long after the last one."""
+    fresh_table_days: Annotated[float, Field(gt=0), unit("days")] = 14.0
+    """In an open log, a new published table is overdue this long after the last one."""
     similarity_share: Share = 0.8
-    """New items are at least this share as similar to their clusters as those that the taxonomy was made of."""
+    """The mean similarity of new items to their clusters must be at least this share of that of the items that the
+    taxonomy was made from."""
 
 
 class HousekeepingSettings(Section):
-    """What `alignrec prune` keeps. What the line or a kept version uses stays in any case."""
+    """What `alignrec prune` keeps. It always keeps what the line or a kept version uses."""
 
-    raw_days: Annotated[int, Field(ge=1)] | None = None
-    """Last days of the log whose raw rows stay in the warehouse; none keeps all. Landing files stay, and a day that is
-    needed again is read again from them."""
-    run_days: Annotated[int, Field(ge=1)] = 90
-    """Days that finished Dagster runs are kept; those that made what stands now are kept longer."""
-    checkpoints_per_model: Annotated[int, Field(ge=1)] = 3
-    """The newest checkpoints of each model, and the newest searches."""
-    published_versions: Annotated[int, Field(ge=1)] = 10
-    """The current version, those that it replaced, and then the newest."""
-    unfinished_days: Annotated[int, Field(ge=1)] = 14
-    """Days that an interrupted training, search or drawing of pools can still be taken up."""
+    raw_days: Days | None = None
+    """Number of last days of the log whose raw rows stay in the warehouse. None: all. Landing files stay, and a day
+    that is needed again is read from them."""
+    run_days: Days = 90
+    """Days that finished Dagster runs are kept. Runs that made current assets are kept longer."""
+    checkpoints_per_model: Annotated[int, Field(ge=1), unit("checkpoints")] = 3
+    """Number of newest checkpoints of each model, and of newest searches, that are kept."""
+    published_versions: Annotated[int, Field(ge=1), unit("versions")] = 10
+    """Number of published versions that are kept: the current one, those that it replaced, and then the newest."""
+    unfinished_days: Days = 14
+    """Days that an interrupted training, search or drawing of pools is kept, so that it can resume."""
