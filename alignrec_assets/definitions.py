@@ -31,14 +31,24 @@ from alignrec_assets.refresh.asset_factory import build_assets, steps_of
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings.sources import load_settings
 
-GROUPS = (raw, interests, feedback, training, checkpoints, alignment_search, candidates, publication, inference_scaling)
+STEP_MODULES = (
+    raw,
+    interests,
+    feedback,
+    training,
+    checkpoints,
+    alignment_search,
+    candidates,
+    publication,
+    inference_scaling,
+)
 
 
 def build_definitions(home: Home) -> dg.Definitions:
     """Assets, checks, jobs, sensors and schedules of a home, under its settings and on its calendar."""
     settings = load_settings(home)
     conditions = build_conditions(home)
-    assets = build_assets(steps_of(GROUPS), settings, days_of(settings.calendar))
+    assets = build_assets(steps_of(STEP_MODULES), settings, days_of(settings.calendar))
     return dg.Definitions(
         assets=automated(assets, conditions, settings),
         asset_checks=build_checks(settings.checks.severity),

@@ -9,7 +9,7 @@ from models.files import write_json
 
 HOME_VARIABLE = "ALIGNREC_HOME"
 HOMES = Path(".alignrec")
-"""Where homes lie that nothing names, in the working folder: one for each data source."""
+"""Default folder of homes, in the working folder: one home for each data source."""
 FORMAT_VERSION = 1
 """Version of landing layout, warehouse schema and manifests; a home with a newer one is refused by name."""
 

@@ -3,21 +3,20 @@
 import json
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import polars as pl
 
-from alignrec_assets.assets.pictures import picture
+from alignrec_assets.assets.reports import checkpoint_result, publish_picture, publish_report
 from alignrec_assets.refresh.asset_factory import makes
 from alignrec_assets.refresh.checkpoints import (
-    Checkpoint,
     record_checkpoint,
     refresh_checkpoint,
     required_checkpoint,
 )
 from alignrec_assets.refresh.fingerprints import made_by, origin_of
-from alignrec_assets.refresh.tables import Facts, Result, origin_metadata, table_result
+from alignrec_assets.refresh.tables import Facts, Result, table_result
 from alignrec_assets.refresh.taxonomies import cluster_labels
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings.schema import Settings
@@ -25,7 +24,7 @@ from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.records import Record, read_records, write_records
 from alignrec_assets.warehouse.rows import replace_table, table_frame
 from models.evaluation.figures import figure_text
-from models.files import MANIFEST_FILE, MODEL_FOLDER, fingerprint, write_json
+from models.files import MANIFEST_FILE, MODEL_FOLDER, fingerprint
 from models.progress import Log
 
 if TYPE_CHECKING:
@@ -222,39 +221,3 @@ def alignment_options(settings: Settings) -> "AlignmentOptions":
     chosen = settings.alignment.model_dump(include={field.name for field in fields(AlignmentOptions)})
     stack = settings.alignment.stack and settings.feedback.normalisation == "rate"
     return AlignmentOptions(**chosen | {"stack": stack})
-
-
-def checkpoint_result(checkpoint: Checkpoint, **metadata: Any) -> Result:
-    """What Dagster is told about a checkpoint."""
-    figures = {key: value for key, value in checkpoint.figures.items() if value is not None}
-    return dg.MaterializeResult(
-        metadata={
-            "folder": dg.MetadataValue.path(str(checkpoint.folder)),
-            "content_hash": checkpoint.manifest["content_hash"],
-            **figures,
-            **origin_metadata(checkpoint.manifest),
-            **metadata,
-        },
-        data_version=dg.DataVersion(checkpoint.version),
-    )
-
-
-def publish_report(home: HomeResource, checkpoint: Checkpoint, name: str) -> dg.MarkdownMetadataValue:
-    """Copy a checkpoint's report and picture to the folder ``reports``; returns the picture for the UI."""
-    manifest = checkpoint.manifest
-    report = {
-        "name": name,
-        "figures": manifest["figures"],
-        "seed": manifest["settings"]["seed"],
-        "command": f"dg launch -m alignrec_assets.definitions --assets {manifest['model']}",
-        **{key: value for key, value in manifest.items() if key not in ("figures", "format_version")},
-    }
-    write_json(home.home.reports / f"{name}.json", report)
-    return publish_picture(home, checkpoint, name)
-
-
-def publish_picture(home: HomeResource, checkpoint: Checkpoint, name: str) -> dg.MarkdownMetadataValue:
-    """Copy a checkpoint's picture to the folder ``reports``; returns it for the UI."""
-    image = home.home.reports / f"{name}.png"
-    image.write_bytes((checkpoint.folder / f"{name}.png").read_bytes())
-    return picture(image)

@@ -1,7 +1,6 @@
-"""How every asset refreshes what it stands for: compute only what its fingerprint says is new, record it, report it.
+"""Days of a daily table: those that would be made from something else than before are made, recorded and reported.
 
-Three kinds: days of a daily table, a whole table, and a checkpoint (a folder that a model step writes while no
-connection is open). Each decides by recorded fingerprints, says what it skipped, and tells Dagster rows and facts.
+Good days are written and credited although others of the same run are broken; the step then fails naming these.
 """
 
 import warnings

@@ -26,7 +26,7 @@ def day_fingerprints(
     connection: duckdb.DuckDBPyConnection, table: str, days: list[date], settings: Settings, **also: Any
 ) -> dict[date, str]:
     """Fingerprint of each day of a table that is made as of days; ``also`` counts for all of them."""
-    reads = [read for read in DECLARED[table].reads if read.reach != "latest"]
+    reads = _content_reads(table)
     versions = {read.asset: _versions(read_records(connection, read.asset)) for read in reads}
     whole = {**made_by(table, settings), "layout": table_layout(table), **also}
     return {
@@ -53,7 +53,7 @@ def days_read(
 ) -> dict[str, dict[str, Any]]:
     """Of each input the first and last day that is read as of a day, none of a whole one, and one hash of all of it."""
     found = {}
-    for read in DECLARED[table].reads:
+    for read in _content_reads(table):
         seen = _seen(_versions(read_records(connection, read.asset)), read, as_of, settings)
         days = [key for key, _ in seen if key]
         found[read.asset] = {"days": [days[0], days[-1]] if days else None, "version": fingerprint(seen)}
@@ -63,6 +63,11 @@ def days_read(
 def table_layout(table: str) -> list[tuple[str, str]]:
     """Names and types of a table's columns: a part of the code that its fingerprint covers."""
     return [(column.name, column.type) for column in TABLES[table].columns]
+
+
+def _content_reads(table: str) -> list[Read]:
+    """What a table reads rows of."""
+    return [read for read in DECLARED[table].reads if read.reach != "latest"]
 
 
 def _versions(records: dict[str, Record]) -> dict[str, str]:

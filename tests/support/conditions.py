@@ -4,7 +4,7 @@
 of its own: its first tick sees nothing new; then each entry is told to the instance and followed by one tick. An entry
 is an event, or a list of such: ``made:novelty_model``, ``made:raw/events:2026-01-06``,
 ``broke:interests/user_cluster_days:2026-01-06`` (a run that fails), ``passed:novelty_model:gates`` or
-``failed:novelty_model:gates``. A process of its own, since the calendar of a home is read when the code location loads.
+``failed:novelty_model:gates``. A process of its own, as Dagster's daemon is: its settings are those of the environment.
 """
 
 import json

@@ -5,15 +5,16 @@ import shutil
 
 import pytest
 
-from alignrec_assets.refresh import code_versions
-from alignrec_assets.refresh.code_versions import named_queries, queries_of, reached_by, version_of
+from alignrec_assets.refresh import code_versions, source_code
+from alignrec_assets.refresh.code_versions import queries_of, reached_by, version_of
 from alignrec_assets.refresh.declarations import DECLARED
+from alignrec_assets.refresh.source_code import queries_in, shape_of
 from alignrec_assets.warehouse import queries
 
 
 def forget():
     """What was read of the sources."""
-    for module in (code_versions, queries):
+    for module in (code_versions, source_code, queries):
         for value in vars(module).values():
             if hasattr(value, "cache_clear"):
                 value.cache_clear()
@@ -23,8 +24,8 @@ def forget():
 def copy(tmp_path, monkeypatch):
     """A copy of the project's sources that code versions are derived from, to change."""
     for name in ("models", "alignrec_assets", "sql"):
-        shutil.copytree(code_versions.PACKAGES / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(code_versions, "PACKAGES", tmp_path)
+        shutil.copytree(source_code.PACKAGES / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(source_code, "PACKAGES", tmp_path)
     monkeypatch.setattr(queries, "_ROOMS", (tmp_path / "sql",))
     forget()
     yield tmp_path
@@ -105,9 +106,33 @@ def test_a_changed_query_makes_its_table_stale(copy):
     assert not {"interests.user_cluster_days", "novelty_model"} & landing
 
 
+def test_a_literal_is_not_a_column_of_the_same_name(copy):
+    path = copy / "sql" / "feedback" / "transition_users.sql"
+    moved = moved_by(path, lambda text: text.replace("= 'random'", "= random"))
+    assert moved == {"feedback.transition_users"}
+
+
+def test_bytes_reports_and_what_is_logged_in_another_branch_make_nothing_stale(copy):
+    assert moved_by(copy / "models" / "files.py", one_line_more) == set()
+    assert moved_by(copy / "alignrec_assets" / "assets" / "reports.py", one_line_more) == set()
+    path = copy / "alignrec_assets" / "assets" / "interests.py"
+    assert moved_by(path, lambda text: text.replace("skipped: taxonomy", "left: taxonomy")) == set()
+
+
+def test_modules_whose_names_end_like_those_that_compute_nothing_count():
+    closure = code_versions.import_closure(["alignrec_assets.landing.readers"])
+    assert {"alignrec_assets.landing.text_files", "alignrec_assets.landing.parquet_files"} <= closure
+
+
+def test_the_shape_of_code_tells_statements_and_no_layout():
+    one, other, more = (shape_of(ast.parse(text)) for text in ("a = (1)", "a  =  1 # why", "a = '1'"))
+    assert one == other
+    assert one != more
+
+
 def test_queries_are_found_by_their_names_and_by_what_their_names_begin_with():
     tree = ast.parse('query("raw.items"); query(f"landing.{kind}"); query(name); other("raw.events")')
-    found = named_queries(ast.walk(tree))
+    found = queries_in(ast.walk(tree))
     assert "raw.items" in found
     assert {name for name in queries.relations() if name.startswith("landing.")} <= found
     assert "raw.events" not in found

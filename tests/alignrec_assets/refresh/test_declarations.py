@@ -9,7 +9,7 @@ from sqlglot import exp, parse_one
 
 from alignrec_assets.assets.feedback import transition_users_parameters
 from alignrec_assets.assets.interests import first_interactions_parameters
-from alignrec_assets.definitions import GROUPS, build_definitions
+from alignrec_assets.definitions import STEP_MODULES, build_definitions
 from alignrec_assets.home import Home
 from alignrec_assets.refresh.asset_factory import asset_key, marked_version, steps_of
 from alignrec_assets.refresh.code_versions import queries_of, reached_by
@@ -19,7 +19,7 @@ from alignrec_assets.settings.sources import update_settings_file
 from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.tables import TABLES
 
-STEPS = {step.declared.name for step in steps_of(GROUPS)}
+STEPS = {step.declared.name for step in steps_of(STEP_MODULES)}
 OTHER = {
     "history.clusters": 3,
     "landing.attribution_hours": 12.0,
