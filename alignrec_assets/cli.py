@@ -290,7 +290,7 @@ def study(
     users: Annotated[int, typer.Option(min=100, help="Of the simulated world.")] = 60_000,
     home: HomeOption = None,
 ) -> None:
-    """Train the alignment model in a world of 64 topics and compare it with the truth. Resumable; about two hours."""
+    """Train the alignment model in a world of 64 topics and compare it with the truth. Resumable; about an hour."""
     chosen = _use(home, "study")
     from alignrec_assets.commands.study import run_study
 

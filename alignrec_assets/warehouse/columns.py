@@ -91,7 +91,7 @@ WITHIN_IMPRESSIONS = tuple(f"{signal.name} <= impressions" for signal in SIGNALS
 INTERVAL = "lower <= upper"
 NOVEL = "NOT list_contains(history, cluster_id)"
 FINGERPRINT = Column("fingerprint", "VARCHAR", "hash of the inputs, settings and code that made it")
-DRAW_ORDER = Column("draw_order", "INTEGER", "order of the first draw, from 0", least=0)
+DRAW_ORDER = Column("draw_order", "INTEGER", "order of the first draw, from 1", least=0)
 SHRUNK_RATE = Column("shrunk_rate", "DOUBLE", "posterior mean of the rate", least=0, most=1)
 LOWER = Column("lower", "DOUBLE", "lower end of the 90% credible interval of the rate", least=0, most=1)
 UPPER = Column("upper", "DOUBLE", "upper end of the 90% credible interval of the rate", least=0, most=1)
