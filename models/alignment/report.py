@@ -124,8 +124,13 @@ def judge(
     halves = split_half_ceiling(rates, [row.impressions for row in test], k, seed)
     unseen, unseen_notes = _unseen_figures(model, examples, len(labels), k, label_embeddings, yardsticks)
     errors = _rate_errors(model.rates.rates(scores, read.candidates), model.rates, test, rows, labels)
+    figures = {
+        **_contest_figures(contest, halves),
+        **errors.pop("figures"),
+        **unseen,
+    }
     return Judgement(
-        figures={**_contest_figures(contest, halves), **errors.pop("figures"), **unseen},
+        figures=figures,
         model="language model" if model.score_alone is None else "language model + additive affinity",
         held_out_histories=contest.histories,
         leads={name: {m: list(interval) for m, interval in found.items()} for name, found in contest.leads.items()},

@@ -7,7 +7,7 @@ token. Exact suits some hundred labels; the cost of pruned and free grows with h
 not with the number of labels; vllm is for models that need an accelerator.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
@@ -92,16 +92,24 @@ def open_engine(folder: Path, labels: Sequence[str], options: PoolOptions) -> En
     """
     if options.draws < 1 or options.distinct < 1:
         raise ValueError(f"{options.draws} draws and {options.distinct} distinct clusters: at least 1 of both")
-    if options.engine in ("vllm", "vllm_choice"):
-        from models.candidates.vllm_sampler import VllmSampler
+    engines: dict[str, Callable[[], Engine]] = {
+        "exact": lambda: Exact(load_causal_model(folder), load_tokenizer(folder), labels, options),
+        "pruned": lambda: Pruned(_expander(folder, labels, options), options),
+        "free": lambda: Free(_expander(folder, labels, options), options),
+        "vllm": lambda: Sampled(_sampler(folder, labels, options, structured=False), options),
+        "vllm_choice": lambda: Sampled(_sampler(folder, labels, options, structured=True), options),
+    }
+    return engines[options.engine]()
 
-        structured = options.engine == "vllm_choice"
-        return Sampled(VllmSampler(folder, labels, options.temperature, structured=structured), options)
-    model, tokenizer = load_causal_model(folder), load_tokenizer(folder)
-    if options.engine == "exact":
-        return Exact(model, tokenizer, labels, options)
-    kind = Pruned if options.engine == "pruned" else Free
-    return kind(LabelExpander(model, tokenizer, labels, options.temperature), options)
+
+def _expander(folder: Path, labels: Sequence[str], options: PoolOptions) -> LabelExpander:
+    return LabelExpander(load_causal_model(folder), load_tokenizer(folder), labels, options.temperature)
+
+
+def _sampler(folder: Path, labels: Sequence[str], options: PoolOptions, *, structured: bool) -> "VllmSampler":
+    from models.candidates.vllm_sampler import VllmSampler
+
+    return VllmSampler(folder, labels, options.temperature, structured=structured)
 
 
 class Exact:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 
 import polars as pl
 
@@ -13,6 +14,7 @@ from models.files import MANIFEST_FILE
 from models.serving.transition_table import CURRENT_FILE, TransitionTable
 
 TIMES = ("made_at", "published_at", "seconds", "examples_per_second", "run_id")
+ABSENT = "nothing"
 REPORTS = ("alignment_search", "inference_scaling")
 FOLDERS = {
     "base_model": "base_model",
@@ -59,6 +61,33 @@ def state(home):
         "published": published(home),
         "reports": reports(home),
     }
+
+
+def assert_same(found, expected):
+    """Compare two states; an error has one line for each table, checkpoint, version and report that differs."""
+    __tracebackhide__ = True
+    assert found.keys() == expected.keys()
+    told = []
+    for part in expected:
+        ours, theirs = _named(found[part]), _named(expected[part])
+        pairs = [(name, ours.get(name, ABSENT), theirs.get(name, ABSENT)) for name in sorted({*ours, *theirs})]
+        told += [f"{part} {name}: {_difference(one, other)}" for name, one, other in pairs if one != other]
+    assert not told, "\n".join(["what differs:", *told])
+
+
+def _named(part):
+    """The entries of a part of the state by name; of what is published, the current version and the rows of all."""
+    return part if isinstance(part, dict) else {"CURRENT": part[0], **part[1]}
+
+
+def _difference(found, expected):
+    if not isinstance(found, list) or not isinstance(expected, list):
+        return f"{str(found)[:150]} instead of {str(expected)[:150]}"
+    parts = []
+    for rows, where in ((Counter(expected) - Counter(found), "missing"), (Counter(found) - Counter(expected), "new")):
+        if rows:
+            parts.append(f"{rows.total():,} rows {where}, such as {min(rows)[:300]}")
+    return "; ".join(parts)
 
 
 def make_older(home, asset):
