@@ -11,7 +11,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 BENCH_READY := .venv/.bench-ready
 
-.PHONY: setup demo study test test-full test-vllm lint ui screenshots vllm bench prepare
+.PHONY: setup demo study test test-full test-vllm robustness lint ui screenshots vllm bench prepare
 
 setup: $(READY)
 
@@ -32,7 +32,7 @@ study: prepare
 	@$(BIN)/alignrec study
 
 # One process of tests for each core, and one thread in each: threads of several would wait for each other.
-test test-full: export OMP_NUM_THREADS = 1
+test test-full robustness: export OMP_NUM_THREADS = 1
 TESTS := $(BIN)/pytest --numprocesses auto --dist loadscope
 
 test: setup
@@ -42,6 +42,10 @@ test: setup
 test-full: setup
 	@mkdir -p .pytest_cache; set -o pipefail; $(TESTS) -m "not vllm" | tee .pytest_cache/full.txt
 	@{ echo "make test-full, commit $$(git rev-parse --short HEAD), $$(date -u +%Y-%m-%d):"; tail -n 1 .pytest_cache/full.txt; } > docs/test-full.txt
+
+# What comes out of odd inputs, told by the tests that assert it.
+robustness: setup
+	$(TESTS) --robustness docs/robustness.md -m "not full and not vllm"
 
 # The definitions are loaded on an empty home: what somebody has set in theirs does not count.
 lint: setup

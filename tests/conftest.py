@@ -3,18 +3,22 @@
 import os
 import shutil
 import sys
+from dataclasses import astuple
+from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
 import torch
 from support.line import command, simulate, write_random_feedback
+from support.robustness import ComesOut, known_kind, write_page
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from alignrec_assets.home import Home
 
 OUTCOME = pytest.StashKey[int]()
+COMES_OUT = pytest.StashKey[set[ComesOut]]()
 CORPUS = [
     "Interests: wildlife nature documentary; cooking recipes\nNext: football goals",
     "Interests: jazz piano; space astronomy planets\nOffer: chess openings strategy",
@@ -103,9 +107,45 @@ def copied_home(line_home, tmp_path):
     return Home(tmp_path / "home")
 
 
+@pytest.fixture
+def comes_out(request):
+    """Tell docs/robustness.md what comes out of an input of a kind; call it after what is told was asserted."""
+
+    def tell(kind, given, result):
+        assert known_kind(kind), f"{kind} is no kind of tests/support/robustness.py"
+        request.config.stash[COMES_OUT].add(ComesOut(kind, given, result))
+
+    return tell
+
+
+def pytest_addoption(parser):
+    parser.addoption("--robustness", metavar="PAGE", type=Path, help="run the tests that tell this page, and write it")
+
+
+def pytest_configure(config):
+    config.stash[COMES_OUT] = set()
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.option.robustness:
+        items[:] = [item for item in items if "comes_out" in item.fixturenames]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Collect what a process of tests has told."""
+    rows = getattr(node, "workeroutput", {}).get("comes_out", [])
+    node.config.stash[COMES_OUT] |= {ComesOut(*row) for row in rows}
+
+
 def pytest_sessionfinish(session, exitstatus):
-    """Remember the outcome for the very end."""
+    """Remember the outcome for the very end, and write the page where all its tests passed."""
     session.config.stash[OUTCOME] = int(exitstatus)
+    rows = session.config.stash[COMES_OUT]
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["comes_out"] = [astuple(row) for row in rows]
+    elif session.config.option.robustness and not exitstatus:
+        write_page(session.config.option.robustness, rows)
 
 
 @pytest.hookimpl(trylast=True)
