@@ -20,7 +20,8 @@ def ingest_source(home: Home, data_format: str, path: Path, tag_names: Path | No
     """
     home.create()
     known = settings_in_file(home)
-    ingested = convert(data_format, path, home.landing, tag_names=tag_names, log=write)
+    landing = load_settings(home).landing
+    ingested = convert(data_format, path, home.landing, landing, tag_names=tag_names, log=write)
     first, last = ingested.first_day, ingested.last_day
     if "calendar" in known:
         calendar = load_settings(home).calendar

@@ -24,6 +24,7 @@ import pyarrow.parquet
 from alignrec_assets.home import Home
 from alignrec_assets.instance.dagster_home import prepare_instance, runs_under_way
 from alignrec_assets.landing.data_contract import LandingError, file_format
+from alignrec_assets.landing.formats.rejected import forget_rejected
 from alignrec_assets.landing.readers import landing_rows, reading
 from alignrec_assets.landing.survey import landing_files
 from alignrec_assets.landing.tombstones import read_tombstones, write_tombstones
@@ -109,10 +110,12 @@ def forget_user(home: Home, user: str, write: Log) -> Forgotten:
         keep_rewritten(home.landing, bucket, [match.file for match in matches])
         for match in matches:
             _rewrite(home.landing / match.file, match)
+        rejected = forget_rejected(home.landing, user)
     # DuckDB's file keeps the bytes of deleted rows until it is compacted.
     warehouse.compact()
     standing = {name: how for name, how in trace.seen_by.items() if how and (home.path / name).exists()}
-    forgotten = Forgotten({match.file: len(match.row_numbers) for match in matches}, tables, standing)
+    files = {match.file: len(match.row_numbers) for match in matches}
+    forgotten = Forgotten(files | rejected, tables, standing)
     _report(forgotten, under_way, write)
     if bucket is not None:
         write(f"{bucket} was not touched: take the user out there too; a file that changes there is fetched again")

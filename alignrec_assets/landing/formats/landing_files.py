@@ -1,6 +1,7 @@
 """Landing files that keep the data contract already: they are checked and copied into the home."""
 
 import shutil
+import unicodedata
 from datetime import date
 from pathlib import Path
 
@@ -9,13 +10,14 @@ import polars as pl
 
 from alignrec_assets.home import FORMAT_VERSION
 from alignrec_assets.landing.data_contract import LANDING_COLUMNS, LandingError, LandingFile, file_format
+from alignrec_assets.landing.formats.sources import Source
 from alignrec_assets.landing.formats.writing import Ingested
 from alignrec_assets.landing.survey import check_format, file_days, landing_files
 from models.files import content_hash, replacing, write_json
 from models.progress import Log
 
 
-def copy_landing(source: Path, landing: Path, tag_names: Path | None, log: Log) -> Ingested:  # noqa: ARG001
+def copy_landing(source: Source, landing: Path, log: Log) -> Ingested:
     """Copy landing files: folders ``items``, ``events``, ``feedback``, ``outcomes``, or files such as ``events_2.csv``.
 
     Every file is opened, and its columns are checked, before the first file is copied. Rows are checked when they are
@@ -24,13 +26,15 @@ def copy_landing(source: Path, landing: Path, tag_names: Path | None, log: Log) 
     Raises:
         LandingError: naming the file that breaks the data contract, or the kind that is missing.
     """
-    check_format(source)
-    files = [file for kind in LANDING_COLUMNS for file in _files(source, kind)]
+    folder = source.folder
+    check_format(folder)
+    files = [file for kind in LANDING_COLUMNS for file in _files(folder, kind)]
+    _refuse_one_target(folder, files)
     kinds = {file.kind for file in files} | {kind for kind in LANDING_COLUMNS if landing_files(landing, kind)}
     for kind in ("items", "events"):
         if kind not in kinds:
             raise LandingError(
-                f"{source} holds no {kind}: files are looked for in its folder {kind}/ and as {kind}*.csv, "
+                f"{folder} holds no {kind}: files are looked for in its folder {kind}/ and as {kind}*.csv, "
                 f"{kind}*.jsonl or {kind}*.parquet"
             )
     rows: dict[str, int] = {}
@@ -39,15 +43,46 @@ def copy_landing(source: Path, landing: Path, tag_names: Path | None, log: Log) 
         of_kind = [file for file in files if file.kind == kind]
         if of_kind:
             log(f"checking {len(of_kind):,} files of {kind}")
-            rows[kind], found = _check(source, kind, of_kind)
+            rows[kind], found = _check(folder, kind, of_kind)
             days += found
     if not days:
-        raise LandingError(f"{source} holds no row with a readable ts: the calendar cannot be told from it")
+        raise LandingError(f"{folder} holds no row with a readable ts: the calendar cannot be told from it")
     log(f"copying {len(files):,} files to {landing}")
+    notes = _told_replaced(landing, files)
     for file in files:
-        _copy(source / file.path, landing / _target(file))
+        _copy(folder / file.path, landing / _target(file))
     write_json(landing / "FORMAT", {"format_version": FORMAT_VERSION})
-    return Ingested(min(days), max(days), rows, None, ())
+    return Ingested(min(days), max(days), rows, None, notes)
+
+
+def _refuse_one_target(folder: Path, files: list[LandingFile]) -> None:
+    """Refuse two files that would get the same name.
+
+    Raises:
+        LandingError: naming both.
+    """
+    # A file system may take names that differ in case or in the form of their accents for one name.
+    sources: dict[str, str] = {}
+    for file in files:
+        target = unicodedata.normalize("NFC", _target(file)).casefold()
+        other = sources.setdefault(target, file.path)
+        if other != file.path:
+            raise LandingError(
+                f"{folder} holds {other} and {file.path}, and both would become {_target(file)}: rename one of them"
+            )
+
+
+def _told_replaced(landing: Path, files: list[LandingFile]) -> tuple[str, ...]:
+    """A note of the files that are there already with other content, and are replaced."""
+    replaced = [
+        target
+        for file in files
+        if (landing / (target := _target(file))).exists() and content_hash(landing / target) != file.content_hash
+    ]
+    if not replaced:
+        return ()
+    shown = ", ".join(replaced[:3]) + (", ..." if len(replaced) > 3 else "")
+    return (f"{len(replaced):,} files had other content and were replaced: {shown}",)
 
 
 def _files(source: Path, kind: str) -> list[LandingFile]:

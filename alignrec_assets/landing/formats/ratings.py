@@ -1,18 +1,22 @@
 """Data sets of film ratings: MovieTweetings and MovieLens (latest, 25m and 1m, 100k)."""
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 
 from alignrec_assets.landing.data_contract import LandingError
-from alignrec_assets.landing.formats.reading import moment, require_content, scan_csv
+from alignrec_assets.landing.formats.reading import Field, flag, identifier, moment, number, words
+from alignrec_assets.landing.formats.records import Layout
+from alignrec_assets.landing.formats.sources import Source
 from alignrec_assets.landing.formats.writing import Ingested, write_landing
 from alignrec_assets.landing.loading import PositiveRule
 from models.progress import Log
 
-_TITLE_YEAR = re.compile(r"^(?P<title>.*\S)\s*\((?P<year>\d{4})(?:\s*[-–]\s*(?:\d{4})?)?\s*\)$")
+_TITLE_YEAR = re.compile(r"^(?P<title>.*\S)\s*\((?P<year>(?:18|19|20)\d\d)(?:\s*[-–]\s*(?:\d{4})?)?\s*\)$", re.DOTALL)
+"""How the film sets write a title with its year of release, or with the years of a series."""
 _NO_GENRES = "(no genres listed)"
 _MOVIELENS_100K_GENRES = (
     *(
@@ -35,39 +39,43 @@ _ITEMS: dict[str, pl.DataType] = {
     "tags": pl.List(pl.String),
     "published_at": pl.Datetime("us"),
 }
+_FILM = {"item_id": identifier("item_id"), "title": words("title", required=True), "genres": words("genres")}
 
 
-def convert_movietweetings(source: Path, landing: Path, tag_names: Path | None, log: Log) -> Ingested:  # noqa: ARG001
+def convert_movietweetings(source: Source, landing: Path, log: Log) -> Ingested:
     """Convert ``ratings.dat`` and ``movies.dat`` of MovieTweetings.
 
     Raises:
         LandingError: naming the file that is missing or is not of this format.
     """
-    frames = {"items": _double_colon_items(source / "movies.dat"), "events": _dat_events(source / "ratings.dat", "::")}
-    return write_landing(source, landing, frames, _rating_rule(7.0), [], log)
+    frames = {
+        "items": _double_colon_items(source, latin_1=False),
+        "events": _plain_events(source, "ratings.dat", "::"),
+    }
+    return write_landing(source, landing, frames, _rating_rule(7.0), log)
 
 
-def convert_movielens(source: Path, landing: Path, tag_names: Path | None, log: Log) -> Ingested:  # noqa: ARG001
+def convert_movielens(source: Source, landing: Path, log: Log) -> Ingested:
     """Convert a MovieLens folder: ``ratings.csv``, or ``ratings.dat`` (1m), or ``u.data`` (100k), with its films.
 
     Raises:
         LandingError: naming the file or column that is missing, or that is not of this format.
     """
-    notes: list[str] = []
-    if (source / "ratings.csv").exists():
-        frames = {"items": _csv_items(source, notes), "events": _csv_events(source / "ratings.csv")}
-    elif (source / "ratings.dat").exists():
+    if (source.folder / "ratings.csv").exists():
+        frames = {"items": _csv_items(source), "events": _csv_events(source)}
+    elif (source.folder / "ratings.dat").exists():
         frames = {
-            "items": _double_colon_items(source / "movies.dat"),
-            "events": _dat_events(source / "ratings.dat", "::"),
+            "items": _double_colon_items(source, latin_1=True),
+            "events": _plain_events(source, "ratings.dat", "::"),
         }
-    elif (source / "u.data").exists():
-        frames = {"items": _pipe_items(source / "u.item"), "events": _dat_events(source / "u.data", "\t")}
+    elif (source.folder / "u.data").exists():
+        frames = {"items": _pipe_items(source), "events": _plain_events(source, "u.data", "\t")}
     else:
         raise LandingError(
-            f"{source} is no MovieLens folder: it holds neither ratings.csv nor ratings.dat (1m) nor u.data (100k)"
+            f"{source.folder} is no MovieLens folder: "
+            "it holds neither ratings.csv nor ratings.dat (1m) nor u.data (100k)"
         )
-    return write_landing(source, landing, frames, _rating_rule(4.0), notes, log)
+    return write_landing(source, landing, frames, _rating_rule(4.0), log)
 
 
 def _rating_rule(at_least: float) -> PositiveRule:
@@ -77,123 +85,83 @@ def _rating_rule(at_least: float) -> PositiveRule:
 def split_title(text: str) -> tuple[str, datetime | None]:
     """``Heat (1995)`` as its title and the first moment of its year; a title without a year is left as it is."""
     found = _TITLE_YEAR.match(text.strip())
-    if found is None or int(found["year"]) == 0:
+    if found is None:
         return text.strip(), None
     return found["title"], datetime(int(found["year"]), 1, 1)
 
 
-def _item(item_id: str, title: str, tags: list[str]) -> tuple[str, str, list[str] | None, datetime | None]:
-    words, published_at = split_title(title)
-    named = [tag.strip() for tag in tags if tag.strip() and tag.strip() != _NO_GENRES]
-    return item_id.strip(), words, named or None, published_at
-
-
-def _items_frame(rows: list[tuple[str, str, list[str] | None, datetime | None]]) -> pl.LazyFrame:
+def _items(films: Iterable[tuple[str, str, list[str]]]) -> pl.LazyFrame:
+    """Items from the id, title and tags of films."""
+    rows = []
+    for item_id, title, tags in films:
+        name, published_at = split_title(title)
+        named = [tag.strip() for tag in tags if tag.strip() and tag.strip() != _NO_GENRES]
+        rows.append((item_id, name, named or None, published_at))
     return pl.LazyFrame(rows, schema=_ITEMS, orient="row")
 
 
-def _read_lines(path: Path) -> list[str]:
-    """Lines of a catalogue in UTF-8 or, as the older MovieLens sets, Latin-1."""
-    if not path.exists():
-        raise LandingError(f"{path} is missing: the folder of the data set should hold it")
-    content = path.read_bytes()
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError:
-        text = content.decode("latin-1")
-    return [line for line in text.splitlines() if line.strip()]
-
-
-def _fields(path: Path, separator: str, at_least: int) -> list[list[str]]:
-    """Fields of each line.
-
-    Raises:
-        LandingError: naming the line that has too few.
-    """
-    rows = [line.split(separator) for line in _read_lines(path)]
-    if not rows:
-        raise LandingError(f"{path} is empty: fetch it again")
-    for number, row in enumerate(rows, start=1):
-        if len(row) < at_least:
-            raise LandingError(
-                f"{path}, line {number}: fewer than {at_least} fields between {separator!r}: fix the line"
-            )
-    return rows
-
-
-def _double_colon_items(path: Path) -> pl.LazyFrame:
+def _double_colon_items(source: Source, *, latin_1: bool) -> pl.LazyFrame:
     """``id::title (year)::Genre|Genre``."""
-    return _items_frame([_item(row[0], "::".join(row[1:-1]), row[-1].split("|")) for row in _fields(path, "::", 3)])
+    layout = Layout(tuple(_FILM), "::", latin_1=latin_1)
+    films = source.plain(source.folder / "movies.dat", layout, _FILM).collect()
+    return _items((item_id, title, (genres or "").split("|")) for item_id, title, genres in films.iter_rows())
 
 
-def _pipe_items(path: Path) -> pl.LazyFrame:
+def _pipe_items(source: Source) -> pl.LazyFrame:
     """MovieLens 100k: ``id|title (year)|release date|video date|address|`` and a 0 or 1 for each genre."""
-    rows = _fields(path, "|", 5 + len(_MOVIELENS_100K_GENRES))
-    flagged = [
-        [genre for genre, flag in zip(_MOVIELENS_100K_GENRES, row[5:], strict=False) if flag == "1"] for row in rows
-    ]
-    return _items_frame([_item(row[0], row[1], genres) for row, genres in zip(rows, flagged, strict=True)])
-
-
-def _dat_events(path: Path, separator: str) -> pl.LazyFrame:
-    """``user, item, rating, seconds since 1970`` between ``::`` or tabs, in that order and without a header."""
-    require_content(path)
-    names = ["user_id", "item_id", "rating", "seconds"]
-    # The reader allows one byte as separator, so there is an empty field between the two colons.
-    columns = [name for field in names for name in (field, f"after_{field}")][:-1] if separator == "::" else names
-    rows = pl.scan_csv(
-        path,
-        separator=separator[0],
-        has_header=False,
-        quote_char=None,
-        schema=dict.fromkeys(columns, pl.String),
-        truncate_ragged_lines=True,
-        missing_columns="insert",
-        glob=False,
-    )
-    return _events(rows, *names)
-
-
-def _events(rows: pl.LazyFrame, user: str, item: str, rating: str, seconds: str) -> pl.LazyFrame:
-    return rows.select(
-        pl.col(user).str.strip_chars().alias("user_id"),
-        pl.col(item).str.strip_chars().alias("item_id"),
-        moment(seconds, per_second=1).alias("ts"),
-        pl.col(rating).cast(pl.Float64, strict=False).alias("rating"),
+    layout = Layout(("item_id", "title", "released", "video", "address", *_MOVIELENS_100K_GENRES), "|", latin_1=True)
+    flags = {genre: flag(genre, required=True) for genre in _MOVIELENS_100K_GENRES}
+    fields = {"item_id": identifier("item_id"), "title": words("title", required=True), **flags}
+    films = source.plain(source.folder / "u.item", layout, fields).collect()
+    return _items(
+        (item_id, title, [genre for genre, is_one in zip(flags, has, strict=True) if is_one])
+        for item_id, title, *has in films.iter_rows()
     )
 
 
-def _csv_events(path: Path) -> pl.LazyFrame:
-    return _events(
-        scan_csv(path, ["userId", "movieId", "rating", "timestamp"]), "userId", "movieId", "rating", "timestamp"
-    )
+def _plain_events(source: Source, name: str, separator: str) -> pl.LazyFrame:
+    """``user, item, rating, seconds since 1970`` between the separators, in that order and without a header."""
+    fields = _rating("user_id", "item_id", "rating", "ts")
+    return source.plain(source.folder / name, Layout(tuple(fields), separator), fields)
 
 
-def _csv_items(source: Path, notes: list[str]) -> pl.LazyFrame:
+def _rating(user: str, item: str, rating: str, seconds: str) -> dict[str, Field]:
+    return {
+        "user_id": identifier(user),
+        "item_id": identifier(item),
+        "rating": number(rating, required=True),
+        "ts": moment(seconds, per_second=1),
+    }
+
+
+def _csv_events(source: Source) -> pl.LazyFrame:
+    return source.csv(source.folder / "ratings.csv", _rating("userId", "movieId", "rating", "timestamp")).rows
+
+
+def _csv_items(source: Source) -> pl.LazyFrame:
     """Films with their genres, then the tags that users gave, the most given first."""
-    films = scan_csv(source / "movies.csv", ["movieId", "title", "genres"]).collect()
-    given = _user_tags(source / "tags.csv", notes)
-    return _items_frame(
-        [
-            _item(film, title or "", [*(genres or "").split("|"), *given.get(film, [])])
-            for film, title, genres in films.select("movieId", "title", "genres").iter_rows()
-            if film
-        ]
+    fields = {"item_id": identifier("movieId"), "title": words("title", required=True), "genres": words("genres")}
+    films = source.csv(source.folder / "movies.csv", fields).rows.collect()
+    given = _user_tags(source)
+    return _items(
+        (item_id, title, [*(genres or "").split("|"), *given.get(item_id, [])])
+        for item_id, title, genres in films.iter_rows()
     )
 
 
-def _user_tags(path: Path, notes: list[str]) -> dict[str, list[str]]:
+def _user_tags(source: Source) -> dict[str, list[str]]:
+    path = source.folder / "tags.csv"
     if not path.exists():
-        notes.append(f"{path.name} is missing: films carry their genres alone")
+        source.notes.append(f"{path.name} is missing: films carry their genres alone")
         return {}
     tags = (
-        scan_csv(path, ["movieId", "tag"])
-        .select("movieId", pl.col("tag").str.strip_chars().str.to_lowercase())
-        .filter(pl.col("tag").str.len_chars() > 0)
-        .group_by("movieId", "tag")
+        source.csv(path, {"item_id": identifier("movieId"), "tag": words("tag")})
+        .rows.select("item_id", pl.col("tag").str.to_lowercase())
+        .drop_nulls()
+        .group_by("item_id", "tag")
         .len()
-        .sort("movieId", "len", "tag", descending=[False, True, False])
-        .group_by("movieId", maintain_order=True)
+        .sort("item_id", "len", "tag", descending=[False, True, False])
+        .group_by("item_id", maintain_order=True)
         .agg("tag")
     )
-    return {film: found for film, found in tags.collect().iter_rows() if film}
+    return dict(tags.collect().iter_rows())

@@ -1,54 +1,134 @@
-"""Reads the text files of public data sets as lazy frames, and names the file or column that is missing."""
+"""Fields of source files: how the text of each kind of field becomes values.
 
-from pathlib import Path
+A value is null where the text is missing, or where it cannot be read.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import polars as pl
 
-from alignrec_assets.landing.data_contract import LandingError
+MISSING_VALUES = (
+    *("\\N", "NULL", "Null", "null", "None", "none", "nil", "undefined"),
+    *("<NA>", "(null)", "(none)"),
+)
+"""Words that stand for nothing."""
+_LOG_TIMES = (0, 4_102_444_800)
+"""Seconds since 1970 that can be the time of a row: until 2100."""
+_BLANKS = "".join(map(chr, (*range(9, 14), *range(28, 33), 0x85, 0xA0, 0x1680, *range(0x2000, 0x200C)))) + (
+    "\u2028\u2029\u202f\u205f\u2060\u3000\ufeff"
+)
+"""The blanks of Unicode, and three signs that nobody sees."""
+_ZERO, _WHOLE_NUMBER = r"^[+-]?0+\.0*$", r"^\+?(-?)0*([0-9]+)\.0*$"
+_MAYBE_NO_ID = r"(?i)\.|e\+|nan|inf"
+_NO_ID = r"(?i)^[+-]?(?:[0-9]*\.[0-9]+(?:e-[0-9]+)?|[0-9]+(?:\.[0-9]+)?e\+[0-9]+|nan|inf|infinity)$"
+"""Fractions, numbers that were rounded, and what is not a number."""
+_FLAGS = {"0": False, "1": True, "false": False, "true": True}
 
-_YEARS_1_TO_9999 = (-62_135_596_800, 253_402_300_799)
-"""Seconds since 1970 that are a date in Python."""
 
+@dataclass(frozen=True)
+class Field:
+    """A field of a source file.
 
-def require_content(path: Path) -> None:
-    """Refuse a file that is missing or empty.
-
-    Raises:
-        LandingError: naming it.
+    Attributes:
+        column: its column there.
+        parse: from text to values. The text has no blanks around it; it is null where the field is missing.
+        wanted: completes the sentence "the text is not ...".
+        required: whether a row without it is rejected.
+        free_text: whether any words may stand there, such as "None" for a title.
     """
-    if not path.is_file():
-        raise LandingError(f"{path} is missing: the folder of the data set should hold it")
-    if path.stat().st_size == 0:
-        raise LandingError(f"{path} is empty: fetch it again")
+
+    column: str
+    parse: Callable[[pl.Series], pl.Series]
+    wanted: str
+    required: bool = False
+    free_text: bool = False
 
 
-def scan_csv(path: Path, required: list[str]) -> pl.LazyFrame:
-    """A CSV file with a header, every column as text.
-
-    Raises:
-        LandingError: naming the file that is missing, or its columns that are.
-    """
-    require_content(path)
-    rows = pl.scan_csv(path, infer_schema=False, truncate_ragged_lines=True, glob=False)
-    try:
-        found = rows.collect_schema().names()
-    except pl.exceptions.PolarsError as error:
-        raise LandingError(f"{path} is no CSV file: its first line cannot be read") from error
-    missing = [name for name in required if name not in found]
-    if missing:
-        raise LandingError(f"{path} lacks the column {', '.join(missing)}; its columns are: {', '.join(found[:20])}")
-    return rows
+def identifier(column: str) -> Field:
+    """The id of a user, an item or a request; a whole number such as ``5.0`` is its integer's text."""
+    return Field(column, _ids, "an id: fractions and rounded numbers cannot be one", required=True)
 
 
-def moment(column: str, *, per_second: int) -> pl.Expr:
-    """A text column of time units since 1970 as a UTC moment without zone; null where it is no such time."""
-    units = pl.col(column).str.strip_chars().cast(pl.Int64, strict=False)
-    earliest, latest = (second * per_second for second in _YEARS_1_TO_9999)
-    readable = pl.when(units.is_between(earliest, latest)).then(units)
-    return (readable * (1_000_000 // per_second)).cast(pl.Datetime("us"))
+def words(column: str, *, required: bool = False) -> Field:
+    """Text for people."""
+    return Field(column, lambda text: text, "text", required=required, free_text=True)
 
 
-def number(column: str) -> pl.Expr:
-    """A text column as finite numbers; null where it is none."""
-    value = pl.col(column).str.strip_chars().cast(pl.Float64, strict=False)
-    return pl.when(value.is_finite()).then(value)
+def moment(column: str, *, per_second: int) -> Field:
+    """Seconds or milliseconds since 1970, as a UTC moment without zone."""
+
+    def parse(text: pl.Series) -> pl.Series:
+        units = _integers(text)
+        earliest, latest = (second * per_second for second in _LOG_TIMES)
+        return (units.set(~units.is_between(earliest, latest), None) * (1_000_000 // per_second)).cast(
+            pl.Datetime("us")
+        )
+
+    unit = {1: "seconds", 1000: "milliseconds"}[per_second]
+    return Field(column, parse, f"a time in whole {unit} since 1970, before 2100", required=True)
+
+
+def number(column: str, *, required: bool = False) -> Field:
+    """A finite number."""
+    return Field(column, _numbers, "a number", required=required)
+
+
+def amount(column: str) -> Field:
+    """A finite number of at least 0."""
+
+    def parse(text: pl.Series) -> pl.Series:
+        values = _numbers(text)
+        return values.set(values < 0, None)
+
+    return Field(column, parse, "a number of at least 0")
+
+
+def flag(column: str, *, required: bool = False) -> Field:
+    """0 or 1, or false or true."""
+
+    def parse(text: pl.Series) -> pl.Series:
+        plain = _without_zero_fraction(text).str.to_lowercase()
+        return plain.replace_strict(_FLAGS, default=None, return_dtype=pl.Boolean)
+
+    return Field(column, parse, "0 or 1", required=required)
+
+
+def calendar_day(column: str) -> Field:
+    """A day such as 2022-04-01, with or without a time of day, as its first moment."""
+
+    def parse(text: pl.Series) -> pl.Series:
+        day = text.str.extract(r"^(\d{4}-\d{2}-\d{2})(?:[T ][\d:.]+)?$")
+        return day.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
+
+    return Field(column, parse, "a day such as 2022-04-01")
+
+
+def without_blanks(text: pl.Series, missing: tuple[str, ...]) -> pl.Series:
+    """Text without blanks around it, of any script; null where nothing is left, or one of the words for nothing."""
+    bare = text.str.strip_chars(_BLANKS)
+    nothing = bare.is_in(["", *missing])
+    return bare.set(nothing, None) if nothing.any() else bare
+
+
+def _ids(text: pl.Series) -> pl.Series:
+    if not text.str.contains(_MAYBE_NO_ID).any():
+        return text
+    whole = _without_zero_fraction(text)
+    return whole.set(whole.str.contains(_NO_ID), None)
+
+
+def _without_zero_fraction(text: pl.Series) -> pl.Series:
+    """``5`` for ``5.0``: tools whose integers cannot be missing write them as numbers with a point."""
+    if not text.str.contains(".", literal=True).any():
+        return text
+    return text.str.replace(_ZERO, "0").str.replace(_WHOLE_NUMBER, "${1}${2}")
+
+
+def _integers(text: pl.Series) -> pl.Series:
+    return _without_zero_fraction(text).cast(pl.Int64, strict=False)
+
+
+def _numbers(text: pl.Series) -> pl.Series:
+    values = text.cast(pl.Float64, strict=False)
+    return values.set(~values.is_finite(), None)

@@ -1,26 +1,25 @@
 """Writes converted frames into the landing zone by day. Files appear whole, and the same frames give the same bytes."""
 
-import glob
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import reduce
-from operator import and_
 from pathlib import Path
 
 import duckdb
 import polars as pl
+import pyarrow
 
 from alignrec_assets.home import FORMAT_VERSION
 from alignrec_assets.landing.data_contract import LandingError
+from alignrec_assets.landing.formats.rejected import REJECTED_FOLDER, write_rejected
+from alignrec_assets.landing.formats.sources import Source
 from alignrec_assets.landing.loading import PositiveRule
 from models.files import write_json
 from models.progress import Log
 
 KEYS = {"items": ["item_id"], "events": ["ts", "user_id", "item_id"], "feedback": ["ts", "user_id", "item_id"]}
-"""Columns that every converted row needs, in the order by which files are sorted."""
+"""Columns that every converted row has, in the order by which files are sorted."""
 _LEDGER = ".ingested.json"
 """Lists the files that the last conversion wrote, so that the next one removes those that it no longer writes."""
 
@@ -45,82 +44,62 @@ class Ingested:
 
 
 def write_landing(
-    source: Path,
-    landing: Path,
-    frames: Mapping[str, pl.LazyFrame],
-    positive: PositiveRule,
-    notes: list[str],
-    log: Log,
+    source: Source, landing: Path, frames: Mapping[str, pl.LazyFrame], positive: PositiveRule, log: Log
 ) -> Ingested:
     """Stream frames into landing files: items as one file, the other kinds one file for each UTC day of ``ts``.
 
+    Source rows that cannot be read go to ``REJECTED_FOLDER``.
+
     Args:
-        source: folder that the frames read from, for messages.
-        landing: landing folder; made where it is missing.
-        frames: columns of the data contract by kind; ``ts`` is a UTC moment without zone. Rows that lack a key column
-            are left out and counted in the notes.
+        source: where the frames come from.
+        landing: landing folder.
+        frames: columns of the data contract by kind; ``ts`` is a UTC moment without zone.
         positive: passed on.
-        notes: passed on.
         log: told of each step.
 
     Raises:
-        LandingError: a source file cannot be read, or there is no event with a user, an item and a time.
+        LandingError: too many source rows cannot be read, or there is no item or no event.
     """
-    landing.mkdir(parents=True, exist_ok=True)
+    source.refuse_too_many()
     rows: dict[str, int] = {}
     days: list[date] = []
-    with tempfile.TemporaryDirectory(dir=landing, prefix=".ingest-") as folder:
-        staging = Path(folder)
-        for kind, frame in frames.items():
-            log(f"reading {kind} of {source}")
-            staged = staging / f"{kind}.parquet"
-            _stage(source, kind, frame, staged)
-            total, rows[kind], found = _count(staged, kind)
-            if total > rows[kind]:
-                notes.append(f"{total - rows[kind]:,} rows of {kind} lack a readable {', '.join(KEYS[kind])}: left out")
-            days += found
-            log(f"writing {rows[kind]:,} rows of {kind}")
-            _write_sorted(staged, kind, staging / "landing" / kind)
-        if not rows["items"]:
-            raise LandingError(f"{source} holds no items: fetch it again")
-        if not rows["events"]:
-            raise LandingError(f"{source} holds no event with a readable user, item and time: is it of this format?")
-        _move(staging / "landing", landing)
-    return Ingested(min(days), max(days), rows, positive, tuple(notes))
+    staging = source.scratch / "landing"
+    for kind, frame in frames.items():
+        rows[kind], found = _count(frame, kind)
+        days += found
+        log(f"writing {rows[kind]:,} rows of {kind}")
+        _write_sorted(frame, kind, staging / kind, source.scratch / "spill")
+    if not rows["items"]:
+        raise LandingError(f"{source.folder} holds no items: fetch it again")
+    if not rows["events"]:
+        raise LandingError(f"{source.folder} holds no event with a readable user, item and time: is it of this format?")
+    if source.rejected:
+        write_rejected(source.rejected, staging / REJECTED_FOLDER)
+        source.notes.append(f"{source.told_rejected()} All of them: {landing / REJECTED_FOLDER}")
+    _move(staging, landing)
+    return Ingested(min(days), max(days), rows, positive, tuple(source.notes))
 
 
-def _stage(source: Path, kind: str, frame: pl.LazyFrame, staged: Path) -> None:
-    try:
-        frame.sink_parquet(staged, compression="lz4")
-    except pl.exceptions.PolarsError as error:
-        fault = str(error).splitlines()[0]
-        raise LandingError(f"{kind} of {source} cannot be read ({fault}): fix the file, or fetch it again") from error
-
-
-def _count(staged: Path, kind: str) -> tuple[int, int, list[date]]:
-    """Rows, rows with all key columns, and the first and last day of these."""
-    scan = pl.scan_parquet(staged, glob=False)
-    total = scan.select(pl.len()).collect().item()
-    valid = scan.filter(pl.all_horizontal(pl.col(KEYS[kind]).is_not_null()))
+def _count(frame: pl.LazyFrame, kind: str) -> tuple[int, list[date]]:
+    """Rows, and the first and last day of these."""
     if kind == "items":
-        return total, valid.select(pl.len()).collect().item(), []
+        return frame.select(pl.len()).collect(engine="streaming").item(), []
     day = pl.col("ts").dt.date()
-    count, first, last = valid.select(pl.len(), day.min().alias("first"), day.max().alias("last")).collect().row(0)
-    return total, count, [first, last] if count else []
+    counted = frame.select(pl.len(), day.min().alias("first"), day.max().alias("last")).collect(engine="streaming")
+    count, first, last = counted.row(0)
+    return count, [first, last] if count else []
 
 
-def _write_sorted(staged: Path, kind: str, folder: Path) -> None:
+def _write_sorted(frame: pl.LazyFrame, kind: str, folder: Path, spill: Path) -> None:
     """Write sorted rows, so that one file is open at a time.
 
     With more than one thread the bytes differ from run to run: two threads wrote 5 million rows differently each time.
     """
     folder.mkdir(parents=True)
-    with duckdb.connect(config={"threads": 1, "temp_directory": str(staged.with_suffix(".spill"))}) as connection:
-        rows = connection.read_parquet(glob.escape(str(staged)))
-        keys = KEYS[kind]
-        rest = [name for name in rows.columns if name not in keys]
-        rows = rows.filter(reduce(and_, (duckdb.ColumnExpression(name).isnotnull() for name in keys)))
-        rows = rows.order(", ".join(keys + rest))
+    keys = KEYS[kind]
+    with duckdb.connect(config={"threads": 1, "temp_directory": str(spill)}) as connection:
+        rows = connection.from_arrow(_arrow_rows(frame))
+        rows = rows.order(", ".join(keys + [name for name in rows.columns if name not in keys]))
         if kind == "items":
             rows.write_parquet(str(folder / "part-0.parquet"), compression="zstd")
         else:
@@ -129,9 +108,19 @@ def _write_sorted(staged: Path, kind: str, folder: Path) -> None:
             rows.write_parquet(str(folder), partition_by=["day"], filename_pattern="part-{i}", compression="zstd")
 
 
+def _arrow_rows(frame: pl.LazyFrame) -> pyarrow.RecordBatchReader:
+    """The rows of a frame in batches, so that memory does not depend on their number."""
+    oldest = pl.CompatLevel.oldest()
+    parts = frame.collect_batches(engine="streaming", maintain_order=False)
+    batches = (batch for part in parts for batch in part.to_arrow(compat_level=oldest).to_batches())
+    return pyarrow.RecordBatchReader.from_batches(
+        frame.limit(0).collect().to_arrow(compat_level=oldest).schema, batches
+    )
+
+
 def _move(staged: Path, landing: Path) -> None:
     """Rename the files into place, and remove those of an earlier conversion that were not written again."""
-    written = sorted(path.relative_to(staged).as_posix() for path in staged.rglob("*.parquet"))
+    written = sorted(path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file())
     ledger = landing / _LEDGER
     earlier = json.loads(ledger.read_text(encoding="utf-8")) if ledger.exists() else []
     write_json(ledger, sorted({*earlier, *written}))  # first, so that a killed process leaves no unlisted files

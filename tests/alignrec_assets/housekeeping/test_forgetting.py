@@ -10,6 +10,7 @@ import pytest
 from alignrec_assets.home import Home
 from alignrec_assets.housekeeping.forgetting import forget_user
 from alignrec_assets.landing.data_contract import LandingError
+from alignrec_assets.landing.formats.rejected import Rejected, write_rejected
 from alignrec_assets.landing.loading import PositiveRule, load_events, load_feedback, load_items
 from alignrec_assets.landing.survey import Calendar, survey
 from alignrec_assets.landing.tombstones import TombstonesError, read_tombstones
@@ -253,3 +254,14 @@ def test_files_that_cannot_be_searched_stop_it_before_anything_changes(home):
     (home.landing / "FORGOTTEN").write_text("{}")
     with pytest.raises(TombstonesError, match="FORGOTTEN"):
         load(home)
+
+
+def test_source_rows_that_were_rejected_lose_the_user(home):
+    rejected = [
+        Rejected("ratings.csv", 3, "rating: missing", "ada", {"userId": "ada"}),
+        Rejected("ratings.csv", 4, "the row has 5 fields", None, "ada,a,4,0,1"),
+        Rejected("ratings.csv", 5, "rating: missing", "adam", {"userId": "adam"}),
+    ]
+    write_rejected(rejected, home.landing / "REJECTED")
+    assert forget(home)[0].files["REJECTED/ratings.csv.jsonl"] == 2
+    assert b'"ada' not in (home.landing / "REJECTED" / "ratings.csv.jsonl").read_bytes().replace(b'"adam"', b"")

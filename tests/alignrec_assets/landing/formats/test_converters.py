@@ -1,6 +1,7 @@
 """Public data sets become landing files: columns by hand, the same bytes twice, and clear refusals."""
 
 import hashlib
+import re
 from datetime import date, datetime
 from pathlib import Path
 
@@ -9,12 +10,18 @@ import pytest
 from support.landing import connect
 
 from alignrec_assets.landing.data_contract import LandingError
-from alignrec_assets.landing.formats.converters import convert
+from alignrec_assets.landing.formats import converters
 from alignrec_assets.landing.formats.ratings import split_title
 from alignrec_assets.landing.loading import PositiveRule, load_events, load_feedback, load_items
 from alignrec_assets.landing.survey import Calendar, survey
+from alignrec_assets.settings.sections import LandingSettings
 
+SETTINGS = LandingSettings()
 RULE = PositiveRule(0.5, None, liked=True, completed=True, when_unknown=False)
+
+
+def convert(name, source, landing, **options):
+    return converters.convert(name, source, landing, SETTINGS, **options)
 
 
 def text(folder: Path, **files: str) -> Path:
@@ -114,14 +121,6 @@ def test_many_days_and_many_rows_are_one_file_a_day(tmp_path):
     assert sorted(pl.concat(frames)["ts"].dt.epoch("s")) == sorted(seconds)
 
 
-def test_unreadable_rows_are_left_out_and_counted(tweetings, tmp_path):
-    with (tweetings / "ratings.dat").open("a") as stream:
-        stream.write("3::0001::5::yesterday\n3::0001\n3::0001::5::99999999999999\n")
-    found = convert("movietweetings", tweetings, tmp_path / "landing")
-    assert found.rows["events"] == 3
-    assert found.notes == ("3 rows of events lack a readable ts, user_id, item_id: left out",)
-
-
 def test_movielens_csv_by_hand(tmp_path):
     source = text(
         tmp_path / "source",
@@ -170,6 +169,14 @@ def test_movielens_1m_and_100k_are_read_in_latin_1(tmp_path):
         ("2012", ("2012", None)),
         ("Se7en (a.k.a. Seven) (1995)", ("Se7en (a.k.a. Seven)", datetime(1995, 1, 1))),
         ("Nothing (0000)", ("Nothing (0000)", None)),
+        ("Title 42", ("Title 42", None)),
+        ("Title 42 (1999)", ("Title 42", datetime(1999, 1, 1))),
+        ("Blade Runner 2049 (2017)", ("Blade Runner 2049", datetime(2017, 1, 1))),
+        ("(500) Days of Summer (2009)", ("(500) Days of Summer", datetime(2009, 1, 1))),
+        ("1984", ("1984", None)),
+        ("(1984)", ("(1984)", None)),
+        ("Odyssey (3001)", ("Odyssey (3001)", None)),
+        ("Rome (1995) again", ("Rome (1995) again", None)),
     ],
 )
 def test_the_year_leaves_the_title(title, expected):
@@ -329,7 +336,7 @@ def test_a_bad_landing_file_leaves_the_home_untouched(tmp_path):
     source = text(tmp_path / "source", items__csv="item_id,title\na,Owls\n", events__csv="user_id,item\nu,a\n")
     with pytest.raises(LandingError, match=r"events\.csv lacks the required column item_id, ts"):
         convert("landing", source, landing)
-    assert not landing.exists()
+    assert not list(landing.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -352,6 +359,58 @@ def test_a_landing_source_that_lacks_something_is_refused(tmp_path, files, messa
         convert("landing", text(tmp_path / "source", **files), tmp_path / "landing")
 
 
+@pytest.mark.parametrize("kind", ["items", "events", "feedback", "outcomes"])
+@pytest.mark.parametrize(
+    ("flat", "in_folder"),
+    [("{}.csv", "{}.csv"), ("{}_2.jsonl", "{}_2.jsonl"), ("{}.CSV", "{}.csv"), ("{}é.csv", "{}e\u0301.csv")],
+)
+def test_two_landing_files_with_one_target_are_refused_before_anything_is_written(
+    tmp_path, comes_out, kind, flat, in_folder
+):
+    files = {"items": "item_id,title\na,Owls\n", "events": "user_id,item_id,ts\nu,a,2026-01-02\n"}
+    source = text(tmp_path / "source", **{f"{name}__csv": content for name, content in files.items() if name != kind})
+    first, second = source / flat.format(kind), source / kind / in_folder.format(kind)
+    second.parent.mkdir()
+    for path in (first, second):
+        path.write_text(files.get(kind, "request_id,item_id,user_id,ts,policy\n"))
+    told = f"{kind}/{second.name} and {first.name}, and both would become {kind}/{first.name}: rename one of them"
+    with pytest.raises(LandingError, match=re.escape(told)):
+        convert("landing", source, tmp_path / "landing")
+    assert not list((tmp_path / "landing").iterdir())
+    comes_out("targets", f"`{first.name}` beside `{kind}/{second.name}`", f"refused before writing: {told}")
+
+
+@pytest.mark.parametrize("kind", ["items", "events", "feedback", "outcomes"])
+def test_files_of_one_name_in_several_days_are_all_kept(tmp_path, comes_out, kind):
+    source = text(
+        tmp_path / "source",
+        items_0__csv="item_id,title\na,Owls\n",
+        events_0__csv="user_id,item_id,ts\nu,a,2026-01-02\n",
+    )
+    header = {
+        "items": "item_id,title\na,{}\n", "events": "user_id,item_id,ts\n{},a,2026-01-02\n",
+        "feedback": "request_id,item_id,user_id,ts,policy\n{},a,u,2026-01-02,random\n",
+        "outcomes": "request_id,item_id,ts\n{},a,2026-01-02\n",
+    }[kind]  # fmt: skip
+    places = [".", "day=2026-01-02", "day=2026-01-03"]
+    for place in places:
+        text(source / kind / place, **{f"{kind}__csv": header.format(place)})
+    convert("landing", source, tmp_path / "landing")
+    for place in places:
+        assert (tmp_path / "landing" / kind / place / f"{kind}.csv").read_text() == header.format(place)
+    comes_out("targets", f"`{kind}/{kind}.csv` beside `{kind}/day=2026-01-02/{kind}.csv`", "both are kept")
+
+
+def test_files_that_are_replaced_are_told(tmp_path, comes_out):
+    for user in ("u", "u", "v"):
+        events = f"user_id,item_id,ts\n{user},a,2026-01-02\n"
+        source = text(tmp_path / "source", items__csv="item_id,title\na,Owls\n", events__csv=events)
+        found = convert("landing", source, tmp_path / "landing")
+        told = ("1 files had other content and were replaced: events/events.csv",) if user == "v" else ()
+        assert found.notes == told
+    comes_out("targets", "a second `events.csv` from another day of export", f"replaced, and told: {told[0]}")
+
+
 # Refusals ------------------------------------------------------------------------------------------------------------
 
 
@@ -363,7 +422,11 @@ def test_a_landing_source_that_lacks_something_is_refused(tmp_path, files, messa
         ("movietweetings", {"movies__dat": "", "ratings__dat": "1::1::5::1\n"}, r"movies\.dat is empty"),
         ("movietweetings", {"movies__dat": "1::A::\n", "ratings__dat": ""}, r"ratings\.dat is empty"),
         ("movietweetings", {"movies__dat": "1::A::\nA|B\n", "ratings__dat": "1::1::5::1\n"}, r"movies\.dat, line 2"),
-        ("movietweetings", {"movies__dat": "1::A::\n", "ratings__dat": "1,1,5,1\n"}, "no event with a readable"),
+        (
+            "movietweetings",
+            {"movies__dat": "1::A::\n", "ratings__dat": "1,1,5,1\n"},
+            r"ratings\.dat, line 1: the row has 1 fields",
+        ),
         ("movielens", {}, r"neither ratings\.csv nor ratings\.dat \(1m\) nor u\.data"),
         ("movielens", {"ratings__csv": "userId,movieId,rating\n"}, r"movies\.csv is missing"),
         (
