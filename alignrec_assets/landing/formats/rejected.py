@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from models.files import replacing
 
 REJECTED_FOLDER = "REJECTED"
 """Of the landing folder; a conversion writes it whole."""
+_EXAMPLES = 3
+"""Rejected rows that a message shows."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,37 @@ class Rejected:
         return user == self.user_id or user in map(str.strip, cells)
 
 
-def write_rejected(rejected: list[Rejected], folder: Path) -> None:
-    """Write rows as JSON Lines, in the order of their lines."""
-    files: dict[str, list[Rejected]] = {}
-    for row in sorted(rejected, key=lambda row: (row.file, row.line)):
-        files.setdefault(f"{row.file}.jsonl", []).append(row)
-    for name, rows in files.items():
-        _write(folder / name, rows)
+class RejectedRows:
+    """The rejected rows of a conversion: they are written as they are found, so that memory does not hold them.
+
+    Attributes:
+        folder: for one file of JSON Lines for each source file.
+        counts: how many there are, by source file.
+        first: the first few of each source file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.counts: Counter[str] = Counter()
+        self.first: list[Rejected] = []
+
+    def add(self, file: str, rows: list[Rejected]) -> None:
+        """Add rows of a source file; all of them come after the rows that were added before."""
+        if not rows:
+            return
+        in_order = sorted(rows, key=lambda row: row.line)
+        self.first += in_order[: max(_EXAMPLES - self.counts[file], 0)]
+        self.counts[file] += len(rows)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / f"{file}.jsonl").open("a", encoding="utf-8", newline="\n") as stream:
+            stream.writelines(map(_as_json, in_order))
+
+    def told(self, rows_read: int) -> str:
+        """How many of the rows were rejected, and the first few with their reasons."""
+        files = ", ".join(f"{count:,} of {file}" for file, count in sorted(self.counts.items()))
+        first = sorted(self.first, key=lambda row: (row.file, row.line))[:_EXAMPLES]
+        examples = "; ".join(f"{row.file}, line {row.line}: {row.reason}" for row in first)
+        return f"{self.counts.total():,} of {rows_read:,} rows cannot be read ({files}). The first: {examples}."
 
 
 def forget_rejected(landing: Path, user: str) -> dict[str, int]:
@@ -53,12 +80,12 @@ def forget_rejected(landing: Path, user: str) -> dict[str, int]:
         left = [row for row in rows if not row.names(user)]
         if len(left) < len(rows):
             gone[path.relative_to(landing).as_posix()] = len(rows) - len(left)
-            _write(path, left)
+            with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as stream:
+                stream.writelines(map(_as_json, left))
         if not left:
             path.unlink()
     return gone
 
 
-def _write(path: Path, rows: list[Rejected]) -> None:
-    with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.writelines(json.dumps(vars(row), ensure_ascii=False) + "\n" for row in rows)
+def _as_json(row: Rejected) -> str:
+    return json.dumps(vars(row), ensure_ascii=False) + "\n"

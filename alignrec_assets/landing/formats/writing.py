@@ -12,7 +12,7 @@ import pyarrow
 
 from alignrec_assets.home import FORMAT_VERSION
 from alignrec_assets.landing.data_contract import LandingError
-from alignrec_assets.landing.formats.rejected import REJECTED_FOLDER, write_rejected
+from alignrec_assets.landing.formats.rejected import REJECTED_FOLDER
 from alignrec_assets.landing.formats.sources import Source
 from alignrec_assets.landing.loading import PositiveRule
 from models.files import write_json
@@ -63,20 +63,18 @@ def write_landing(
     source.refuse_too_many()
     rows: dict[str, int] = {}
     days: list[date] = []
-    staging = source.scratch / "landing"
     for kind, frame in frames.items():
         rows[kind], found = _count(frame, kind)
         days += found
         log(f"writing {rows[kind]:,} rows of {kind}")
-        _write_sorted(frame, kind, staging / kind, source.scratch / "spill")
+        _write_sorted(frame, kind, source.staging / kind, source.scratch / "spill")
     if not rows["items"]:
         raise LandingError(f"{source.folder} holds no items: fetch it again")
     if not rows["events"]:
         raise LandingError(f"{source.folder} holds no event with a readable user, item and time: is it of this format?")
-    if source.rejected:
-        write_rejected(source.rejected, staging / REJECTED_FOLDER)
-        source.notes.append(f"{source.told_rejected()} All of them: {landing / REJECTED_FOLDER}")
-    _move(staging, landing)
+    if source.rejected.counts:
+        source.notes.append(f"{source.rejected.told(source.rows_read)} All of them: {landing / REJECTED_FOLDER}")
+    _move(source.staging, landing)
     return Ingested(min(days), max(days), rows, positive, tuple(source.notes))
 
 

@@ -10,7 +10,7 @@ import pytest
 from alignrec_assets.home import Home
 from alignrec_assets.housekeeping.forgetting import forget_user
 from alignrec_assets.landing.data_contract import LandingError
-from alignrec_assets.landing.formats.rejected import Rejected, write_rejected
+from alignrec_assets.landing.formats.rejected import Rejected, RejectedRows
 from alignrec_assets.landing.loading import PositiveRule, load_events, load_feedback, load_items
 from alignrec_assets.landing.survey import Calendar, survey
 from alignrec_assets.landing.tombstones import TombstonesError, read_tombstones
@@ -262,6 +262,6 @@ def test_source_rows_that_were_rejected_lose_the_user(home):
         Rejected("ratings.csv", 4, "the row has 5 fields", None, "ada,a,4,0,1"),
         Rejected("ratings.csv", 5, "rating: missing", "adam", {"userId": "adam"}),
     ]
-    write_rejected(rejected, home.landing / "REJECTED")
+    RejectedRows(home.landing / "REJECTED").add("ratings.csv", rejected)
     assert forget(home)[0].files["REJECTED/ratings.csv.jsonl"] == 2
     assert b'"ada' not in (home.landing / "REJECTED" / "ratings.csv.jsonl").read_bytes().replace(b'"adam"', b"")

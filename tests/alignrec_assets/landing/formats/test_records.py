@@ -81,6 +81,26 @@ def test_a_broken_row_takes_no_other_with_it(tmp_path, line, reason, end, block_
         assert broken == [(at + 1 + (at > 2), reason)]
 
 
+SOUND = ['7,"x, y",8', "7,plain,8", '7,"two\nlines",8', '7,an "inner" quote,8', '"two\nlines",7,"8"']
+
+
+@settings(deadline=None)
+@given(
+    line=st.text(alphabet='",1a \r\0;é', max_size=12),
+    before=st.lists(st.sampled_from(SOUND), max_size=4),
+    after=st.lists(st.sampled_from(SOUND), max_size=4),
+    block_bytes=st.sampled_from([90, records.BLOCK_BYTES]),
+)
+def test_whatever_a_line_holds_the_rows_around_it_stay(tmp_path_factory, line, before, after, block_bytes):
+    path = tmp_path_factory.mktemp("rows") / "rows.csv"
+    path.write_text("\n".join([*before, line, *after, ""]), encoding="utf-8", newline="")
+    rows, broken = read(path, CSV, block_bytes)
+    at = len("\n".join([*before, ""]).split("\n"))
+    around = [next(csv.reader([row])) for row in (*before, *after)]
+    assert [list(fields) for number, fields in rows if number != at] == around
+    assert len(rows) + len(broken) == len(around) + bool(line.strip())
+
+
 DOTS = Layout(("a", "b", "c"), "::")
 
 

@@ -372,6 +372,41 @@ def test_rejected_rows_are_the_same_bytes_twice_and_go_with_their_source(tmp_pat
     assert not kept.exists()
 
 
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ("userId,movieId,rating", "lacks the column timestamp; its columns are: userId, movieId, rating"),
+        ("userId movieId rating timestamp", "lacks the column userId, movieId, rating, timestamp"),
+        ("userId,movieId,rating,timestamp,UserID", "names the column userId twice: take one of them away"),
+        (f"{RATING}\r1,1,4,964982703\r", "its lines end with carriage returns alone; save it with line feeds"),
+        ("x" * 200_000, "its first line cannot be read as column names"),
+    ],
+)
+def test_a_header_that_cannot_be_used_is_refused(tmp_path, comes_out, header, told):
+    source = written(tmp_path / "source", "movielens", ratings__csv=[header, "1,1,4,964982703"])
+    with pytest.raises(LandingError, match=rf"ratings\.csv:? {told}") as refusal:
+        converted(source, "movielens", tmp_path / "landing")
+    assert len(str(refusal.value)) < 1000
+    comes_out("text files", f"ratings.csv begins with `{header[:60]!r}`", f"refused: {told}")
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        ("1,cooking, baking", "line 2: the row has 3 fields"),
+        ('1,"cooking', "line 2: the row leaves a double quote open"),
+        ("one,cooking", "line 2: 'one' is not the id of a tag, a whole number"),
+        ("1,caf\u00e9", "line 2, byte 6: 0xe9 is not text in UTF-8"),
+    ],
+)
+def test_tag_names_that_cannot_be_read_are_refused(tmp_path, comes_out, names, told):
+    path = tmp_path / "names.csv"
+    path.write_bytes(f"tag_id,tag_name\n{names}\n2,owls\n".encode("latin-1"))
+    with pytest.raises(LandingError, match=rf"names\.csv, {told}"):
+        converted(written(tmp_path / "source", "kuairand"), "kuairand", tmp_path / "landing", tag_names=path)
+    comes_out("converters", f"kuairand, tag names: `{names}`", f"refused: {told}")
+
+
 TEXT = st.text(alphabet=st.characters(exclude_categories=("Cs", "Cc")), max_size=12)
 
 
