@@ -2,17 +2,19 @@
 
 import os
 import sys
+from contextvars import ContextVar
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_type_hints
 
+import click
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from alignrec_assets.failures import explain, tell
 from alignrec_assets.home import HOME_VARIABLE, Home
-from models.evaluation.figures import figure_text
-from models.serving.transition_table import PlannedCluster, TransitionTable
 
 app = typer.Typer(
     help="Exploration for recommender systems, planned by language models and aligned with what users really like.",
@@ -20,10 +22,15 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+# What is printed holds names and words of the user's data: none of it is markup or the code of an emoji.
+console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 TRACEBACK_VARIABLE = "TRACEBACK"
+FAILED, INTERRUPTED, OUTPUT_CLOSED = 1, 130, 141
+"""Exit codes: the last two are those of a program that SIGINT or SIGPIPE ends. Click ends with 2 for wrong usage."""
+home_in_use: ContextVar[Home | None] = ContextVar("home_in_use", default=None)
+"""The home of this command, which keeps what is too long for a message."""
 
 HomeOption = Annotated[
     Path | None,
@@ -33,10 +40,16 @@ DayOption = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="
 
 
 def main() -> None:
-    """Entry point: what a user can fix is said in one message, without a traceback."""
+    """Entry point: every failure becomes one message, without a traceback."""
     code = _exit_code()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:  # None: it was closed before the command began
+                stream.flush()
+        except BrokenPipeError:
+            code = OUTPUT_CLOSED
+        except OSError:
+            code = code or FAILED
     # At a normal exit after a run with sentence-transformers, duckdb's binding prints 40 lines about objects that the
     # interpreter no longer frees. Everything of ours is closed by now.
     os._exit(code)
@@ -44,18 +57,36 @@ def main() -> None:
 
 def _exit_code() -> int:
     try:
-        app()
+        _commands()()
     except SystemExit as done:
-        return done.code if isinstance(done.code, int) else 0
-    except (ValueError, RuntimeError, OSError, ModuleNotFoundError) as error:
+        if isinstance(done.__context__, BrokenPipeError):
+            return OUTPUT_CLOSED
+        return _interrupted() if done.code == INTERRUPTED else done.code if isinstance(done.code, int) else 0
+    except BaseException as error:  # the one place where all that can fail is told
+        failure = explain(error)
+        if failure.interrupted:
+            return _interrupted()
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
-        errors.print(f"[bold red]error[/] {_escape(str(error))}")
-        return 1
-    except KeyboardInterrupt:
-        errors.print("interrupted: what was finished stays, and the same command resumes there")
-        return 130
+        errors.print(Text.assemble(("error", "bold red"), f" {tell(failure, home_in_use.get())}"))
+        return FAILED
     return 0
+
+
+def _interrupted() -> int:
+    errors.print("interrupted: what was finished stays, and the same command goes on from there")
+    return INTERRUPTED
+
+
+def _commands() -> click.Command:
+    """The commands with the help of their arguments: Typer 0.25 loses it beside Click 8.5."""
+    group = typer.main.get_command(app)
+    for command in getattr(group, "commands", {}).values():
+        hints = get_type_hints(command.callback, include_extras=True)
+        for parameter in command.params:
+            if isinstance(parameter, click.Argument):
+                parameter.help = hints[parameter.name].__metadata__[0].help
+    return group
 
 
 @app.command()
@@ -65,12 +96,33 @@ def lookup(
     version: Annotated[str | None, typer.Option(help="A published version; by default the current one.")] = None,
 ) -> None:
     """Print the clusters that are planned for users of these clusters, from the published files alone."""
-    table = TransitionTable.open(_use(home).published, version)
-    planned = table.lookup(clusters)
-    history = " + ".join(table.labels[table.cluster_id(cluster)] for cluster in clusters)
-    ranked = "alignment with users' feedback" if table.manifest["ranking"] == "alignment" else "novelty alone"
-    console.print(f"Users of [bold]{history}[/], version {table.version}, ranked by {ranked}:")
-    console.print(_planned(planned))
+    chosen = _use(home)
+    from alignrec_assets.commands.lookup import look_up
+
+    look_up(chosen, clusters, version, console.print)
+
+
+@app.command(name="clusters")
+def list_clusters(home: HomeOption = None) -> None:
+    """List the interest clusters: id, number of items, label and some titles."""
+    chosen = _use(home)
+    from alignrec_assets.commands.clusters import show_clusters
+
+    show_clusters(chosen, console.print)
+
+
+@app.command()
+def rejected(
+    day: DayOption = None,
+    kind: Annotated[str | None, typer.Option(help="items, events, feedback or outcomes.")] = None,
+    reason: Annotated[str | None, typer.Option(help="A part of the reason, such as 'is not a number'.")] = None,
+    home: HomeOption = None,
+) -> None:
+    """Show the landing rows that were rejected: how many for each reason, and some of them."""
+    chosen = _use(home)
+    from alignrec_assets.commands.rejected import show_rejected
+
+    show_rejected(chosen, _day(day), kind, reason, console.print)
 
 
 @app.command()
@@ -101,7 +153,7 @@ def ingest(
     """Turn a public format into landing files, and write the home's calendar."""
     from alignrec_assets.commands.ingest import ingest_source
 
-    ingest_source(_use(home), data_format, path, tag_names, console.print)
+    ingest_source(_use(home), data_format, path, tag_names, _write)
 
 
 @app.command()
@@ -220,7 +272,7 @@ def prune(
     for heading, justify in (("kind", "left"), ("name", "left"), ("bytes", "right")):
         table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for piece in found.pieces:
-        table.add_row(piece.kind, _escape(piece.name), f"{piece.bytes:,}")
+        table.add_row(piece.kind, piece.name, f"{piece.bytes:,}")
     table.add_row("total", f"{len(found.pieces)} pieces", f"{sum(piece.bytes for piece in found.pieces):,}")
     console.print(table)
     for note in found.notes:
@@ -240,11 +292,26 @@ def forget(
 ) -> None:
     """Erase a user from landing files and warehouse, keep the id out for ever, and list the models that had seen it."""
     chosen = _use(home)
-    if not yes:
-        typer.confirm(f"Erase every row of {user!r} from {chosen.path}, landing files included?", abort=True)
-    from alignrec_assets.housekeeping.forgetting import forget_user
+    from alignrec_assets.housekeeping.forgetting import forget_user, knows_user
 
+    if not yes:
+        question = f"Erase every row of {user!r} from {chosen.path}, landing files included?"
+        if not knows_user(chosen, user, _write):
+            question = f"No row of {user!r} is in {chosen.path}. Keep this id out of it for ever all the same?"
+        typer.confirm(question, abort=True)
     forget_user(chosen, user, _write)
+
+
+@app.command()
+def unforget(
+    user: Annotated[str, typer.Argument(help="The id of a user who was forgotten.")],
+    home: HomeOption = None,
+) -> None:
+    """Read the rows of a forgotten user again in files that come. What was erased does not come back."""
+    chosen = _use(home)
+    from alignrec_assets.housekeeping.forgetting import unforget_user
+
+    unforget_user(chosen, user, _write)
 
 
 @app.command()
@@ -267,7 +334,7 @@ def settings(
     for heading in ("setting", "value", "from"):
         table.add_column(heading, overflow="fold")
     for name, value, origin in describe_settings(chosen):
-        table.add_row(name, _escape(masked(value)), _escape(origin))
+        table.add_row(name, masked(value), origin)
     console.print(f"home {chosen.path}")
     console.print(table)
 
@@ -298,34 +365,11 @@ def study(
 
 
 def _use(home: Path | None, source: str = "simulated") -> Home:
-    """The home of this command, refused where a newer alignrec wrote it."""
+    """The home of this command, refused where it cannot be used."""
     chosen = Home.from_environment(source) if home is None else Home(home.expanduser().resolve())
-    chosen.check_format()
+    chosen.check()
+    home_in_use.set(chosen)
     return chosen
-
-
-def _planned(planned: list[PlannedCluster]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading, justify in (
-        ("rank", "right"),
-        ("cluster", "right"),
-        ("label", "left"),
-        ("alignment", "right"),
-        ("novelty", "right"),
-        ("propensity", "right"),
-    ):
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
-    for row in planned:
-        score = figure_text(row.alignment_score)
-        table.add_row(
-            str(row.rank),
-            str(row.cluster_id),
-            row.label,
-            score,
-            f"{row.novelty_probability:.3f}",
-            f"{row.propensity:.3f}",
-        )
-    return table
 
 
 def _day(moment: datetime | None) -> date | None:
@@ -333,8 +377,4 @@ def _day(moment: datetime | None) -> date | None:
 
 
 def _write(line: str) -> None:
-    console.print(_escape(line))
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", "\\[")
+    console.print(line)

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,27 @@ from typing import Any
 
 MODEL_FOLDER = "model"  # of a checkpoint: the model itself
 MANIFEST_FILE = "manifest.json"  # of a checkpoint or a published version: what it is and what made it
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+"""Of a published version, a checkpoint or a taxonomy."""
+
+
+def checked_name(name: str, meaning: str) -> str:
+    """A name of something that is a folder or a file: never a path, whoever gave it.
+
+    Args:
+        name: as a user typed it, or as it was read from a file.
+        meaning: what it names and where it was given, for the message.
+
+    Raises:
+        ValueError: it is no name.
+    """
+    if not NAME.fullmatch(name):
+        raise ValueError(
+            f"{meaning} {name!r} is no name: a name has letters, digits, '.', '_' and '-', begins with a letter or a "
+            "digit, and is never a path"
+        )
+    return name
 
 
 def content_hash(*paths: Path) -> str:

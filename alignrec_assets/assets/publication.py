@@ -25,6 +25,7 @@ from alignrec_assets.warehouse.rows import replace_table, table_frame
 from alignrec_assets.warehouse.tables import TABLES
 from models.candidates.best_of_n import plan_transitions
 from models.files import MANIFEST_FILE
+from models.messages import listed
 from models.serving.transition_table import CURRENT_FILE, TransitionTable, current_version, make_current, write_version
 
 ASKED_ANEW = {"novelty_model:gates", "candidates/scored:contract", "interests/clusters:contract"}
@@ -120,8 +121,8 @@ def _audit(context: dg.AssetExecutionContext, warehouse: Warehouse, home: HomeRe
     told = [f"{check}: {words}" for check, words in failed.items() if check not in ASKED_ANEW]
     if told:
         raise PublicationGateError(
-            f"checks failed: {'; '.join(told)}. Fix that, or change the limits under checks in the settings, and run "
-            "what they belong to once more. The version published before stays current."
+            f"checks failed: {listed(told, '; ')}. Fix that, or change the limits under checks in the settings, and "
+            "run what they belong to once more. The version published before stays current."
         )
     with warehouse.reading() as connection:
         for table in ("candidates.scored", "interests.clusters"):

@@ -27,6 +27,7 @@ from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.records import Record, read_records
 from alignrec_assets.warehouse.rows import read_frame, set_wanted_days
 from alignrec_assets.warehouse.tables import TABLES
+from models.messages import listed
 
 LEAST_TRAILING_DAYS = 3  # with fewer days before it, nothing is said of a day's volume
 SURE_OF_DRIFT = 0.001  # probability that chance alone would look like it
@@ -214,7 +215,7 @@ def _judge_days(
         failed = _failed_before(context) if home.settings.checks.severity == "error" else set()
         days = sorted({*_days_of_run(context, made), *(failed & made.keys())})
         found = {day: told for day in days if (told := fault(connection, made, day))}
-    told = "; ".join(f"{day}: {words}" for day, words in found.items())
+    told = listed([f"{day}: {words}" for day, words in found.items()], "; ", rest="the check's metadata has every day")
     if told:
         context.log.warning(told)
     return dg.AssetCheckResult(

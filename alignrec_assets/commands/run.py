@@ -10,15 +10,19 @@ import dagster as dg
 
 from alignrec_assets.automation.selections import SELECTIONS
 from alignrec_assets.definitions import build_definitions
+from alignrec_assets.failures import Failure, UnexpectedError, bounded, explain_by_name, place_of
 from alignrec_assets.home import Home
 from alignrec_assets.instance.dagster_home import fail_dead_runs, open_instance
 from alignrec_assets.instance.step_log import STEP_LOGGER
 from alignrec_assets.partitions import FIRST_DAY_TAG, LAST_DAY_TAG, days_of
 from alignrec_assets.settings.sections import CalendarSettings
 from alignrec_assets.settings.sources import load_settings
+from models.messages import listed
 from models.progress import Log
 
 STEP_WIDTH = 30
+STOPPED_BY_CHECKS = "DagsterAssetCheckFailedError"
+ENDED_BY_USER = (dg.DagsterEventType.RUN_CANCELING, dg.DagsterEventType.RUN_CANCELED)
 
 
 class RunFailedError(RuntimeError):
@@ -57,7 +61,7 @@ def run_line(
             days = f" {start} to {end}" if name == "days" else ""
             write(f"{name}{days}")
             span = (start, end) if name == "days" else None
-            run_selection(definitions, instance, name, span, write, recluster=recluster)
+            run_selection(definitions, instance, name, span, StepReporter(home, write), recluster=recluster)
 
 
 def run_beside_the_line(home: Home, name: str, write: Log) -> None:
@@ -68,7 +72,7 @@ def run_beside_the_line(home: Home, name: str, write: Log) -> None:
     """
     with open_instance(home) as instance:
         fail_dead_runs(instance, write)
-        run_selection(build_definitions(home), instance, name, None, write)
+        run_selection(build_definitions(home), instance, name, None, StepReporter(home, write))
 
 
 def run_selection(
@@ -76,7 +80,7 @@ def run_selection(
     instance: dg.DagsterInstance,
     name: str,
     days: tuple[str, str] | None,
-    write: Log,
+    reporter: "StepReporter",
     *,
     recluster: bool = False,
 ) -> None:
@@ -84,9 +88,10 @@ def run_selection(
 
     Raises:
         RunFailedError: a step failed.
+        UnexpectedError: a step failed with an error that nobody expected.
+        KeyboardInterrupt: the user ended the run, in a step or between two.
     """
     tags = {FIRST_DAY_TAG: days[0], LAST_DAY_TAG: days[1]} if days else {}
-    reporter = StepReporter(write)
     steps = logging.getLogger(STEP_LOGGER)
     steps.addHandler(reporter)
     config = {"ops": {"interests__clusters": {"config": {"recluster": True}}}} if recluster and days else {}
@@ -96,8 +101,15 @@ def run_selection(
         )
     finally:
         steps.removeHandler(reporter)
-    if not result.success:
-        raise RunFailedError(f"{reporter.failed_step or name}: {reporter.failure or 'the run failed'}")
+    failure = reporter.failure
+    if failure.interrupted or any(event.event_type in ENDED_BY_USER for event in result.all_events):
+        raise KeyboardInterrupt
+    if result.success:
+        return
+    told = " ".join(f"{reporter.failed_step or name}: {failure.message}".splitlines())
+    if failure.traceback:
+        raise UnexpectedError(told, failure.traceback)
+    raise RunFailedError(told)
 
 
 def day_range(calendar: CalendarSettings, first: date | None, last: date | None) -> tuple[str, str]:
@@ -125,14 +137,16 @@ def day_range(calendar: CalendarSettings, first: date | None, last: date | None)
 class StepReporter(logging.Handler):
     """Turns Dagster's log into one line per step with its outcome and time, and lines of progress between."""
 
-    def __init__(self, write: Log) -> None:
+    def __init__(self, home: Home, write: Log) -> None:
         super().__init__(logging.DEBUG)  # step starts and ends are debug records
+        self.home = home
         self.write = write
         self.started: dict[str, float] = {}
         self.last_message: dict[str, str] = {}
         self.checks: set[str] = set()  # steps that do nothing but check
+        self.failed_checks: list[str] = []
         self.failed_step = ""
-        self.failure = ""
+        self.failure = Failure("the run failed: `make ui` shows its log")
 
     def emit(self, record: logging.LogRecord) -> None:
         """Handle one record of Dagster's log."""
@@ -146,20 +160,25 @@ class StepReporter(logging.Handler):
         elif event.is_step_start:
             self.started[step] = time.monotonic()
         elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
-            name = event.asset_check_evaluation_data.check_name
-            if step.endswith(f"_{name}"):
-                self.checks.add(step)
+            self._check(step, event.asset_check_evaluation_data)
         elif event.is_step_success:
             self._finish(step)
         elif event.is_step_failure:
             self._fail(step, event.step_failure_data.error)
+
+    def _check(self, step: str, told: dg.AssetCheckEvaluation) -> None:
+        if step.endswith(f"_{told.check_name}"):
+            self.checks.add(step)
+        if not told.passed and told.severity == dg.AssetCheckSeverity.ERROR:
+            self.failed_checks.append(f"{told.check_name}: {told.description or 'failed'}")
 
     def _message(self, step: str, message: str, level: int) -> None:
         # A step's last message becomes its summary, so each is held back until the next one comes.
         held = self.last_message.get(step)
         if held is not None:
             self.write(f"    {held}")
-        self.last_message[step] = f"warning: {message}" if level >= logging.WARNING else message
+        told = bounded(message, self.home)
+        self.last_message[step] = f"warning: {told}" if level >= logging.WARNING else told
 
     def _finish(self, step: str) -> None:
         if step in self.checks and step not in self.last_message:
@@ -169,10 +188,17 @@ class StepReporter(logging.Handler):
         self.write(f"  {step.replace('__', '/'):<{STEP_WIDTH}} {summary}  [{seconds:.1f} s]")
 
     def _fail(self, step: str, error: object) -> None:
+        if self.failure.interrupted:
+            return  # what fails after it is of no interest
         # What Dagster wraps around a step's own error is not of interest; what that was raised from is in its message.
         while getattr(error, "cause", None) is not None and str(getattr(error, "cls_name", "")).startswith("Dagster"):
             error = error.cause  # type: ignore[attr-defined]
         self.failed_step = step.replace("__", "/")
-        message = str(getattr(error, "message", error)).strip()
+        name = str(getattr(error, "cls_name", None) or "error")
+        if name == STOPPED_BY_CHECKS and self.failed_checks:
+            self.failure = Failure(listed(self.failed_checks, "; "))
+            return
         # Dagster puts the class with its module before the message.
-        self.failure = " ".join(re.sub(r"^[\w.]*Error: ", "", message).splitlines())
+        message = re.sub(r"^[\w.]+(: |$)", "", str(getattr(error, "message", error)).strip())
+        traced = str(error.to_string()) if hasattr(error, "to_string") else str(error)
+        self.failure = explain_by_name(name, message, place_of(getattr(error, "stack", [])), traced)

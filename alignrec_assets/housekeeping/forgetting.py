@@ -1,4 +1,6 @@
-"""`alignrec forget USER` removes the user's rows from landing files and warehouse, and later files are read without.
+"""`alignrec forget USER` and `alignrec unforget USER`.
+
+`forget` removes the user's rows from landing files and warehouse, and later files are read without.
 
 All of it happens under the warehouse's lock. The tombstone, with what is known of the user's days, is written before
 any file changes; the tables are committed last. So the same command completes one that was interrupted. Outcomes are
@@ -10,10 +12,11 @@ import csv
 import gzip
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
+from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import dagster as dg
 import duckdb
@@ -22,22 +25,25 @@ import pyarrow
 import pyarrow.parquet
 
 from alignrec_assets.home import Home
+from alignrec_assets.housekeeping.traces import Trace, decide, seen_by_examples
 from alignrec_assets.instance.dagster_home import prepare_instance, runs_under_way
 from alignrec_assets.landing.data_contract import LandingError, file_format
 from alignrec_assets.landing.formats.rejected import forget_rejected
 from alignrec_assets.landing.readers import landing_rows, reading
 from alignrec_assets.landing.survey import landing_files
-from alignrec_assets.landing.tombstones import read_tombstones, write_tombstones
+from alignrec_assets.landing.tombstones import normal_id, read_tombstones, write_tombstones
 from alignrec_assets.remote import keep_rewritten
 from alignrec_assets.settings.sources import load_settings
 from alignrec_assets.warehouse.columns import USER
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.tables import TABLES
-from models.files import MANIFEST_FILE, replacing
+from models.files import replacing
+from models.messages import listed
 from models.progress import Log
 
-TRAINED_MODELS = ("novelty_model", "alignment_model", "alignment_search")
+SHOWN_FILES = 20
+"""The report names so many files that were rewritten."""
 
 
 @dataclass(frozen=True)
@@ -48,24 +54,6 @@ class Match:
     column: str
     values: frozenset[str]
     row_numbers: list[int]
-
-
-@dataclass(frozen=True)
-class Trace:
-    """What the tombstone keeps of a user.
-
-    Attributes:
-        first_event: the first day with an event, as ISO text.
-        first_impression: the first day with an impression, as ISO text.
-        clean_since: when the last rows of the user were removed; what is made later has not seen them. None where a run
-            was under way, because it may have read the rows before.
-        seen_by: the reason why a checkpoint or version has seen the user, by its name; an empty reason: it has not.
-    """
-
-    first_event: str | None = None
-    first_impression: str | None = None
-    clean_since: str | None = None
-    seen_by: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,18 +70,13 @@ def forget_user(home: Home, user: str, write: Log) -> Forgotten:
 
     Args:
         home: the home.
-        user: the id as in landing files; blanks around it do not count.
+        user: the id as in landing files, in any Unicode form; blanks around it do not count.
         write: receives what was removed, line by line.
 
     Raises:
         ValueError: no id, a landing file that cannot be searched, or a rebuild that was interrupted.
     """
-    user = user.strip(" ")
-    if not user:
-        raise ValueError("name a user: an empty id is nobody's")
-    aside = home.warehouse.with_name("warehouse.before-rebuild.duckdb")
-    if aside.exists():
-        raise ValueError(f"{aside} holds the warehouse before a rebuild that was cut off: `alignrec rebuild` first")
+    user = _searchable(home, user)
     prepare_instance(home)
     with dg.DagsterInstance.get() as instance:
         under_way = runs_under_way(instance, write)
@@ -102,7 +85,7 @@ def forget_user(home: Home, user: str, write: Log) -> Forgotten:
     with warehouse.writing() as connection:
         matches = _search_landing(connection, home.landing, user)
         first_days = _first_days(connection, user)
-        by_examples = _seen_by_examples(connection, user)
+        by_examples = seen_by_examples(connection, user)
         tables = _clear_tables(connection, user)
         trace = _write_tombstone(
             home, user, first_days, by_examples, found=bool(matches or tables), quiet=not under_way
@@ -111,29 +94,95 @@ def forget_user(home: Home, user: str, write: Log) -> Forgotten:
         for match in matches:
             _rewrite(home.landing / match.file, match)
         rejected = forget_rejected(home.landing, user)
+        for kept in home.failures.glob("*"):  # tracebacks may quote rows
+            kept.unlink(missing_ok=True)
     # DuckDB's file keeps the bytes of deleted rows until it is compacted.
     warehouse.compact()
     standing = {name: how for name, how in trace.seen_by.items() if how and (home.path / name).exists()}
     files = {match.file: len(match.row_numbers) for match in matches}
     forgotten = Forgotten(files | rejected, tables, standing)
-    _report(forgotten, under_way, write)
+    _report(user, forgotten, under_way, write)
     if bucket is not None:
         write(f"{bucket} was not touched: take the user out there too; a file that changes there is fetched again")
     return forgotten
 
 
-def _report(forgotten: Forgotten, under_way: list[str], write: Log) -> None:
+def knows_user(home: Home, user: str, write: Log) -> bool:
+    """Whether a landing file or a table has rows of a user. Nothing is changed.
+
+    Raises:
+        ValueError: as ``forget_user``.
+    """
+    user = _searchable(home, user)
+    with Warehouse(home, write).writing() as connection:
+        if _search_landing(connection, home.landing, user):
+            return True
+        counts = (
+            connection.execute(f"FROM {table} SELECT count(*) WHERE {condition}", {"user": user}).fetchall()
+            for table, condition in _rows_of_user().items()
+        )
+        return any(count for ((count,),) in counts)
+
+
+def unforget_user(home: Home, user: str, write: Log) -> None:
+    """Let the rows of a forgotten user be read again. What was erased is gone.
+
+    Args:
+        home: the home.
+        user: the id, as ``forget_user`` takes it.
+        write: receives what this means, line by line.
+
+    Raises:
+        ValueError: this user was not forgotten, or as ``forget_user``.
+    """
+    user = _searchable(home, user)
+    with Warehouse(home, write).writing() as connection:
+        tombstones = read_tombstones(home.landing)
+        if tombstones.hashed(user) not in tombstones.users:
+            raise ValueError(
+                f"{user!r} is not among the {len(tombstones.users):,} forgotten users of {home.path}: look at its "
+                "spelling, upper and lower case included. Nothing was changed."
+            )
+        matches = _search_landing(connection, home.landing, user)
+        del tombstones.users[tombstones.hashed(user)]
+        write_tombstones(home.landing, tombstones)
+    write(f"{user!r} is no longer forgotten: files that come are read with its rows")
+    write("rows that were erased do not come back, unless the files that held them are sent again")
+    if matches:
+        files = listed([match.file for match in matches])
+        write(f"rows that arrived meanwhile were not read: `alignrec rebuild` reads them, from {files}")
+
+
+def _searchable(home: Home, user: str) -> str:
+    """The id as landing files are read.
+
+    Raises:
+        ValueError: no id, or a warehouse that a rebuild moved aside.
+    """
+    user = normal_id(user)
+    if not user:
+        raise ValueError("name a user: an empty id is nobody's")
+    aside = home.warehouse.with_name("warehouse.before-rebuild.duckdb")
+    if aside.exists():
+        raise ValueError(f"{aside} holds the warehouse before a rebuild that was cut off: `alignrec rebuild` first")
+    return user
+
+
+def _report(user: str, forgotten: Forgotten, under_way: list[str], write: Log) -> None:
     if not forgotten.files and not forgotten.tables:
-        write("no row of this user was found")
-    for place, rows in (*forgotten.files.items(), *forgotten.tables.items()):
+        write(f"{user!r} was not found: no landing file and no table has a row of this id")
+        write("if the id is misspelt: `alignrec unforget` lets it in again")
+    for place, rows in (*islice(forgotten.files.items(), SHOWN_FILES), *forgotten.tables.items()):
         write(f"  {place:<50} {rows:,} rows gone")
+    if len(forgotten.files) > SHOWN_FILES:
+        write(f"  and in {len(forgotten.files) - SHOWN_FILES:,} landing files more")
     write("the id is kept out of every file that comes; the next `alignrec run` makes the days anew that held it")
     if forgotten.seen_by:
         write("made while the user's rows were there, and still standing:")
     for name, how in forgotten.seen_by.items():
         write(f"  {name}: {how}")
     if under_way:
-        write(f"run {', '.join(under_way)} is under way and may hold rows that it read before: repeat this after it")
+        write(f"run {listed(under_way)} is under way and may hold rows that it read before: repeat this after it")
 
 
 # Landing files -------------------------------------------------------------------------------------------------------
@@ -252,16 +301,21 @@ def _json_records(source: TextIO, column: str) -> Records:
 
 
 def _clear_tables(connection: duckdb.DuckDBPyConnection, user: str) -> dict[str, int]:
-    """Delete the user's rows from each table with user ids, and from the rejected rows; returns rows by table."""
+    """Delete the user's rows from each table; returns rows by table."""
+    gone = {}
+    for table, condition in _rows_of_user().items():
+        ((gone[table],),) = connection.execute(f"DELETE FROM {table} WHERE {condition}", {"user": user}).fetchall()
+    return {table: rows for table, rows in gone.items() if rows}
+
+
+def _rows_of_user() -> dict[str, str]:
+    """The condition on the user's rows of each table with user ids, and of the rejected rows. Reads found_requests."""
     named = {table.name: "user_id = $user" for table in TABLES.values() if USER in table.columns}
     named["raw.rejected_rows"] = (
         "json_extract_string(payload, '$.user_id') = $user OR (kind = 'outcomes' "
         "AND json_extract_string(payload, '$.request_id') IN (FROM found_requests))"
     )
-    gone = {}
-    for table, condition in named.items():
-        ((gone[table],),) = connection.execute(f"DELETE FROM {table} WHERE {condition}", {"user": user}).fetchall()
-    return {table: rows for table, rows in gone.items() if rows}
+    return named
 
 
 def _first_days(connection: duckdb.DuckDBPyConnection, user: str) -> tuple[date | None, date | None]:
@@ -270,13 +324,7 @@ def _first_days(connection: duckdb.DuckDBPyConnection, user: str) -> tuple[date 
     return event, impression
 
 
-# Who had seen the user -----------------------------------------------------------------------------------------------
-
-
-def _seen_by_examples(connection: duckdb.DuckDBPyConnection, user: str) -> dict[str, str]:
-    """Whether the novelty model that was tuned on the examples as they stand has seen the user, by its folder."""
-    rows = connection.execute(query("housekeeping.novelty_models_by_examples"), {"user": user}).fetchall()
-    return {folder: "its training examples held rows of the user" if held else "" for folder, held in rows}
+# The tombstone -------------------------------------------------------------------------------------------------------
 
 
 def _write_tombstone(
@@ -300,45 +348,8 @@ def _write_tombstone(
     if found or clean_since is None:
         clean_since = datetime.now(UTC).isoformat(timespec="seconds") if quiet else None
     trace = Trace(event, impression, clean_since, known.seen_by)
-    seen_by = _decide(home, trace, by_examples)
+    seen_by = decide(home, trace, by_examples)
     trace = Trace(event, impression, clean_since, {**seen_by, **known.seen_by})
     tombstones.users[hashed] = asdict(trace)
     write_tombstones(home.landing, tombstones)
     return trace
-
-
-def _decide(home: Home, trace: Trace, by_examples: dict[str, str]) -> dict[str, str]:
-    """The reason why a checkpoint or version has seen the user, by its name; empty where it has not."""
-    seen: dict[str, str] = {}
-    by_content: dict[str, str] = {}
-    for model in TRAINED_MODELS:
-        for name, manifest in _manifests(home, home.checkpoints / model, trace.clean_since):
-            seen[name] = by_examples.get(name, _by_days(model, manifest, trace))
-            by_content[manifest["content_hash"]] = name
-    first = min(filter(None, (trace.first_event, trace.first_impression)), default=None)
-    for name, manifest in _manifests(home, home.published, trace.clean_since):
-        made_from = [manifest[model] for model in ("novelty_model", "alignment_model") if manifest[model] is not None]
-        planners = [by_content[content] for content in made_from if seen.get(by_content.get(content, ""))]
-        seen[name] = f"planned by {', '.join(planners)}" if planners else ""
-        if not planners and not set(made_from) <= set(by_content) and first and first <= manifest["log_until"]:
-            seen[name] = f"its log reaches to {manifest['log_until']}, the user's days begin on {first}"
-    return seen
-
-
-def _by_days(model: str, manifest: dict[str, Any], trace: Trace) -> str:
-    """The reason by days: novelty learns from events, alignment from impressions or from replayed events."""
-    from_events = model == "novelty_model" or manifest.get("feedback_source", "replay") == "replay"
-    from_impressions = model != "novelty_model"
-    days = [trace.first_event] * from_events + [trace.first_impression] * from_impressions
-    first, as_of = min(filter(None, days), default=None), manifest.get("as_of")
-    if first is None or (as_of is not None and as_of < first):
-        return ""
-    return f"it learned from days up to {as_of or 'some day that it does not tell'}, the user's begin on {first}"
-
-
-def _manifests(home: Home, folder: Path, until: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Path in the home and manifest of everything in the folder that was made before a moment."""
-    for path in sorted(folder.glob(f"[!.]*/{MANIFEST_FILE}")):
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        if until is None or manifest["made_at"] <= until:
-            yield path.parent.relative_to(home.path).as_posix(), manifest

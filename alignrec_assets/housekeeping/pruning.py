@@ -29,6 +29,7 @@ from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.records import read_records
 from models.files import MANIFEST_FILE, remove_folder
+from models.messages import listed
 from models.progress import Log
 from models.serving.transition_table import CURRENT_FILE, current_version
 
@@ -69,7 +70,7 @@ def plan_pruning(home: Home, write: Log, own_run: str | None = None) -> Pruning:
         found.pieces += _raw_days(home, chosen.raw_days)
         found.pieces += _runs(instance, home, chosen.run_days, found.notes)
     if under_way:
-        found.notes.append(f"run {', '.join(under_way)} is under way: checkpoints, versions and unfinished work stay")
+        found.notes.append(f"run {listed(under_way)} is under way: checkpoints, versions and unfinished work stay")
         return found
     versions = _published_manifests(home)
     kept = _kept_versions(home, versions, chosen.published_versions)
@@ -229,6 +230,11 @@ def _kept_versions(home: Home, manifests: dict[str, dict[str, Any]], keep: int) 
         return list(manifests)
     kept: dict[str, None] = {}
     version: str | None = current_version(home.published)
+    if version not in manifests:
+        raise ValueError(
+            f"{home.published / CURRENT_FILE} names {version}, which is no version there: nothing is pruned until "
+            f"`alignrec rollback VERSION` names one of {listed(list(manifests))}"
+        )
     while version in manifests and version not in kept and len(kept) < keep:
         kept[version] = None
         version = manifests[version]["replaces"]

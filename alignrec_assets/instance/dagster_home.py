@@ -1,5 +1,6 @@
 """The Dagster instance of a home: where it lies, its configuration, and runs whose process has died."""
 
+import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ from models.progress import Log
 
 INSTANCE_FILE = "dagster.yaml"
 POSTGRES_FILE = "dagster-postgres.yaml"
+LOCK, COMPLETE = ".lock", ".complete"
+"""Beside the instance file: what the one process that prepares the instance locks, and what says that its SQLite
+databases are there."""
 SHIPPED_RECORD = ".shipped"
 """Beside the instance file: the hash of the one that was put there last."""
 SHIPPED_BEFORE_RECORDS = {
@@ -52,10 +56,33 @@ def prepare_instance(home: Home) -> None:
     home.create()
     target = home.dagster / INSTANCE_FILE
     on_postgres = bool(os.environ.get(POSTGRES_HOST))
-    stays_there = target.exists() and POSTGRES_HOST in target.read_text(encoding="utf-8")
-    _bring_up_to_date(target, _shipped(POSTGRES_FILE if on_postgres or stays_there else INSTANCE_FILE))
-    _check_storage(target, on_postgres=on_postgres)
-    os.environ["DAGSTER_HOME"] = str(home.dagster)
+    with _alone(home):
+        stays_there = target.exists() and POSTGRES_HOST in target.read_text(encoding="utf-8")
+        _bring_up_to_date(target, _shipped(POSTGRES_FILE if on_postgres or stays_there else INSTANCE_FILE))
+        _check_storage(target, on_postgres=on_postgres)
+        os.environ["DAGSTER_HOME"] = str(home.dagster)
+        if not on_postgres and not (home.dagster / COMPLETE).exists():
+            with _instance() as instance:
+                _make_storages(instance)
+            (home.dagster / COMPLETE).touch()
+
+
+@contextmanager
+def _alone(home: Home) -> Iterator[None]:
+    """Dagster makes its databases when it first opens them: of two processes that do so at once, one fails."""
+    descriptor = os.open(home.dagster / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)  # closing releases the lock
+
+
+def _make_storages(instance: dg.DagsterInstance) -> None:
+    """Ask each storage for something, for each makes its tables when it is first asked."""
+    instance.get_runs_count()
+    instance.get_latest_materialization_event(dg.AssetKey("none"))
+    instance.all_instigator_state()
 
 
 @contextmanager

@@ -6,6 +6,7 @@ A plain hash would reveal an id to anyone who tries ids. The key is drawn once p
 import hashlib
 import json
 import secrets
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,15 +27,20 @@ class Tombstones:
 
     Attributes:
         key: is put before an id when it is hashed.
-        users: what is known of each user, by hash, see ``forgetting.Trace``.
+        users: what is known of each user, by hash, see ``housekeeping.traces.Trace``.
     """
 
     key: str
     users: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def hashed(self, user: str) -> str:
-        """The hash that stands for a user."""
+        """The hash that stands for a user, by the id as ``normal_id`` writes it."""
         return hashlib.sha256(f"{self.key}{user}".encode()).hexdigest()
+
+
+def normal_id(text: str) -> str:
+    """An id as the landing zone reads it: NFC, without Unicode blanks at its ends."""
+    return unicodedata.normalize("NFC", text).strip()
 
 
 def read_tombstones(landing: Path) -> Tombstones:

@@ -25,7 +25,7 @@ STEPS = "alignrec_assets.assets"
 COMPUTING = ("models.", "alignrec_assets.landing.")
 """Rooms whose modules count whole, with all that they import of these rooms. The others move rows and decide when."""
 COMPUTING_NOTHING = frozenset(
-    {"models.files", "models.progress", "models.drawing"}
+    {"models.files", "models.progress", "models.messages", "models.drawing"}
     | {f"{STEPS}.{name}" for name in ("pictures", "reports", "quality_checks", "gates")}
 )
 """These move bytes, print, draw and judge: no content of a table or of a checkpoint that is read again is theirs."""

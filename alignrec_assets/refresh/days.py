@@ -23,6 +23,7 @@ from alignrec_assets.warehouse.contract import broken_days
 from alignrec_assets.warehouse.records import Record, read_records, write_records
 from alignrec_assets.warehouse.rows import replace_days
 from models.files import fingerprint
+from models.messages import listed
 
 # One line for every asset would drown what a command has to say; the version range in pyproject.toml holds them fixed.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
@@ -93,7 +94,7 @@ class BrokenDaysError(RuntimeError):
     def __init__(self, table: str, days: dict[date, str]) -> None:
         self.days = days
         alike = groupby(sorted(days), key=lambda day: days[day])
-        told = ". ".join(f"{_span(list(same))}: {faults}" for faults, same in alike)
+        told = listed([f"{_span(list(same))}: {faults}" for faults, same in alike], ". ")
         super().__init__(
             f"{len(days)} days of {table} cannot be made and stay as they were; the others are done. {told}. "
             "Fix what they are made from, and run them alone."

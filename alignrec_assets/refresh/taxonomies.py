@@ -7,7 +7,7 @@ import polars as pl
 from alignrec_assets.home import Home
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.rows import table_frame
-from models.files import replacing
+from models.files import checked_name, replacing
 
 
 def taxonomy_folder(home: Home, version: str) -> Path:
@@ -16,9 +16,15 @@ def taxonomy_folder(home: Home, version: str) -> Path:
 
 
 def standing_taxonomy(home: Home) -> str | None:
-    """Version of the taxonomy that stands, or none."""
+    """Version of the taxonomy that stands, or none.
+
+    Raises:
+        ValueError: the file that names it is damaged.
+    """
     pointer = home.checkpoints / "taxonomy" / "CURRENT"
-    return pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else None
+    if not pointer.is_file():
+        return None
+    return checked_name(pointer.read_text(encoding="utf-8").strip(), f"the taxonomy in {pointer}")
 
 
 def required_taxonomy(home: Home) -> str:

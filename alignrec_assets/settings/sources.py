@@ -7,17 +7,19 @@ A value is taken from the first place that has it: an environment variable (``AL
 import os
 import re
 import tomllib
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
 from typing import Any
 
 import tomlkit
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, TomlConfigSettingsSource
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
 from alignrec_assets.home import HOME_VARIABLE, Home
 from alignrec_assets.settings.schema import ENV_DELIMITER, ENV_PREFIX, PROFILES, Settings
 from alignrec_assets.settings.sections import Section
 from models.files import replacing
+from models.messages import listed
 
 
 class SettingsError(ValueError):
@@ -45,7 +47,7 @@ def load_settings(home: Home) -> Settings:
             file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             """Environment over file over profile."""
-            return env_settings, TomlConfigSettingsSource(settings_cls, home.settings), init_settings
+            return env_settings, InitSettingsSource(settings_cls, in_file), init_settings
 
     sizes: dict[str, Any] = PROFILES.get(str(profile), {})
     try:
@@ -83,14 +85,15 @@ def settings_in_file(home: Home) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(_read_text(path))
+    except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not valid TOML: {error}. Fix that line, or move the file away.") from error
 
 
 def update_settings_file(home: Home, values: dict[str, dict[str, Any]]) -> None:
     """Set values in the home's ``settings.toml``; everything else in it, comments included, stays."""
-    document = tomlkit.parse(home.settings.read_text(encoding="utf-8") if home.settings.exists() else "")
+    settings_in_file(home)  # refuses a file that is not TOML, by its name
+    document = tomlkit.parse(_read_text(home.settings) if home.settings.exists() else "")
     for section, entries in values.items():
         if section not in document:
             document.add(section, tomlkit.table())
@@ -99,6 +102,16 @@ def update_settings_file(home: Home, values: dict[str, dict[str, Any]]) -> None:
             table[key] = value
     with replacing(home.settings) as partial:
         partial.write_text(tomlkit.dumps(document), encoding="utf-8")
+
+
+def _read_text(path: Path) -> str:
+    """The text of a file that an editor may have begun with a byte order mark."""
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise SettingsError(f"{path}, line {line}, is not UTF-8: save the file as UTF-8, or move it away") from error
 
 
 def _variable(name: str) -> str:
@@ -116,7 +129,7 @@ def _refuse_unknown_variables() -> None:
     unknown = sorted(name for name in os.environ if name.startswith(ENV_PREFIX) and name.upper() not in known)
     if unknown:
         raise SettingsError(
-            f"unknown environment variable {', '.join(unknown)}: `alignrec settings` lists every name, "
+            f"unknown environment variable {listed(unknown)}: `alignrec settings` lists every name, "
             "for instance ALIGNREC_CANDIDATES__K for candidates.k"
         )
 
@@ -143,4 +156,4 @@ def _explain(error: ValidationError, path: Path) -> str:
         shown = "" if hidden else f" (it is {masked(repr(problem['input']))})"
         lines.append(f"setting {name or 'combination'}: {problem['msg']}{shown}")
     place = f"{path} or an environment variable {ENV_PREFIX}<SECTION>__<NAME>"
-    return "; ".join(lines) + f". Fix it in {place}; `alignrec settings` lists all."
+    return listed(lines, "; ") + f". Fix it in {place}; `alignrec settings` lists all."

@@ -7,6 +7,7 @@ the lock when a process dies. Steps that compute models hold no connection meanw
 
 import fcntl
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import duckdb
 
+from alignrec_assets.failures import explain
 from alignrec_assets.home import FORMAT_VERSION, Home
 from alignrec_assets.warehouse.tables import TABLES
 from models.files import replacing
@@ -88,15 +90,16 @@ class Warehouse:
                 str(self.home.warehouse), read_only=read_only, config={"memory_limit": MEMORY_LIMIT}
             )
         except duckdb.Error as error:
-            raise WarehouseError(
-                f"{self.home.warehouse} cannot be opened: {error}. If it is damaged, `alignrec rebuild` makes it anew "
-                "from landing files, checkpoints and published versions."
-            ) from error
+            raise WarehouseError(_why_closed(self.home.warehouse, str(error))) from error
         try:
             connection.execute("SET TimeZone = 'UTC'")
             connection.execute("SET enable_progress_bar = false")
             _check_format(connection, self.home.warehouse)
             yield connection
+        except (duckdb.InterruptException, RuntimeError) as error:
+            if explain(error).interrupted:
+                raise KeyboardInterrupt from None  # DuckDB takes Ctrl-C for itself while a query runs
+            raise
         finally:
             connection.close()
 
@@ -127,6 +130,25 @@ class Warehouse:
                 time.sleep(0.05)
             else:
                 return
+
+
+def _why_closed(path: Path, told: str) -> str:
+    """Why DuckDB does not open its file, and what to do; ``told`` is DuckDB's own message."""
+    if "Could not set lock on file" in told:
+        holder = re.search(r"lock is held in (?P<program>.+?) \(PID (?P<process>\d+)\)", told)
+        named = f"{holder['program']}, process {holder['process']}" if holder else "another program"
+        return (
+            f"{path} is open in {named}, which does not use alignrec's lock: close it there, or end that process, and "
+            "run the command again. Nothing is damaged."
+        )
+    if "Permission denied" in told or "Read-only file system" in told:
+        return f"{path} cannot be opened: {told}. Give this user the right to read and write it."
+    if "newer version of DuckDB" in told or "database version" in told:
+        return f"{path} was written by another version of DuckDB: {told}. Install that version, or `alignrec rebuild`."
+    return (
+        f"{path} cannot be opened: {told}. If it is damaged, `alignrec rebuild` makes it anew from landing files, "
+        "checkpoints and published versions."
+    )
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection) -> None:

@@ -11,6 +11,7 @@ import duckdb
 
 from alignrec_assets.warehouse.columns import USER, Table
 from alignrec_assets.warehouse.tables import TABLES
+from models.messages import listed
 
 HIDDEN = "***"
 """Replaces users' ids, and rows that hold them, in examples, because `alignrec forget` does not clear Dagster's log."""
@@ -44,7 +45,7 @@ def check_table(connection: duckdb.DuckDBPyConnection, name: str) -> None:
     """
     faults = list(_faults(connection, TABLES[name], "true", {}))
     if faults:
-        raise ContractError(f"{name}: {'; '.join(faults)}. Nothing was changed; the rows before stay.")
+        raise ContractError(f"{name}: {listed(faults, '; ')}. Nothing was changed; the rows before stay.")
 
 
 def broken_days(connection: duckdb.DuckDBPyConnection, name: str, rows: dict[date, int]) -> dict[date, str]:
@@ -60,7 +61,7 @@ def broken_days(connection: duckdb.DuckDBPyConnection, name: str, rows: dict[dat
     """
     table = TABLES[name]
     suspects = [day for part in _parts(rows) if not _is_clean(connection, table, part) for day in part]
-    found = {day: "; ".join(_faults(connection, table, "day = $day", {"day": day})) for day in suspects}
+    found = {day: listed(list(_faults(connection, table, "day = $day", {"day": day})), "; ") for day in suspects}
     return {day: faults for day, faults in found.items() if faults}
 
 

@@ -4,20 +4,34 @@ Serving reads nothing but these files, so this module imports neither torch nor 
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from models.files import MANIFEST_FILE, content_hash, fingerprint, move_into_place, partial_folder, replacing
+from models.files import (
+    MANIFEST_FILE,
+    NAME,
+    checked_name,
+    content_hash,
+    fingerprint,
+    move_into_place,
+    partial_folder,
+    replacing,
+)
+from models.messages import listed
 
 TABLE_FILE = "transition_table.parquet"
 CLUSTERS_FILE = "clusters.parquet"
 CURRENT_FILE = "CURRENT"
 FORMAT_VERSION = 1
+NEAREST_LABELS, LEAST_ALIKE = 5, 0.5
+"""So many labels are suggested for one that is unknown, if they are at least so much alike, from 0 to 1."""
 
 
 class TransitionTableError(ValueError):
@@ -56,7 +70,7 @@ class TransitionTable:
         Raises:
             TransitionTableError: nothing is published, or files are missing, changed or of a newer format.
         """
-        name = version or current_version(published)
+        name = current_version(published) if version is None else checked_name(version, "the version")
         folder = published / name
         manifest = verify(folder)
         return cls(name, manifest, pl.read_parquet(folder / TABLE_FILE), pl.read_parquet(folder / CLUSTERS_FILE))
@@ -75,7 +89,7 @@ class TransitionTable:
         """Cluster id of an id, a whole label, or a part of one label that no other label contains.
 
         Raises:
-            TransitionTableError: no such cluster, or more than one.
+            TransitionTableError: no such cluster, with the labels that are spelt most alike; or more than one.
         """
         text = str(cluster).strip().lower()
         if text.isdecimal():
@@ -87,10 +101,21 @@ class TransitionTable:
         if len(matching) == 1:
             return matching[0]
         if not matching:
-            known = "; ".join(list(self.labels.values())[:5])
-            raise TransitionTableError(f"no cluster is labelled {cluster!r}: labels are such as {known}")
-        several = "; ".join(f"{key} ({self.labels[key]})" for key in matching)
+            alike = "; ".join(f"{key} ({self.labels[key]})" for key in self._spelt_alike(text)) or "none is near"
+            raise TransitionTableError(
+                f"no cluster is labelled {cluster!r}. The nearest labels: {alike}. `alignrec clusters` lists all"
+            )
+        several = listed([f"{key} ({self.labels[key]})" for key in matching], "; ")
         raise TransitionTableError(f"{cluster!r} is in several labels: name one by its id, {several}")
+
+    def _spelt_alike(self, text: str) -> list[int]:
+        """Clusters whose label, or a word of it, is spelt most like a text; the nearest first."""
+        alike: dict[int, float] = {}
+        for key, label in self.labels.items():
+            words = [label.lower(), *re.findall(r"\w+", label.lower())]
+            alike[key] = max(SequenceMatcher(None, text, word).ratio() for word in words)
+        nearest = sorted(alike, key=lambda key: (-alike[key], key))[:NEAREST_LABELS]
+        return [key for key in nearest if alike[key] >= LEAST_ALIKE]
 
     def lookup(self, clusters: Sequence[str | int]) -> list[PlannedCluster]:
         """Planned clusters for a history given as ids or labels, in any order, best first.
@@ -118,10 +143,19 @@ def current_version(published: Path) -> str:
         TransitionTableError: nothing has been published yet.
     """
     pointer = published / CURRENT_FILE
-    lines = pointer.read_text(encoding="utf-8").splitlines() if pointer.is_file() else []
-    if not lines:
+    if not pointer.is_file():
         raise TransitionTableError(f"nothing is published yet: {pointer} does not exist. `alignrec run` publishes.")
-    return lines[0].strip()
+    try:
+        return checked_name(pointer.read_text(encoding="utf-8").partition("\n")[0].strip(), "the version")
+    except ValueError as error:
+        raise TransitionTableError(
+            f"{pointer} is damaged: {error}. `alignrec rollback VERSION` with a folder of {published} mends it"
+        ) from error
+
+
+def versions(published: Path) -> list[str]:
+    """The versions that lie in the folder ``published`` of a home, by name."""
+    return sorted(path.parent.name for path in published.glob(f"*/{MANIFEST_FILE}") if NAME.fullmatch(path.parent.name))
 
 
 def publish(published: Path, rows: pl.DataFrame, clusters: pl.DataFrame, manifest: dict[str, Any]) -> str:
@@ -167,7 +201,7 @@ def make_current(published: Path, version: str) -> None:
     Raises:
         TransitionTableError: the version is missing or damaged.
     """
-    verify(published / version)
+    verify(published / checked_name(version, "the version"))
     with replacing(published / CURRENT_FILE) as partial:
         partial.write_text(f"{version}\n", encoding="utf-8")
 
@@ -181,7 +215,8 @@ def verify(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST_FILE
     if not path.is_file():
         raise TransitionTableError(
-            f"{path} is missing: publish again with `alignrec run`, or roll back to another version"
+            f"{path} is missing: publish again with `alignrec run`, or roll back to another version of "
+            f"{folder.parent}: {listed(versions(folder.parent)) or 'it has none'}"
         )
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

@@ -42,4 +42,4 @@ def test_the_home_is_the_one_of_the_environment_or_that_of_the_source(tmp_path, 
 def test_a_newer_home_is_refused(tmp_path):
     (tmp_path / "format.json").write_text('{"format_version": 99}')
     with pytest.raises(HomeError, match="format 99"):
-        Home(tmp_path).check_format()
+        Home(tmp_path).check()

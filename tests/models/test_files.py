@@ -1,6 +1,6 @@
 import pytest
 
-from models.files import move_into_place, new_folder, remove_folder
+from models.files import checked_name, move_into_place, new_folder, remove_folder
 
 
 def content(folder):
@@ -43,3 +43,36 @@ def test_a_removed_folder_leaves_nothing(tmp_path):
     (tmp_path / "model" / "weights").write_text("old")
     remove_folder(tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["0123456789abcdef", "v1", "2026-01-05", "a.b_c-d", "x" * 200])
+def test_a_name_is_itself(name):
+    assert checked_name(name, "the version") == name
+
+
+NO_NAMES = [
+    "",
+    " ",
+    ".",
+    "..",
+    "../v",
+    "a/",
+    "/a",
+    "a/b",
+    "a\\b",
+    "a b",
+    " a",
+    "a\n",
+    ".a",
+    "-a",
+    "a*",
+    "~",
+    "a\0",
+    "é",
+]
+
+
+@pytest.mark.parametrize("name", [*NO_NAMES, "x" * 201])
+def test_a_path_is_no_name(name):
+    with pytest.raises(ValueError, match=r"the version .* is no name"):
+        checked_name(name, "the version")

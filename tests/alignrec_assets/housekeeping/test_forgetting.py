@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from alignrec_assets.home import Home
-from alignrec_assets.housekeeping.forgetting import forget_user
+from alignrec_assets.housekeeping.forgetting import forget_user, knows_user, unforget_user
 from alignrec_assets.landing.data_contract import LandingError
 from alignrec_assets.landing.formats.rejected import Rejected, RejectedRows
 from alignrec_assets.landing.loading import PositiveRule, load_events, load_feedback, load_items
@@ -168,7 +168,7 @@ def test_a_second_time_nothing_is_left_to_do_and_an_unknown_user_is_kept_out_too
     before = landing_bytes(home)
     forgotten, lines = forget(home)
     assert (forgotten.files, forgotten.tables) == ({}, {})
-    assert lines[0] == "no row of this user was found"
+    assert lines[0].startswith("'ada' was not found")
     assert landing_bytes(home) == before
     forget(home, "nobody")
     tombstones = read_tombstones(home.landing)
@@ -265,3 +265,76 @@ def test_source_rows_that_were_rejected_lose_the_user(home):
     RejectedRows(home.landing / "REJECTED").add("ratings.csv", rejected)
     assert forget(home)[0].files["REJECTED/ratings.csv.jsonl"] == 2
     assert b'"ada' not in (home.landing / "REJECTED" / "ratings.csv.jsonl").read_bytes().replace(b'"adam"', b"")
+
+
+SPELLINGS = ["ada", " ada", "ada\t", "\u00a0ada\u3000", "\u2003ada\r\n"]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_user_is_known_by_any_spelling_that_files_may_have(home, spelling, comes_out):
+    before = landing_bytes(home)
+    assert knows_user(home, spelling, print)
+    assert landing_bytes(home) == before
+    forget_user(home, spelling, print)
+    assert not knows_user(home, "ada", print)
+    comes_out("forget", f"forget {spelling!r}, where files have 'ada'", "the rows of 'ada' are erased")
+
+
+@pytest.mark.parametrize("user", ["zoë", "zoe\u0308"])
+def test_an_id_in_either_unicode_form_is_one_user(home, user):
+    file = home.landing / "events" / "late.csv"
+    file.write_text("user_id,item_id,ts\nzoë,a,2026-01-02T07:00:00Z\nbob,a,2026-01-02T07:00:01Z\n", encoding="utf-8")
+    assert knows_user(home, user, print)
+    forget_user(home, user, print)
+    assert file.read_text(encoding="utf-8") == "user_id,item_id,ts\nbob,a,2026-01-02T07:00:01Z\n"
+
+
+@pytest.mark.parametrize("user", ["Ada", "ada2", "ad", "r1"])
+def test_other_ids_are_not_known(home, user):
+    assert not knows_user(home, user, print)
+
+
+def test_a_user_in_tables_alone_is_known(home):
+    for path in home.landing.rglob("*.*"):
+        if path.is_file() and "items" not in path.parts:
+            path.unlink()
+    assert knows_user(home, "ada", print)
+
+
+def test_an_unforgotten_user_is_read_again_where_files_are_sent_again(home, comes_out):
+    file = home.landing / "events" / f"day={D1}" / "x.csv"
+    content = file.read_bytes()
+    forget_user(home, "ada", print)
+    file.write_bytes(content)
+    load(home)
+    assert "ada" not in users(home)
+    lines = []
+    unforget_user(home, " ada", lines.append)
+    assert read_tombstones(home.landing).users == {}
+    assert "do not come back" in lines[1]
+    assert "`alignrec rebuild` reads them, from events/day=2026-01-01/x.csv" in lines[2]
+    file.write_bytes(content + b"\r\n")
+    load(home)
+    assert "ada" in users(home)
+    comes_out("forget", "unforget a user", "files that come are read with its rows; what was erased does not come back")
+
+
+def users(home):
+    with Warehouse(home).reading() as connection:
+        return table_frame(connection, "raw.events")["user_id"].to_list()
+
+
+def test_unforgetting_a_user_who_was_not_forgotten_changes_nothing(home, comes_out):
+    forget_user(home, "ada", print)
+    before = (home.landing / "FORGOTTEN").read_bytes()
+    with pytest.raises(ValueError, match="'eve' is not among the 1 forgotten users"):
+        unforget_user(home, "eve", print)
+    assert (home.landing / "FORGOTTEN").read_bytes() == before
+    comes_out("forget", "unforget a user who was not forgotten", "an error that says so; nothing changes")
+
+
+def test_kept_tracebacks_go_with_the_user(home):
+    home.failures.mkdir()
+    (home.failures / "20260101-000000-1.txt").write_text("ValueError: ada")
+    forget_user(home, "ada", print)
+    assert list(home.failures.iterdir()) == []

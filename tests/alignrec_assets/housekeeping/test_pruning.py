@@ -71,3 +71,16 @@ def test_a_removal_that_is_cut_off_leaves_nothing_half_deleted_under_the_name(ho
     assert (piece.name, piece.bytes) == (f"checkpoints/pools/{dead.name}", 1000)
     prune(home, plan_pruning(home, print))
     assert not list(folder.parent.iterdir())
+
+
+@pytest.mark.parametrize("written", ["{}/\n", "0123456789abcdef\n", "", "../{}\n"])
+def test_nothing_is_pruned_while_current_names_no_version(home, written, comes_out):
+    versions = [publish_one(home, number) for number in (1, 2, 3)]
+    update_settings_file(home, {"housekeeping": {"published_versions": 1}})
+    (home.published / "CURRENT").write_text(written.format(versions[2]))
+    with pytest.raises(ValueError, match="alignrec rollback VERSION"):
+        plan_pruning(home, print)
+    assert {path.name for path in home.published.glob("[0-9a-f]*")} == set(versions)
+    comes_out("names", f"prune, while CURRENT holds {written.format('VERSION')!r}", "refused, and nothing is deleted")
+    make_current(home.published, versions[2])
+    assert going(home) == {f"published/{version}" for version in versions[:2]}

@@ -69,3 +69,30 @@ def test_a_process_is_alive_until_it_is_killed(process):
 
 def test_the_number_of_a_dead_process_may_belong_to_a_later_one(process):
     assert not _is_alive(process.pid, time.time() - 3600)
+
+
+FIRST_RUN = """
+import sys
+from pathlib import Path
+from alignrec_assets.home import Home
+from alignrec_assets.instance.dagster_home import open_instance
+print("ready", flush=True)
+sys.stdin.readline()
+with open_instance(Home(Path(sys.argv[1]))) as instance:
+    print(instance.get_runs_count(), len(instance.all_asset_keys()), len(instance.all_instigator_state()))
+"""
+
+
+def test_first_runs_at_once_on_a_fresh_home_make_one_instance(tmp_path, comes_out):
+    arguments = [sys.executable, "-c", FIRST_RUN, str(tmp_path / "home")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    firsts = [subprocess.Popen(arguments, **pipes) for _ in range(4)]
+    for first in firsts:
+        assert first.stdout.readline() == "ready\n"
+    for first in firsts:
+        first.stdin.write("\n")
+        first.stdin.flush()
+    for first in firsts:
+        said, wrong = first.communicate(timeout=120)
+        assert (first.returncode, said) == (0, "0 0 0\n"), wrong
+    comes_out("homes", "four first runs at once on a fresh home", "each finds the one instance")

@@ -110,3 +110,34 @@ def test_what_stands_before_a_host_is_not_shown():
     assert masked("https://me:se/cret@host/model") == "https://***@host/model"
     assert masked("s3://bucket/prefix") == "s3://bucket/prefix"
     assert masked(None) == "None"
+
+
+SETTINGS_TEXT = "# mine\n[candidates]\nk = 4 # é\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le-bom"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_a_settings_file_of_any_editor_is_read_and_changed(home, encoding, line_end, comes_out):
+    text = SETTINGS_TEXT.replace("\n", line_end)
+    content = b"\xff\xfe" + text.encode("utf-16-le") if encoding == "utf-16-le-bom" else text.encode(encoding)
+    home.settings.write_bytes(content)
+    assert load_settings(home).candidates.k == 4
+    assert origins(home)["candidates.k"] == (4, "settings.toml")
+    update_settings_file(home, {"interests": {"clusters": 12}})
+    assert (load_settings(home).candidates.k, load_settings(home).interests.clusters) == (4, 12)
+    assert home.settings.read_bytes().startswith(b"# mine")
+    comes_out("text files", f"settings.toml as {encoding}, lines ended by {line_end!r}", "read like any other")
+
+
+def test_a_settings_file_that_is_no_text_is_refused_with_its_line(home):
+    home.settings.write_bytes(b"[candidates]\nk = 4 # caf\xe9\n")
+    for use in (load_settings, lambda home: update_settings_file(home, {})):
+        with pytest.raises(SettingsError, match=r"settings\.toml, line 2, is not UTF-8: save the file as UTF-8"):
+            use(home)
+
+
+def test_many_wrong_settings_make_one_short_message(home):
+    home.settings.write_text("[candidates]\n" + "".join(f"wrong_{number} = 1\n" for number in range(3_000)))
+    with pytest.raises(SettingsError, match="and 2,995 more") as caught:
+        load_settings(home)
+    assert len(str(caught.value)) < 2_500

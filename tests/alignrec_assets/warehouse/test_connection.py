@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import duckdb
@@ -102,3 +103,41 @@ def test_the_lock_is_held_only_while_open(warehouse):
         pass
     connection = duckdb.connect(str(warehouse.home.warehouse))
     connection.close()
+
+
+OTHER_PROGRAM = """
+import sys, time, duckdb
+connection = duckdb.connect(sys.argv[1])
+print("open", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_warehouse_that_another_program_has_open_names_that_program(warehouse, comes_out):
+    path = str(warehouse.home.warehouse)
+    other = subprocess.Popen([sys.executable, "-c", OTHER_PROGRAM, path], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "open\n"
+        for use in (warehouse.reading, warehouse.writing):
+            with pytest.raises(WarehouseError) as caught, use():
+                pass
+            assert f"process {other.pid}" in str(caught.value)
+            assert "close it there" in str(caught.value)
+            assert "rebuild" not in str(caught.value)
+    finally:
+        other.kill()
+        other.wait()
+    assert items(warehouse) == ["good"]
+    comes_out(
+        "unexpected",
+        "a warehouse that another program has open",
+        "the program and its process are named: close it there and run the command again",
+    )
+
+
+def test_ctrl_c_in_a_query_ends_the_command_and_undoes_the_transaction(warehouse):
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt), warehouse.writing() as connection:
+        connection.execute("DELETE FROM interests.item_clusters")
+        connection.execute("SELECT count(*) FROM range(100_000) a, range(100_000) b WHERE hash(a.range, b.range) = 1")
+    assert items(warehouse) == ["good"]

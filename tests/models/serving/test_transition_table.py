@@ -146,3 +146,59 @@ t.publish(folder, old.rows.with_columns(alignment_score=pl.lit(0.1)), old.cluste
     assert TransitionTable.open(tmp_path).version == first
     second = publish(tmp_path, rows(0.9), clusters(), MANIFEST)
     assert current_version(tmp_path) == second
+
+
+@pytest.mark.parametrize("spelling", ["{}/", "./{}", "{}/.", "../published/{}", " {}", "{} ", "{}\n", "", "CURRENT"])
+def test_a_version_is_a_name_and_never_a_path(tmp_path, spelling, comes_out):
+    version = publish(tmp_path, rows(), clusters(), MANIFEST)
+    given = spelling.format(version)
+    with pytest.raises(ValueError, match=r"is no name|is missing"):
+        make_current(tmp_path, given)
+    with pytest.raises(ValueError, match=r"is no name|is missing"):
+        TransitionTable.open(tmp_path, given)
+    assert (tmp_path / "CURRENT").read_text() == f"{version}\n"
+    comes_out("names", f"rollback {spelling.format('VERSION')!r}", "refused; CURRENT stays as it was")
+
+
+@pytest.mark.parametrize("written", ["{}/\n", "../{}\n", "", "\n", ".\n", "a b\n"])
+def test_a_current_file_that_names_no_version_is_damaged(tmp_path, written, comes_out):
+    version = publish(tmp_path, rows(), clusters(), MANIFEST)
+    (tmp_path / "CURRENT").write_text(written.format(version))
+    with pytest.raises(TransitionTableError, match=r"CURRENT is damaged.*alignrec rollback VERSION"):
+        current_version(tmp_path)
+    comes_out(
+        "names", f"the file CURRENT holds {written.format('VERSION')!r}", "it is damaged: `alignrec rollback` mends it"
+    )
+
+
+def test_an_unknown_version_is_answered_by_those_that_are_there(tmp_path):
+    version = publish(tmp_path, rows(), clusters(), MANIFEST)
+    with pytest.raises(TransitionTableError, match=f"roll back to another version of .*: {version}"):
+        make_current(tmp_path, "0123")
+
+
+@pytest.mark.parametrize(
+    ("asked", "nearest"),
+    [
+        ("wildlive", "0 (wildlife, nature)"),
+        ("cookin recipe", "1 (cooking, recipes)"),
+        ("CHES", "2 (chess, openings)"),
+        ("breat", "4 (baking, bread)"),
+    ],
+)
+def test_a_misspelt_label_is_answered_by_the_nearest(tmp_path, asked, nearest):
+    publish(tmp_path, rows(), clusters(), MANIFEST)
+    table = TransitionTable.open(tmp_path)
+    if asked.lower() in "".join(LABELS):
+        assert table.cluster_id(asked) == 2
+        return
+    with pytest.raises(TransitionTableError) as caught:
+        table.cluster_id(asked)
+    assert f"The nearest labels: {nearest}" in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_a_text_like_no_label_is_told_so(tmp_path):
+    publish(tmp_path, rows(), clusters(), MANIFEST)
+    with pytest.raises(TransitionTableError, match="none is near"):
+        TransitionTable.open(tmp_path).cluster_id("qqqqqqqqq")
