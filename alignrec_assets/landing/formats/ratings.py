@@ -121,16 +121,16 @@ def _pipe_items(source: Source) -> pl.LazyFrame:
 
 def _plain_events(source: Source, name: str, separator: str) -> pl.LazyFrame:
     """``user, item, rating, seconds since 1970`` between the separators, in that order and without a header."""
-    fields = _rating("user_id", "item_id", "rating", "ts")
-    return source.plain(source.folder / name, Layout(tuple(fields), separator), fields)
+    columns = ("user_id", "item_id", "rating", "ts")
+    return source.plain(source.folder / name, Layout(columns, separator), _rating(*columns))
 
 
 def _rating(user: str, item: str, rating: str, seconds: str) -> dict[str, Field]:
     return {
         "user_id": identifier(user),
         "item_id": identifier(item),
-        "rating": number(rating, required=True),
         "ts": moment(seconds, per_second=1),
+        "rating": number(rating, required=True),
     }
 
 
