@@ -376,7 +376,7 @@ def test_rejected_rows_are_the_same_bytes_twice_and_go_with_their_source(tmp_pat
     ("header", "told"),
     [
         ("userId,movieId,rating", "lacks the column timestamp; its columns are: userId, movieId, rating"),
-        ("userId movieId rating timestamp", "lacks the column userId, movieId, rating, timestamp"),
+        ("userId movieId rating timestamp", "lacks the column userId, movieId, timestamp, rating"),
         ("userId,movieId,rating,timestamp,UserID", "names the column userId twice: take one of them away"),
         (f"{RATING}\r1,1,4,964982703\r", "its lines end with carriage returns alone; save it with line feeds"),
         ("x" * 200_000, "its first line cannot be read as column names"),
