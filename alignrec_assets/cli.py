@@ -114,7 +114,10 @@ def list_clusters(home: HomeOption = None) -> None:
 @app.command()
 def rejected(
     day: DayOption = None,
-    kind: Annotated[str | None, typer.Option(help="items, events, feedback or outcomes.")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="items, events, feedback, outcomes, or source: rows that `alignrec ingest` could not read."),
+    ] = None,
     reason: Annotated[str | None, typer.Option(help="A part of the reason, such as 'is not a number'.")] = None,
     home: HomeOption = None,
 ) -> None:

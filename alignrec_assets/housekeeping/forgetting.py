@@ -28,7 +28,7 @@ from alignrec_assets.home import Home
 from alignrec_assets.housekeeping.traces import Trace, decide, seen_by_examples
 from alignrec_assets.instance.dagster_home import prepare_instance, runs_under_way
 from alignrec_assets.landing.data_contract import LandingError, file_format
-from alignrec_assets.landing.formats.rejected import forget_rejected
+from alignrec_assets.landing.formats.rejected import forget_rejected, names_user
 from alignrec_assets.landing.readers import landing_rows, reading
 from alignrec_assets.landing.survey import landing_files
 from alignrec_assets.landing.tombstones import normal_id, read_tombstones, write_tombstones
@@ -115,7 +115,7 @@ def knows_user(home: Home, user: str, write: Log) -> bool:
     """
     user = _searchable(home, user)
     with Warehouse(home, write).writing() as connection:
-        if _search_landing(connection, home.landing, user):
+        if names_user(home.landing, user) or _search_landing(connection, home.landing, user):
             return True
         counts = (
             connection.execute(f"FROM {table} SELECT count(*) WHERE {condition}", {"user": user}).fetchall()

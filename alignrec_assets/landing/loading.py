@@ -17,6 +17,7 @@ from alignrec_assets.landing.data_contract import LandingError, LandingFile
 from alignrec_assets.landing.readers import registered_landing
 from alignrec_assets.landing.survey import Calendar, covering_files, data_end, landing_files, survey, window_days
 from alignrec_assets.warehouse.queries import query
+from models.messages import listed
 from models.progress import Log, Progress, silent
 
 BATCH_ROWS = {"events": 8_000_000, "feedback": 32_000_000}
@@ -63,7 +64,7 @@ def load_items(connection: duckdb.DuckDBPyConnection, landing: Path, calendar: C
     """
     faults = [file.fault for file in survey(connection, landing, "items", calendar) if file.fault]
     if faults:
-        raise LandingError("; ".join(faults))
+        raise LandingError(listed(faults, "; "))
     files = landing_files(landing, "items")
     if not files:
         raise LandingError(f"{landing / 'items'} holds no files: put the catalogue there, or run `alignrec ingest`")

@@ -18,6 +18,7 @@ from alignrec_assets.landing.data_contract import CANNOT_BE_OPENED, LandingError
 from alignrec_assets.landing.readers import registered_landing
 from alignrec_assets.warehouse.queries import query
 from models.files import content_hash
+from models.messages import listed
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,7 @@ def unreadable_days(surveyed: list[SurveyedFile], days: list[date], attribution_
         day: [file.fault for file, before in broken if day + around >= file.first_day and day - before <= file.last_day]
         for day in days
     }
-    return {day: "; ".join(map(str, faults)) for day, faults in found.items() if faults}
+    return {day: listed(list(map(str, faults)), "; ") for day, faults in found.items() if faults}
 
 
 def file_days(

@@ -94,7 +94,8 @@ class BrokenDaysError(RuntimeError):
     def __init__(self, table: str, days: dict[date, str]) -> None:
         self.days = days
         alike = groupby(sorted(days), key=lambda day: days[day])
-        told = listed([f"{_span(list(same))}: {faults}" for faults, same in alike], ". ")
+        spans = [f"{_span(list(same))}: {faults}" for faults, same in alike]
+        told = listed(spans, ". ", rest=f"the metadata of the check {CONTRACT_CHECK} has every day")
         super().__init__(
             f"{len(days)} days of {table} cannot be made and stay as they were; the others are done. {told}. "
             "Fix what they are made from, and run them alone."

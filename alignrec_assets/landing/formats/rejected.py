@@ -87,5 +87,14 @@ def forget_rejected(landing: Path, user: str) -> dict[str, int]:
     return gone
 
 
+def names_user(landing: Path, user: str) -> bool:
+    """Whether a kept row is of a user."""
+    for path in sorted((landing / REJECTED_FOLDER).glob("*.jsonl")):
+        with path.open(encoding="utf-8", newline="\n") as lines:
+            if any(Rejected(**json.loads(line)).names(user) for line in lines):
+                return True
+    return False
+
+
 def _as_json(row: Rejected) -> str:
     return json.dumps(vars(row), ensure_ascii=False) + "\n"

@@ -263,6 +263,7 @@ def test_source_rows_that_were_rejected_lose_the_user(home):
         Rejected("ratings.csv", 5, "rating: missing", "adam", {"userId": "adam"}),
     ]
     RejectedRows(home.landing / "REJECTED").add("ratings.csv", rejected)
+    assert knows_user(home, "adam", print)
     assert forget(home)[0].files["REJECTED/ratings.csv.jsonl"] == 2
     assert b'"ada' not in (home.landing / "REJECTED" / "ratings.csv.jsonl").read_bytes().replace(b'"adam"', b"")
 

@@ -1,9 +1,11 @@
+from datetime import date, timedelta
+
 import dagster as dg
 import pytest
 
 from alignrec_assets.home import Home
 from alignrec_assets.refresh.asset_factory import build_assets, makes
-from alignrec_assets.refresh.days import DailyTable, refresh_days
+from alignrec_assets.refresh.days import BrokenDaysError, DailyTable, refresh_days
 from alignrec_assets.settings.schema import Settings
 from alignrec_assets.warehouse.connection import Warehouse
 
@@ -61,3 +63,14 @@ def test_a_file_that_changes_while_its_day_is_made_is_read_by_the_next_run(tmp_p
             users += [user for (user,) in connection.execute("FROM raw.events SELECT user_id").fetchall()]
     assert users == ["first", "second", "second"]
     assert reads == ["first", "second"]
+
+
+def test_thousands_of_broken_days_make_one_short_message(comes_out):
+    first = date(2000, 1, 1)
+    days = {first + timedelta(days=number): f"part-{number}.csv lacks the column user_id" for number in range(8_215)}
+    told = str(BrokenDaysError("raw.events", days))
+    assert told.startswith("8215 days of raw.events cannot be made")
+    assert "2000-01-01: part-0.csv lacks the column user_id" in told
+    assert "and 8,210 more" in told
+    assert len(told) < 2_500
+    comes_out("long messages", "8,215 days, each with another file that cannot be read", told)
