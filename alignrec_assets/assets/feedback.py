@@ -35,7 +35,7 @@ def transition_users(context: dg.AssetExecutionContext, home: HomeResource) -> R
 
     bring_back = bring_back_pruned_days(home, name, context.log.info)
     table = DailyTable(name, declared_fingerprints(name, settings), build, bring_back)
-    return refresh_days(context, home.warehouse(context.log.info), table)
+    return refresh_days(context, home, table)
 
 
 def transition_users_parameters(settings: Settings, taxonomy: str) -> Facts:
@@ -68,7 +68,7 @@ def transition_scores(context: dg.AssetExecutionContext, home: HomeResource) -> 
         return made
 
     table = DailyTable(name, declared_fingerprints(name, settings), build)
-    return refresh_days(context, home.warehouse(context.log.info), table)
+    return refresh_days(context, home, table)
 
 
 def score_options(settings: FeedbackSettings) -> Facts:

@@ -49,6 +49,7 @@ def build_checks(severity: str) -> list[dg.AssetChecksDefinition]:
         volume_check("raw.feedback_logs", blocking=blocking),
         rejected_check("raw.events", blocking=blocking),
         rejected_check("raw.feedback_logs", blocking=blocking),
+        check("raw.feedback_logs", blocking=blocking)(outcomes_matched),
         check("interests.user_cluster_days", blocking=blocking)(clustered_share),
         check("feedback.transition_counts", blocking=blocking)(feedback_rates),
         check("interests.item_clusters", blocking=False)(new_items_fit),
@@ -101,6 +102,22 @@ def rejected_check(table: str, *, blocking: bool) -> dg.AssetChecksDefinition:
         return _judge_days(context, home, table, fault)
 
     return check
+
+
+def outcomes_matched(context: dg.AssetCheckExecutionContext, home: HomeResource) -> dg.AssetCheckResult:
+    """Share of a day's outcomes that belong to no impression."""
+    limit = home.settings.checks.unmatched_share
+
+    def fault(connection: duckdb.DuckDBPyConnection, made: dict[date, Record], day: date) -> str | None:  # noqa: ARG001
+        outcomes = int(made[day].details.get("outcomes", 0))
+        reasons: dict[str, int] = made[day].details.get("unmatched_outcomes", {})
+        unmatched = sum(reasons.values())
+        if unmatched <= limit * outcomes:
+            return None
+        told = "; ".join(f"{rows:,} {reason}" for reason, rows in reasons.items())
+        return f"{unmatched:,} of {outcomes:,} outcomes ({unmatched / outcomes:.1%}) count for nothing: {told}"
+
+    return _judge_days(context, home, "raw.feedback_logs", fault)
 
 
 def clustered_share(context: dg.AssetCheckExecutionContext, home: HomeResource) -> dg.AssetCheckResult:

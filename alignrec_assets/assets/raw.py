@@ -1,8 +1,9 @@
 """Raw assets: landing files as tables by day, and the rows that break the data contract."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import duckdb
 
 from alignrec_assets.landing.data_contract import LandingError
 from alignrec_assets.landing.loading import LoadReport, PositiveRule, load_events, load_feedback, load_items
-from alignrec_assets.landing.survey import Calendar, day_inputs, landing_files, survey, unreadable_days
+from alignrec_assets.landing.survey import OutOfScope, day_inputs, landing_files, out_of_scope, survey, unreadable_days
+from alignrec_assets.landing.zone import AttributionWindow, Calendar, LandingZone
 from alignrec_assets.refresh.asset_factory import makes
 from alignrec_assets.refresh.days import (
     BeforeDays,
@@ -38,9 +40,16 @@ class RejectedRowsError(RuntimeError):
     """A larger share of the landing rows than the settings allow breaks the data contract."""
 
 
-def landing_calendar(settings: Settings) -> Calendar:
-    """The calendar of the settings as the landing zone takes it."""
-    return Calendar(settings.calendar.first_day, settings.calendar.last_day)
+def landing_zone(folder: Path, settings: Settings) -> LandingZone:
+    """The landing zone, read by the settings; an open log ends today."""
+    last_day = settings.calendar.last_day
+    calendar = Calendar(settings.calendar.first_day, last_day or datetime.now(UTC).date(), last_day is not None)
+    return LandingZone(folder, calendar, settings.landing.missing_values)
+
+
+def attribution_window(settings: Settings) -> AttributionWindow:
+    """When an outcome counts for an impression, by the settings."""
+    return AttributionWindow(settings.landing.attribution_hours, settings.landing.clock_tolerance_s)
 
 
 def positive_rule(settings: Settings) -> PositiveRule:
@@ -52,17 +61,16 @@ def positive_rule(settings: Settings) -> PositiveRule:
 def items(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """The catalogue, replaced as a whole. As the first step of the days it fetches what a bucket holds."""
     settings = home.settings
-    calendar = landing_calendar(settings)
-    landing = home.home.landing
+    zone = landing_zone(home.home.landing, settings)
     fetch_landing(home.home, settings.remote.landing, context.log.info)
-    files = [[file.path, file.content_hash] for file in landing_files(landing, "items")]
+    files = [[file.path, file.content_hash] for file in landing_files(zone.folder, "items")]
     wanted = fingerprint([files, made_by("raw.items", settings), table_layout("raw.items")])
     with home.warehouse(context.log.info).writing() as connection:
         record = read_records(connection, "raw.items").get("")
         if record is not None and record.fingerprint == wanted:
             context.log.info("skipped: the landing files are unchanged")
             return table_result(record)
-        report = load_items(connection, landing, calendar)
+        report = load_items(connection, zone, context.log.info)
         check_table(connection, "raw.items")
         record = Record(wanted, report.rows, _facts(report))
         write_records(connection, "raw.items", {"": record})
@@ -73,25 +81,26 @@ def items(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
 @makes("raw.events")
 def events(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Events of the days, from every landing file that holds rows of theirs."""
-    return refresh_days(context, home.warehouse(context.log.info), _event_log(home, context.log.info))
+    return refresh_days(context, home, _event_log(home, context.log.info))
 
 
 def _event_log(home: HomeResource, log: Log) -> DailyTable:
     settings = home.settings
-    calendar, landing = landing_calendar(settings), home.home.landing
+    zone = landing_zone(home.home.landing, settings)
     made = [made_by("raw.events", settings), table_layout("raw.events")]
+    first = zone.calendar.first_day  # rows without a readable time stamp are filed under it
 
     def look(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
-        return unreadable_days(survey(connection, landing, "events", calendar), days)
+        return unreadable_days(survey(connection, zone, "events", log), days)
 
     def fingerprints(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
-        files = day_inputs(connection, "events", days, calendar)
+        files = day_inputs(connection, zone, "events", days)
         catalogue = _catalogue_seen(connection, "events", days)
-        return {day: fingerprint([made, files[day], catalogue[day]]) for day in days}
+        return {day: fingerprint([made, files[day], catalogue[day], day == first]) for day in days}
 
     def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
-        with _blamed_on_days("raw.events", landing, day_inputs(connection, "events", days, calendar)):
-            reports = load_events(connection, landing, days, calendar, positive_rule(settings), log)
+        with _blamed_on_days("raw.events", zone.folder, day_inputs(connection, zone, "events", days)):
+            reports = load_events(connection, zone, days, positive_rule(settings), log)
         return {day: (report.rows, _facts(report)) for day, report in reports.items()}
 
     return DailyTable("raw.events", fingerprints, build, survey=look)
@@ -100,32 +109,43 @@ def _event_log(home: HomeResource, log: Log) -> DailyTable:
 @makes("raw.feedback_logs")
 def feedback_logs(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Exploration impressions of the days with their outcomes."""
-    return refresh_days(context, home.warehouse(context.log.info), _feedback_log(home, context.log.info))
+    return refresh_days(context, home, _feedback_log(home, context.log.info))
 
 
 def _feedback_log(home: HomeResource, log: Log) -> DailyTable:
     settings = home.settings
-    calendar, landing = landing_calendar(settings), home.home.landing
-    hours = settings.landing.attribution_hours
+    zone, window = landing_zone(home.home.landing, settings), attribution_window(settings)
     made = [made_by("raw.feedback_logs", settings), table_layout("raw.feedback_logs")]
+    first = zone.calendar.first_day
 
     def look(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
-        survey(connection, landing, "events", calendar)  # it tells how far the data at hand reaches
-        found = [file for kind in ("feedback", "outcomes") for file in survey(connection, landing, kind, calendar)]
-        return unreadable_days(found, days, hours)
+        survey(connection, zone, "events")  # it tells how far the data at hand reaches
+        found = [file for kind in ("feedback", "outcomes") for file in survey(connection, zone, kind, log)]
+        return unreadable_days(found, days, window)
 
     def fingerprints(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
-        files = day_inputs(connection, "feedback", days, calendar, hours)
+        files = day_inputs(connection, zone, "feedback", days, window)
         catalogue = _catalogue_seen(connection, "feedback", days)
-        return {day: fingerprint([made, files[day], catalogue[day]]) for day in days}
+        return {day: fingerprint([made, files[day], catalogue[day], day == first]) for day in days}
 
     def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
-        inputs = day_inputs(connection, "feedback", days, calendar, hours)
-        with _blamed_on_days("raw.feedback_logs", landing, inputs):
-            reports = load_feedback(connection, landing, days, calendar, positive_rule(settings), hours, log)
+        inputs = day_inputs(connection, zone, "feedback", days, window)
+        with _blamed_on_days("raw.feedback_logs", zone.folder, inputs):
+            reports = load_feedback(connection, zone, days, positive_rule(settings), window, log)
+        _tell_unmatched(list(reports.values()), log)
         return {day: (report.rows, _facts(report)) for day, report in reports.items()}
 
     return DailyTable("raw.feedback_logs", fingerprints, build, survey=look)
+
+
+def _tell_unmatched(reports: list[LoadReport], log: Log) -> None:
+    """One line on the outcomes that belong to no impression, where there are any."""
+    reasons: Counter[str] = Counter()
+    for report in reports:
+        reasons.update(report.unmatched)
+    if reasons:
+        told = "; ".join(f"{rows:,} {reason}" for reason, rows in reasons.most_common())
+        log(f"{reasons.total():,} of {sum(report.outcomes for report in reports):,} outcomes count for nothing: {told}")
 
 
 @contextmanager
@@ -182,21 +202,29 @@ def _reach(reads: Sequence[Read], past: date, days: list[date], settings: Settin
 @makes("raw.rejected_rows")
 def rejected_rows(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Counts what the landing zone rejected; above the share that the settings allow, nothing downstream runs."""
+    zone = landing_zone(home.home.landing, home.settings)
     with home.warehouse(context.log.info).writing() as connection:
         check_table(connection, "raw.rejected_rows")
         counts = connection.execute(query("raw.rejection_reasons")).fetchall()
         example = connection.execute(query("raw.first_rejected_row")).fetchall()
+        outside = out_of_scope(connection, zone)
         ((read, forgotten),) = connection.execute(query("raw.row_totals")).fetchall()
         rejected = sum(count for _, _, count in counts)
-        rows_read = int(read)
-        reasons = {f"{kind}: {reason}": count for kind, reason, count in counts[:20]}
-        facts = {"rows_read": rows_read, "reasons": reasons, "forgotten": int(forgotten)}
+        rows_read = int(read) - sum(side.rows for side in outside)
+        facts = {
+            "rows_read": rows_read,
+            "reasons": {f"{kind}: {reason}": count for kind, reason, count in counts[:20]},
+            "forgotten": int(forgotten),
+            "out_of_scope": [told_out_of_scope(side, zone) for side in outside],
+        }
         record = Record(fingerprint([counts, rows_read]), rejected, facts)
         write_records(connection, "raw.rejected_rows", {"": record})
     share = rejected / rows_read if rows_read else 0.0
     limit = home.settings.landing.rejected_share_limit
     unread = f"; {int(forgotten):,} of forgotten users not read" if forgotten else ""
     context.log.info(f"{rejected:,} of {rows_read:,} landing rows rejected{unread}")
+    for side in outside:
+        context.log.info(told_out_of_scope(side, zone))
     if share > limit:
         file, row, reason = example[0]
         place = f"{file}, row {row}" if row is not None else file
@@ -208,8 +236,21 @@ def rejected_rows(context: dg.AssetExecutionContext, home: HomeResource) -> Resu
     return table_result(record)
 
 
+def told_out_of_scope(side: OutOfScope, zone: LandingZone) -> str:
+    """One sentence on the landing rows of a kind that lie on one side of the calendar."""
+    rows = f"{side.rows:,} rows of {side.kind}, of {side.first_day} to {side.last_day}, are"
+    if side.early:
+        return f"{rows} before calendar.first_day {zone.calendar.first_day}: out of scope, not read"
+    if zone.calendar.closed:
+        return f"{rows} after calendar.last_day {zone.calendar.end}: out of scope, not read"
+    return f"{rows} ahead of today, {zone.calendar.end}: held back until their day"
+
+
 def _facts(report: LoadReport) -> dict[str, Any]:
-    return {"rejected": report.rejected, "duplicates": report.duplicates}
+    facts: dict[str, Any] = {"rejected": report.rejected, "duplicates": report.duplicates}
+    if report.outcomes:
+        facts |= {"outcomes": report.outcomes, "unmatched_outcomes": report.unmatched}
+    return facts
 
 
 def _catalogue_seen(connection: duckdb.DuckDBPyConnection, kind: str, days: list[date]) -> dict[date, list[str | None]]:

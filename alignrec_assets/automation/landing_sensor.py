@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import dagster as dg
 
-from alignrec_assets.assets.raw import landing_calendar
+from alignrec_assets.assets.raw import attribution_window, landing_zone
 from alignrec_assets.home import Home
 from alignrec_assets.instance.dagster_home import LOST_PROCESS, fail_dead_runs
 from alignrec_assets.landing.survey import day_inputs, survey, unreadable_days
@@ -75,17 +75,16 @@ def _folder_state(home: Home, calendar: CalendarSettings) -> str:
 
 def _day_states(home: HomeResource) -> dict[str, str]:
     """What each day up to the last with files is made from, as a hash; the catalogue counts to that last day."""
-    calendar, landing = landing_calendar(home.settings), home.home.landing
-    hours = home.settings.landing.attribution_hours
+    zone, window = landing_zone(home.home.landing, home.settings), attribution_window(home.settings)
     days = [date.fromisoformat(key) for key in days_of(home.settings.calendar).get_partition_keys()]
     with Warehouse(home.home, patience_seconds=PATIENCE_SECONDS).writing() as connection:
-        found = {kind: survey(connection, landing, kind, calendar) for kind in KINDS}
-        events = day_inputs(connection, "events", days, calendar)
-        feedback = day_inputs(connection, "feedback", days, calendar, hours)
+        found = {kind: survey(connection, zone, kind) for kind in KINDS}
+        events = day_inputs(connection, zone, "events", days)
+        feedback = day_inputs(connection, zone, "feedback", days, window)
     no_events = unreadable_days(found["events"], days)
-    no_feedback = unreadable_days(found["feedback"] + found["outcomes"], days, hours)
+    no_feedback = unreadable_days(found["feedback"] + found["outcomes"], days, window)
     inputs = {day: [events[day], feedback[day], [no_events.get(day), no_feedback.get(day)]] for day in days}
-    arrived = [file.last_day for kind in ("events", "feedback") for file in found[kind]]
+    arrived = [file.last_day for kind in ("events", "feedback") for file in found[kind] if file.last_day]
     last = min(max(arrived, default=date.min), max(days, default=date.min))
     catalogue = [file.content_hash for file in found["items"]]
     return {

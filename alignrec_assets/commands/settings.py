@@ -80,7 +80,7 @@ def _range_of_type(arm: Schema) -> str:
         return ", ".join(_shown(value) for value in arm.get("enum", [arm.get("const")]))
     if arm["type"] in ("integer", "number"):
         return ", ".join(["whole number"] * (arm["type"] == "integer") + _bounds(arm)) or "any number"
-    named = {"null": "none", "boolean": "`true` or `false`", "string": "text"}
+    named = {"null": "none", "boolean": "`true` or `false`", "string": "text", "array": "list of texts"}
     return "a date" if arm.get("format") == "date" else named[arm["type"]]
 
 

@@ -24,14 +24,18 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 
+from alignrec_assets.assets.raw import landing_zone
 from alignrec_assets.home import Home
 from alignrec_assets.housekeeping.traces import Trace, decide, seen_by_examples
 from alignrec_assets.instance.dagster_home import prepare_instance, runs_under_way
-from alignrec_assets.landing.data_contract import LandingError, file_format
+from alignrec_assets.landing.data_contract import LandingError, file_format, named
 from alignrec_assets.landing.formats.rejected import forget_rejected, names_user
+from alignrec_assets.landing.ids import clean_id
 from alignrec_assets.landing.readers import landing_rows, reading
 from alignrec_assets.landing.survey import landing_files
-from alignrec_assets.landing.tombstones import normal_id, read_tombstones, write_tombstones
+from alignrec_assets.landing.text_files import csv_header
+from alignrec_assets.landing.tombstones import read_tombstones, write_tombstones
+from alignrec_assets.landing.zone import LandingZone
 from alignrec_assets.remote import keep_rewritten
 from alignrec_assets.settings.sources import load_settings
 from alignrec_assets.warehouse.columns import USER
@@ -70,7 +74,7 @@ def forget_user(home: Home, user: str, write: Log) -> Forgotten:
 
     Args:
         home: the home.
-        user: the id as in landing files, in any Unicode form; blanks around it do not count.
+        user: the id as in landing files; it is cleaned as they are.
         write: receives what was removed, line by line.
 
     Raises:
@@ -81,9 +85,10 @@ def forget_user(home: Home, user: str, write: Log) -> Forgotten:
     with dg.DagsterInstance.get() as instance:
         under_way = runs_under_way(instance, write)
     warehouse = Warehouse(home, write)
-    bucket = load_settings(home).remote.landing
+    settings = load_settings(home)
+    bucket = settings.remote.landing
     with warehouse.writing() as connection:
-        matches = _search_landing(connection, home.landing, user)
+        matches = _search_landing(connection, landing_zone(home.landing, settings), user)
         first_days = _first_days(connection, user)
         by_examples = seen_by_examples(connection, user)
         tables = _clear_tables(connection, user)
@@ -115,7 +120,9 @@ def knows_user(home: Home, user: str, write: Log) -> bool:
     """
     user = _searchable(home, user)
     with Warehouse(home, write).writing() as connection:
-        if names_user(home.landing, user) or _search_landing(connection, home.landing, user):
+        if names_user(home.landing, user) or _search_landing(
+            connection, landing_zone(home.landing, load_settings(home)), user
+        ):
             return True
         counts = (
             connection.execute(f"FROM {table} SELECT count(*) WHERE {condition}", {"user": user}).fetchall()
@@ -143,7 +150,7 @@ def unforget_user(home: Home, user: str, write: Log) -> None:
                 f"{user!r} is not among the {len(tombstones.users):,} forgotten users of {home.path}: look at its "
                 "spelling, upper and lower case included. Nothing was changed."
             )
-        matches = _search_landing(connection, home.landing, user)
+        matches = _search_landing(connection, landing_zone(home.landing, load_settings(home)), user)
         del tombstones.users[tombstones.hashed(user)]
         write_tombstones(home.landing, tombstones)
     write(f"{user!r} is no longer forgotten: files that come are read with its rows")
@@ -159,7 +166,7 @@ def _searchable(home: Home, user: str) -> str:
     Raises:
         ValueError: no id, or a warehouse that a rebuild moved aside.
     """
-    user = normal_id(user)
+    user = clean_id(user)
     if not user:
         raise ValueError("name a user: an empty id is nobody's")
     aside = home.warehouse.with_name("warehouse.before-rebuild.duckdb")
@@ -188,13 +195,13 @@ def _report(user: str, forgotten: Forgotten, under_way: list[str], write: Log) -
 # Landing files -------------------------------------------------------------------------------------------------------
 
 
-def _search_landing(connection: duckdb.DuckDBPyConnection, landing: Path, user: str) -> list[Match]:
+def _search_landing(connection: duckdb.DuckDBPyConnection, zone: LandingZone, user: str) -> list[Match]:
     """The files that hold the user, in the order in which they are rewritten. Makes the tables ``found_<kind>``."""
-    events = _find(connection, landing, "events", "user_id", frozenset([user]))
-    feedback = _find(connection, landing, "feedback", "user_id", frozenset([user]))
+    events = _find(connection, zone, "events", "user_id", frozenset([user]))
+    feedback = _find(connection, zone, "feedback", "user_id", frozenset([user]))
     requests = connection.execute(query("housekeeping.requests_of_user"), {"user": user}).fetchall()
     wanted = frozenset(request for (request,) in requests)
-    outcomes = _find(connection, landing, "outcomes", "request_id", wanted)
+    outcomes = _find(connection, zone, "outcomes", "request_id", wanted)
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE found_requests AS SELECT unnest($1::VARCHAR[]) AS request_id", [sorted(wanted)]
     )
@@ -202,12 +209,12 @@ def _search_landing(connection: duckdb.DuckDBPyConnection, landing: Path, user: 
 
 
 def _find(
-    connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, column: str, values: frozenset[str]
+    connection: duckdb.DuckDBPyConnection, zone: LandingZone, kind: str, column: str, values: frozenset[str]
 ) -> list[Match]:
-    files = landing_files(landing, kind)
-    connection.register("searched_rows", landing_rows(connection, landing, kind, files))
+    files = landing_files(zone.folder, kind)
+    connection.register("searched_rows", landing_rows(connection, zone, kind, files))
     columns = "file, row_number, ts" + (", request_id" if kind == "feedback" else "")
-    with reading(landing, files):
+    with reading(zone.folder, files):
         connection.execute(
             f"CREATE OR REPLACE TEMP TABLE found_{kind} AS "
             f"FROM searched_rows SELECT {columns} WHERE {column} IN (SELECT unnest($1::VARCHAR[]))",
@@ -252,8 +259,8 @@ def _write_text(path: Path, partial: Path, match: Match) -> tuple[int, int]:
     records = _csv_records if file_format(path) == "csv" else _json_records
     left = gone = 0
     with _open_text(path, path, "rt") as source, _open_text(path, partial, "wt") as target:
-        for text, has_values, value in records(source, match.column):
-            if has_values and value in match.values:
+        for text, has_values, value in records(source, match.column, path):
+            if has_values and value is not None and clean_id(value) in match.values:
                 gone += 1
             else:
                 target.write(text)
@@ -269,11 +276,13 @@ def _open_text(named: Path, path: Path, mode: str) -> TextIO:
     return path.open(mode, encoding=encoding, newline="")  # type: ignore[return-value]
 
 
-Records = Iterator[tuple[str, bool, str | None]]
+Records = Iterator[tuple[str, bool, object]]
 """For each record: its text, whether it is a row with values, and the value of the wanted column."""
 
 
-def _csv_records(source: TextIO, column: str) -> Records:
+def _csv_records(source: TextIO, column: str, path: Path) -> Records:
+    header, delimiter = csv_header(path)
+    place = [named(name) for name in header].index(column)
     lines: list[str] = []
 
     def remembered() -> Iterator[str]:
@@ -281,20 +290,18 @@ def _csv_records(source: TextIO, column: str) -> Records:
             lines.append(line)
             yield line
 
-    place: int | None = None
-    for record in csv.reader(remembered()):
-        is_row = place is not None and bool(record)
-        if place is None:
-            place = [name.strip() for name in record].index(column)
-        yield "".join(lines), is_row, record[place].strip(" ") if is_row and place < len(record) else None
+    for number, record in enumerate(csv.reader(remembered(), delimiter=delimiter)):
+        is_row = number > 0 and bool(record)
+        yield "".join(lines), is_row, record[place] if is_row and place < len(record) else None
         lines.clear()
 
 
-def _json_records(source: TextIO, column: str) -> Records:
+def _json_records(source: TextIO, column: str, path: Path) -> Records:  # noqa: ARG001
     for line in source:
-        value = json.loads(line).get(column) if line.strip() else None
-        text = value if isinstance(value, str) else json.dumps(value)
-        yield line, bool(line.strip()), None if value is None else text.strip(" ")
+        found = json.loads(line) if line.strip() else {}
+        values = [value for key, value in found.items() if named(key) == column and value is not None]
+        value = values[0] if values else None
+        yield line, bool(line.strip()), json.dumps(value) if isinstance(value, dict | list | bool) else value
 
 
 # The warehouse -------------------------------------------------------------------------------------------------------

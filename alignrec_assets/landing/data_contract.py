@@ -5,6 +5,7 @@ This module checks a file as a whole. ``sql/landing`` types each row and decides
 
 from dataclasses import dataclass
 from datetime import date
+from difflib import get_close_matches
 from pathlib import Path
 
 
@@ -57,6 +58,14 @@ LANDING_COLUMNS = {
 }
 """Columns by kind of landing file."""
 
+IDS = frozenset({"user_id", "item_id", "request_id"})
+"""Columns of ids: text, or whole numbers of any type."""
+EXACT_BELOW = {"DOUBLE": 2.0**53, "FLOAT": 2.0**24}
+"""Whole numbers below these are exact in the type; others may be rounded."""
+FREE_TEXT = frozenset({"title", "description", "tags", "category", "embedding"})
+"""Columns in which a spelling of nothing, such as ``None``, may be a word."""
+SECONDS = ("watch_s", "duration_s")
+"""Columns that count seconds."""
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
 _FLAGS = dict.fromkeys(("completed", "liked", "shared", "skipped", "positive"), ("BOOLEAN",))
 _NUMBERS = dict.fromkeys(("watch_s", "rating", "cluster_id", "position", "propensity"), (*_INTEGERS, "DOUBLE"))
@@ -67,6 +76,8 @@ OWN_TYPES = {
     **_NUMBERS,
 }
 """Parquet columns of these types are read as they are; columns of other types are read as text."""
+NEAR = 0.7
+"""How alike a name and a column must be for a warning, from 0 to 1: `completion` and `completed` are 0.74."""
 CANNOT_BE_OPENED = "cannot be opened"
 """Stands in place of the hash of a file that cannot be opened."""
 _SUFFIXES = {".parquet": "parquet", ".csv": "csv", ".jsonl": "json", ".ndjson": "json", ".json": "json"}
@@ -102,14 +113,23 @@ def file_format(path: Path) -> str | None:
     return _SUFFIXES.get(suffixes[-1]) if suffixes else None
 
 
-def check_columns(path: Path, kind: str, found: list[str]) -> None:
-    """Refuse a file that lacks a column.
+def contract_columns(path: Path, kind: str, found: list[str]) -> dict[str, str]:
+    """The columns of the data contract that a file has: their names, and those that the file gives them.
+
+    Names are compared without case and without blanks around them.
 
     Raises:
-        LandingError: naming the file, the missing columns and those that it has.
+        LandingError: naming the file, the columns that it lacks or has twice, and those that it has.
     """
     wanted = LANDING_COLUMNS[kind]
-    missing = [name for name in wanted.required if name not in found]
+    names: dict[str, str] = {}
+    for name in found:
+        meant = named(name)
+        if meant in names and meant in wanted.columns:
+            told = f"{path} names the column {meant} twice ({names[meant]}, {name}): keep one"
+            raise LandingError(told, path)
+        names[meant] = name
+    missing = [name for name in wanted.required if name not in names]
     shown = ", ".join(found[:20]) or "none"
     if missing:
         raise LandingError(
@@ -117,9 +137,24 @@ def check_columns(path: Path, kind: str, found: list[str]) -> None:
             "Rename or add it, and send the file again",
             path,
         )
-    if wanted.any_of and not set(wanted.any_of) & set(found):
+    if wanted.any_of and not set(wanted.any_of) & names.keys():
         raise LandingError(
             f"{path} has none of the columns {', '.join(wanted.any_of)}, of which {kind} need at least one; "
             f"its columns are: {shown}. Rename or add one, and send the file again",
             path,
         )
+    return {name: names[name] for name in wanted.columns if name in names}
+
+
+def near_misses(kind: str, found: list[str]) -> dict[str, str]:
+    """Columns of a file that are not read, and the absent column of the data contract that each may have meant."""
+    names = {named(name): name for name in found}
+    absent = [name for name in LANDING_COLUMNS[kind].columns if name not in names]
+    unread = {name: meant for meant, name in names.items() if meant not in LANDING_COLUMNS[kind].columns}
+    close = {name: get_close_matches(meant, absent, n=1, cutoff=NEAR) for name, meant in unread.items()}
+    return {name: matches[0] for name, matches in close.items() if matches}
+
+
+def named(name: str) -> str:
+    """The column that a name in a file stands for: case, and blanks around it, do not count."""
+    return name.removeprefix("\ufeff").strip().lower()

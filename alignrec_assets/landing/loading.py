@@ -6,16 +6,16 @@ in a session whose time zone is UTC. ``readers`` turns files into rows, ``sql/la
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from alignrec_assets.landing.data_contract import LandingError, LandingFile
 from alignrec_assets.landing.readers import registered_landing
-from alignrec_assets.landing.survey import Calendar, covering_files, data_end, landing_files, survey, window_days
+from alignrec_assets.landing.survey import covering_files, data_end, landing_files, rows_of_days, survey
+from alignrec_assets.landing.zone import AttributionWindow, LandingZone
 from alignrec_assets.warehouse.queries import query
 from models.messages import listed
 from models.progress import Log, Progress, silent
@@ -49,26 +49,36 @@ class PositiveRule:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """Rows loaded, rows rejected, and rows that repeat another one (of items: rows that a later row replaces)."""
+    """What came of the landing rows of one day, or of the catalogue.
+
+    Attributes:
+        rows: were loaded.
+        rejected: break the data contract.
+        duplicates: repeat another row; of items: were replaced by a later row.
+        outcomes: sound outcomes of the day.
+        unmatched: those of them that belong to no impression, by reason.
+    """
 
     rows: int
     rejected: int
     duplicates: int
+    outcomes: int = 0
+    unmatched: dict[str, int] = field(default_factory=dict)
 
 
-def load_items(connection: duckdb.DuckDBPyConnection, landing: Path, calendar: Calendar) -> LoadReport:
+def load_items(connection: duckdb.DuckDBPyConnection, zone: LandingZone, log: Log = silent) -> LoadReport:
     """Replace ``raw.items`` by the latest row of every item, and the rejected rows of items.
 
     Raises:
         LandingError: there are no items files, or one of them cannot be read.
     """
-    faults = [file.fault for file in survey(connection, landing, "items", calendar) if file.fault]
+    faults = [file.fault for file in survey(connection, zone, "items", log) if file.fault]
     if faults:
         raise LandingError(listed(faults, "; "))
-    files = landing_files(landing, "items")
+    files = landing_files(zone.folder, "items")
     if not files:
-        raise LandingError(f"{landing / 'items'} holds no files: put the catalogue there, or run `alignrec ingest`")
-    _check_rows(connection, landing, "items", files, {"first_day": calendar.first_day})
+        raise LandingError(f"{zone.folder / 'items'} holds no files: put the catalogue there, or run `alignrec ingest`")
+    _check_rows(connection, zone, "items", files, {"first_day": zone.calendar.first_day})
     connection.execute("DELETE FROM raw.items")
     connection.execute(f"INSERT INTO raw.items BY NAME {query('raw.items')}")
     connection.execute("DELETE FROM raw.rejected_rows WHERE kind = 'items'")
@@ -79,9 +89,8 @@ def load_items(connection: duckdb.DuckDBPyConnection, landing: Path, calendar: C
 
 def load_events(
     connection: duckdb.DuckDBPyConnection,
-    landing: Path,
+    zone: LandingZone,
     days: list[date],
-    calendar: Calendar,
     positive: PositiveRule,
     log: Log = silent,
 ) -> dict[date, LoadReport]:
@@ -94,10 +103,10 @@ def load_events(
     """
     reports: dict[date, LoadReport] = {}
     progress = Progress(len(days), "days", log)
-    for batch in _batches(connection, "events", days, calendar):
+    for batch in _batches(connection, zone, "events", days):
         _set_days(connection, "read_days", batch, 0, 0)
-        files = covering_files(connection, landing, "events", batch, calendar)
-        _check_rows(connection, landing, "events", files, asdict(calendar))
+        files = covering_files(connection, zone, "events", batch)
+        _check_rows(connection, zone, "events", files, zone.calendar.parameters)
         _set_days(connection, "wanted_days", batch, 0, 0)
         _clear_days(connection, "raw.events", "events")
         connection.execute(f"INSERT INTO raw.events BY NAME {query('raw.events')}", asdict(positive))
@@ -109,11 +118,10 @@ def load_events(
 
 def load_feedback(
     connection: duckdb.DuckDBPyConnection,
-    landing: Path,
+    zone: LandingZone,
     days: list[date],
-    calendar: Calendar,
     positive: PositiveRule,
-    attribution_hours: float,
+    window: AttributionWindow,
     log: Log = silent,
 ) -> dict[date, LoadReport]:
     """Replace the rows of the days in ``raw.feedback_logs``: impressions with the outcomes of the attribution window.
@@ -124,47 +132,66 @@ def load_feedback(
     Raises:
         LandingError: naming the file that cannot be read.
     """
-    around = window_days(attribution_hours)
+    around = window.days_after
     rule = {name: value for name, value in asdict(positive).items() if name != "rating_at_least"}
-    window = {"attribution_us": round(attribution_hours * 3_600_000_000), "data_end": data_end(connection, calendar)}
+    spans = {"attribution_us": round(window.hours * 3_600_000_000), "tolerance_us": round(window.tolerance_s * 1e6)}
+    closing = {**spans, "data_end": data_end(connection, zone)}
     reports: dict[date, LoadReport] = {}
     progress = Progress(len(days), "days", log)
-    for batch in _batches(connection, "feedback", days, calendar):
+    for batch in _batches(connection, zone, "feedback", days):
         _set_days(connection, "wanted_days", batch, 0, 0)
-        _set_days(connection, "read_days", batch, 0, around)
-        outcomes = covering_files(connection, landing, "outcomes", batch, calendar, 0, around)
-        _check_rows(connection, landing, "outcomes", outcomes, asdict(calendar))
+        _set_days(connection, "read_days", batch, window.days_before, around)
+        outcomes = covering_files(connection, zone, "outcomes", batch, window.days_before, around)
+        _check_rows(connection, zone, "outcomes", outcomes, zone.calendar.parameters)
         _set_days(connection, "read_days", batch, around, around)
-        files = covering_files(connection, landing, "feedback", batch, calendar, around, around)
-        with registered_landing(connection, landing, "feedback", files):
-            _doubt_impressions(connection, calendar, around)
+        files = covering_files(connection, zone, "feedback", batch, around, around)
+        with registered_landing(connection, zone, "feedback", files):
+            _doubt_impressions(connection, zone, around)
             _clear_days(connection, "raw.feedback_logs", "feedback")
             insert = f"INSERT INTO raw.feedback_logs BY NAME {_TYPED_FEEDBACK} FROM ({query('raw.feedback_logs')})"
-            _probe_the_log(connection, insert, asdict(calendar) | rule | window)
+            _probe_the_log(connection, insert, zone.calendar.parameters | rule | closing)
+            unmatched = _unmatched_outcomes(connection, zone, {**spans, "window_days": around})
         _replace_rejected(connection, "feedback", "doubtful_feedback")
         _replace_rejected(connection, "outcomes", "checked_outcomes")
-        reports |= _day_reports(connection, query("landing.feedback_reports"))
+        found = _day_reports(connection, query("landing.feedback_reports"))
+        reports |= {day: replace(report, unmatched=unmatched.get(day, {})) for day, report in found.items()}
         progress.advance(len(batch))
     return reports
 
 
+def _unmatched_outcomes(
+    connection: duckdb.DuckDBPyConnection, zone: LandingZone, window: dict[str, int]
+) -> dict[date, dict[str, int]]:
+    """Outcomes of the wanted days that belong to no impression, by day and reason."""
+    ((outcomes,),) = connection.execute("SELECT count(*) FROM checked_outcomes").fetchall()
+    if not outcomes:
+        return {}
+    unmatched = f"{_TYPED_FEEDBACK} FROM ({query('landing.unmatched_outcomes')})"
+    counts: dict[date, dict[str, int]] = {}
+    for day, reason, rows in connection.execute(unmatched, zone.calendar.parameters | window).fetchall():
+        counts.setdefault(day, {})[reason] = rows
+    return counts
+
+
 def _check_rows(
     connection: duckdb.DuckDBPyConnection,
-    landing: Path,
+    zone: LandingZone,
     kind: str,
     files: list[LandingFile],
     parameters: dict[str, Any],
 ) -> None:
     """Fill the temporary table ``checked_<kind>`` with typed rows; a row that breaks the data contract has a reason."""
-    with registered_landing(connection, landing, kind, files):
+    with registered_landing(connection, zone, kind, files):
         connection.execute(f"CREATE OR REPLACE TEMP TABLE checked_{kind} AS {query(f'landing.{kind}')}", parameters)
 
 
-def _doubt_impressions(connection: duckdb.DuckDBPyConnection, calendar: Calendar, around: int) -> None:
+def _doubt_impressions(connection: duckdb.DuckDBPyConnection, zone: LandingZone, around: int) -> None:
     """Fill ``doubtful_feedback`` for the days; rows of the days around them show which rows repeat an earlier one."""
     connection.execute(f"CREATE OR REPLACE TEMP TABLE repeated_requests AS {query('landing.repeated_requests')}")
     doubtful = f"{_TYPED_FEEDBACK} FROM ({query('landing.doubtful_feedback')})"
-    _probe_the_log(connection, f"CREATE OR REPLACE TEMP TABLE doubtful_feedback AS {doubtful}", asdict(calendar))
+    _probe_the_log(
+        connection, f"CREATE OR REPLACE TEMP TABLE doubtful_feedback AS {doubtful}", zone.calendar.parameters
+    )
     connection.execute(
         f"""UPDATE doubtful_feedback
         SET reason = repeats.reason, payload = repeats.payload, duplicate = repeats.reason IS NULL
@@ -188,27 +215,17 @@ def _probe_the_log(connection: duckdb.DuckDBPyConnection, statement: str, parame
         connection.execute("RESET disabled_optimizers")
 
 
-def _batches(
-    connection: duckdb.DuckDBPyConnection, kind: str, days: list[date], calendar: Calendar
-) -> list[list[date]]:
-    """Days in groups of about ``BATCH_ROWS`` landing rows; the rows of a file are spread evenly over its days."""
-    surveyed = connection.execute(
-        "FROM raw.landing_files SELECT first_day, last_day, rows WHERE kind = $kind", {"kind": kind}
-    ).fetchall()
-    expected: dict[date, float] = dict.fromkeys(days, 0.0)
-    for first, last, rows in surveyed:
-        start, end = calendar.clamp(first), calendar.clamp(last)
-        for day in days:
-            if start <= day <= end:
-                expected[day] += rows / ((end - start).days + 1)
+def _batches(connection: duckdb.DuckDBPyConnection, zone: LandingZone, kind: str, days: list[date]) -> list[list[date]]:
+    """Days in groups of about ``BATCH_ROWS`` landing rows."""
+    expected = rows_of_days(connection, zone, kind)
     batches: list[list[date]] = []
     size = math.inf
-    for day, rows in sorted(expected.items()):
-        if size + rows > BATCH_ROWS[kind]:
+    for day in sorted(days):
+        size += expected.get(day, 0)
+        if size > BATCH_ROWS[kind]:
             batches.append([])
-            size = 0.0
+            size = expected.get(day, 0)
         batches[-1].append(day)
-        size += rows
     return batches
 
 

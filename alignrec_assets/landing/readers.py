@@ -12,17 +12,24 @@ from pathlib import Path
 import duckdb
 from duckdb import ColumnExpression, ConstantExpression, FunctionExpression
 
-from alignrec_assets.landing.data_contract import CANNOT_BE_OPENED, LANDING_COLUMNS, LandingError, LandingFile
+from alignrec_assets.landing.data_contract import (
+    CANNOT_BE_OPENED,
+    LANDING_COLUMNS,
+    LandingError,
+    LandingFile,
+    file_format,
+)
 from alignrec_assets.landing.expressions import READING_FAULTS, null
-from alignrec_assets.landing.parquet_files import first_damaged, parquet_rows
-from alignrec_assets.landing.text_files import is_empty, stage_text
+from alignrec_assets.landing.parquet_files import first_damaged, parquet_columns, parquet_rows
+from alignrec_assets.landing.text_files import csv_header, is_empty, json_keys, stage_text
 from alignrec_assets.landing.tombstones import Tombstones, read_tombstones
+from alignrec_assets.landing.zone import LandingZone
 from alignrec_assets.warehouse.queries import query
 
 
 @contextmanager
 def registered_landing(
-    connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, files: list[LandingFile]
+    connection: duckdb.DuckDBPyConnection, zone: LandingZone, kind: str, files: list[LandingFile]
 ) -> Iterator[None]:
     """Make the rows of the files available to queries as the temporary view ``landing_<kind>``, see ``landing_rows``.
 
@@ -31,9 +38,9 @@ def registered_landing(
     Raises:
         LandingError: naming a file that lacks a required column or cannot be read, with the line where there is one.
     """
-    rows = landing_rows(connection, landing, kind, files)
-    with reading(landing, files):
-        forgotten = _forgotten_users(rows, read_tombstones(landing))
+    rows = landing_rows(connection, zone, kind, files)
+    with reading(zone.folder, files):
+        forgotten = _forgotten_users(rows, read_tombstones(zone.folder))
         is_forgotten = ConstantExpression(False)
         if forgotten:
             # concat turns null into an empty text: a row without a user is rejected later, not forgotten.
@@ -57,7 +64,7 @@ def _forgotten_users(rows: duckdb.DuckDBPyRelation, tombstones: Tombstones) -> l
 
 
 def landing_rows(
-    connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, files: list[LandingFile]
+    connection: duckdb.DuckDBPyConnection, zone: LandingZone, kind: str, files: list[LandingFile]
 ) -> duckdb.DuckDBPyRelation:
     """Every row of the files as a relation. The macros that type the values are defined too.
 
@@ -69,6 +76,7 @@ def landing_rows(
     Raises:
         LandingError: naming a file that lacks a required column or cannot be read, with the line where there is one.
     """
+    connection.execute(query("macros.landed_day"))
     connection.execute(query("macros.landed_values"))
     staged = f"staged_{kind}"
     types = {"file": "VARCHAR", "arrival_day": "DATE", "row_number": "BIGINT"} | dict.fromkeys(
@@ -78,7 +86,7 @@ def landing_rows(
     connection.execute(f"CREATE OR REPLACE TEMP TABLE {staged} ({columns})")
     parquet = []
     for file in files:
-        path = landing / file.path
+        path = zone.folder / file.path
         _require_readable(path, file)
         if is_empty(path):
             connection.execute(
@@ -87,14 +95,40 @@ def landing_rows(
         elif file.format == "parquet":
             parquet.append(file)
         else:
-            stage_text(connection, path, file, staged)
+            stage_text(connection, zone, file, staged)
     relation = connection.table(staged)
     if kind == "items":
         relation = relation.select(*map(ColumnExpression, types), null("FLOAT[]").alias("embedding_list"))
     relations = [relation] if len(parquet) < len(files) or not files else []
-    with reading(landing, parquet):
-        relations += parquet_rows(connection, landing, kind, parquet)
-    return reduce(duckdb.DuckDBPyRelation.union, relations)
+    with reading(zone.folder, parquet):
+        relations += parquet_rows(connection, zone, kind, parquet)
+    return reduce(duckdb.DuckDBPyRelation.union, _alike(relations))
+
+
+def _alike(relations: list[duckdb.DuckDBPyRelation]) -> list[duckdb.DuckDBPyRelation]:
+    """The relations, with histories as JSON in all of them where one has them as text.
+
+    A union of lists and text takes the text for lists, and fails where one is none.
+    """
+    texts = [dict(zip(rows.columns, rows.types, strict=True)).get("history") == "VARCHAR" for rows in relations]
+    if all(texts) or not any(texts):
+        return relations
+    as_json = FunctionExpression("to_json", ColumnExpression("history")).cast("VARCHAR").alias("history")
+    return [
+        rows
+        if text
+        else rows.select(*(as_json if name == "history" else ColumnExpression(name) for name in rows.columns))
+        for rows, text in zip(relations, texts, strict=True)
+    ]
+
+
+def file_columns(path: Path) -> list[str]:
+    """The names that a file gives its columns; of JSON Lines the keys of the first objects."""
+    if is_empty(path):
+        return []
+    if file_format(path) == "parquet":
+        return parquet_columns(path)
+    return csv_header(path)[0] if file_format(path) == "csv" else json_keys(path)
 
 
 def _require_readable(path: Path, file: LandingFile) -> None:

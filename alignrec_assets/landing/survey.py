@@ -1,12 +1,11 @@
 """The survey of the landing zone: which files there are, and which days the rows of each file belong to.
 
-``raw.landing_files`` keeps the result for each file, so that a file is read once for it. The functions work on an open
-connection inside the caller's transaction, in a session whose time zone is UTC.
+``raw.landing_files`` and ``raw.landing_days`` keep the result, so that a file is read once for it. The functions work
+on an open connection inside the caller's transaction, in a session whose time zone is UTC.
 """
 
 import json
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -14,29 +13,18 @@ import duckdb
 import polars as pl
 
 from alignrec_assets.home import FORMAT_VERSION
-from alignrec_assets.landing.data_contract import CANNOT_BE_OPENED, LandingError, LandingFile
-from alignrec_assets.landing.readers import registered_landing
+from alignrec_assets.landing.data_contract import CANNOT_BE_OPENED, LandingError, LandingFile, near_misses
+from alignrec_assets.landing.readers import file_columns, registered_landing
+from alignrec_assets.landing.zone import AttributionWindow, LandingZone
 from alignrec_assets.warehouse.queries import query
 from models.files import content_hash
 from models.messages import listed
-
-
-@dataclass(frozen=True)
-class Calendar:
-    """Days of the log; ``last_day`` is none while the log is open."""
-
-    first_day: date
-    last_day: date | None
-
-    def clamp(self, day: date | None) -> date:
-        """The day, or the nearest day of the calendar where it lies outside; the first day where there is none."""
-        latest = self.last_day or date.max
-        return min(max(day or self.first_day, self.first_day), latest)
+from models.progress import Log, silent
 
 
 @dataclass(frozen=True)
 class SurveyedFile:
-    """A landing file and the days, within the calendar, that its rows belong to.
+    """A landing file and the first and last day of the calendar that its rows belong to; none where no row counts.
 
     ``fault`` tells why a file cannot be read. Its days are then the day of its folder and the days of the file that was
     read last under this name, or all days where neither is known.
@@ -45,14 +33,25 @@ class SurveyedFile:
     kind: str
     file: str
     content_hash: str
-    first_day: date
-    last_day: date
-    rows: int
+    first_day: date | None
+    last_day: date | None
     fault: str | None = None
 
 
-Surveyed = tuple[str, date | None, date | None, int]
-"""Content hash, first day, last day and rows of a file in ``raw.landing_files``."""
+@dataclass(frozen=True)
+class OutOfScope:
+    """Landing rows of one kind on one side of the calendar: how many, and their first and last day."""
+
+    kind: str
+    early: bool
+    rows: int
+    first_day: date
+    last_day: date
+
+
+FileDays = tuple[pl.DataFrame, pl.DataFrame]
+"""Rows of ``raw.landing_files`` and of ``raw.landing_days``."""
+NO_WINDOW = AttributionWindow()
 
 
 def landing_files(landing: Path, kind: str) -> list[LandingFile]:
@@ -120,33 +119,45 @@ def _content_hash(path: Path) -> str:
         return CANNOT_BE_OPENED
 
 
-def survey(connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, calendar: Calendar) -> list[SurveyedFile]:
-    """Bring ``raw.landing_files`` up to date for a kind, reading only files whose content was not read before.
+def survey(
+    connection: duckdb.DuckDBPyConnection, zone: LandingZone, kind: str, log: Log = silent
+) -> list[SurveyedFile]:
+    """Bring ``raw.landing_files`` and ``raw.landing_days`` up to date for a kind; only files with new content are read.
 
-    A file that cannot be read is tried again each time. Until then the table keeps what was read last under its name.
+    A file that cannot be read is tried again each time. Until then the tables keep what was read last under its name.
+    ``log`` is told of columns of new files that are not read, but look like one that is missing.
     """
-    found = {file.path: file for file in landing_files(landing, kind)}
-    known = _surveyed_files(connection, kind)
-    fresh = [file for path, file in found.items() if path not in known or known[path][0] != file.content_hash]
-    read, faults = _read_days(connection, landing, kind, fresh)
+    found = {file.path: file for file in landing_files(zone.folder, kind)}
+    known = {file.file: file for file in _surveyed_files(connection, zone, kind)}
+    fresh = [file for path, file in found.items() if path not in known or known[path].content_hash != file.content_hash]
+    read, faults = _read_days(connection, zone, kind, fresh)
     stale = known.keys() - found.keys() | {file.path for file in fresh} - faults.keys()
     _replace_files(connection, kind, sorted(stale), read)
-    return [
-        SurveyedFile(kind, path, hashed, calendar.clamp(first), calendar.clamp(last), rows)
-        for path, (hashed, first, last, rows) in _surveyed_files(connection, kind).items()
-        if path not in faults
-    ] + [_unreadable_file(found[path], known.get(path), calendar, fault) for path, fault in faults.items()]
+    _tell_near_misses(zone, kind, [file for file in fresh if file.path not in faults], log)
+    readable = [file for file in _surveyed_files(connection, zone, kind) if file.file not in faults]
+    return readable + [_unreadable_file(found[path], known.get(path), zone, fault) for path, fault in faults.items()]
 
 
-def _surveyed_files(connection: duckdb.DuckDBPyConnection, kind: str) -> dict[str, Surveyed]:
-    files = "FROM raw.landing_files SELECT file, content_hash, first_day, last_day, rows"
-    rows = connection.execute(f"{files} WHERE kind = $kind ORDER BY file", {"kind": kind}).fetchall()
-    return {row[0]: row[1:] for row in rows}
+def _tell_near_misses(zone: LandingZone, kind: str, files: list[LandingFile], log: Log) -> None:
+    """One line for each such column, with the first of its files."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for file in files:
+        for name, meant in near_misses(kind, file_columns(zone.folder / file.path)).items():
+            found.setdefault((name, meant), []).append(file.path)
+    for (name, meant), paths in found.items():
+        others = f" and {len(paths) - 1:,} more files" if len(paths) > 1 else ""
+        log(f"{paths[0]}{others}: the column {name} is not read; {meant} may be meant: rename it")
+
+
+def _surveyed_files(connection: duckdb.DuckDBPyConnection, zone: LandingZone, kind: str) -> list[SurveyedFile]:
+    connection.execute(query("macros.landed_day"))
+    rows = connection.execute(query("landing.surveyed_files"), zone.calendar.parameters | {"kind": kind}).fetchall()
+    return [SurveyedFile(kind, *row) for row in rows]
 
 
 def _read_days(
-    connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, files: list[LandingFile]
-) -> tuple[list[pl.DataFrame], dict[str, str]]:
+    connection: duckdb.DuckDBPyConnection, zone: LandingZone, kind: str, files: list[LandingFile]
+) -> tuple[list[FileDays], dict[str, str]]:
     """``file_days`` of the files that can be read, and the fault of each file that cannot.
 
     Where the read fails, the list of files is halved and each half is read again, until the fault belongs to one file.
@@ -157,149 +168,163 @@ def _read_days(
     try:
         with connection.cursor() as reader:
             reader.execute("SET TimeZone = 'UTC'")
-            return [file_days(reader, landing, kind, files)], {}
+            return [file_days(reader, zone, kind, files)], {}
     except LandingError as error:
         if len(files) == 1:
             return [], {files[0].path: str(error)}
     half = len(files) // 2
-    first, first_faults = _read_days(connection, landing, kind, files[:half])
-    second, second_faults = _read_days(connection, landing, kind, files[half:])
+    first, first_faults = _read_days(connection, zone, kind, files[:half])
+    second, second_faults = _read_days(connection, zone, kind, files[half:])
     return first + second, first_faults | second_faults
 
 
-def _replace_files(
-    connection: duckdb.DuckDBPyConnection, kind: str, stale: list[str], read: list[pl.DataFrame]
-) -> None:
-    for table in ("raw.landing_files", "raw.forgotten_rows"):
+def _replace_files(connection: duckdb.DuckDBPyConnection, kind: str, stale: list[str], read: list[FileDays]) -> None:
+    for table in ("raw.landing_files", "raw.landing_days", "raw.forgotten_rows"):
         connection.execute(
             f"DELETE FROM {table} WHERE kind = $kind AND list_contains($stale::VARCHAR[], file)",
             {"kind": kind, "stale": stale},
         )
-    for files in read:
+    for files, days in read:
         connection.register("fresh_files", files)
-        connection.execute(
-            "INSERT INTO raw.landing_files BY NAME FROM fresh_files SELECT * EXCLUDE (earliest_day, forgotten)"
-        )
+        connection.register("fresh_days", days)
+        connection.execute("INSERT INTO raw.landing_days BY NAME FROM fresh_days")
+        connection.execute("INSERT INTO raw.landing_files BY NAME FROM fresh_files SELECT * EXCLUDE forgotten")
         connection.execute(
             "INSERT INTO raw.forgotten_rows BY NAME "
             "FROM fresh_files SELECT kind, file, forgotten AS rows WHERE forgotten > 0"
         )
+        connection.unregister("fresh_days")
         connection.unregister("fresh_files")
 
 
-def _unreadable_file(file: LandingFile, before: Surveyed | None, calendar: Calendar, fault: str) -> SurveyedFile:
-    days = [] if before is None else [calendar.clamp(before[1]), calendar.clamp(before[2])]
-    days += [] if file.arrival_day is None else [calendar.clamp(file.arrival_day)]
-    days = days or [calendar.first_day, calendar.clamp(date.max)]
-    return SurveyedFile(file.kind, file.path, file.content_hash, min(days), max(days), 0, fault)
+def _unreadable_file(file: LandingFile, before: SurveyedFile | None, zone: LandingZone, fault: str) -> SurveyedFile:
+    known = [] if before is None else [before.first_day, before.last_day]
+    arrived = [file.arrival_day] if file.arrival_day and zone.calendar.holds(file.arrival_day) else []
+    days = [day for day in (*known, *arrived) if day] or [zone.calendar.first_day, zone.calendar.end]
+    return SurveyedFile(file.kind, file.path, file.content_hash, min(days), max(days), fault)
 
 
-def unreadable_days(surveyed: list[SurveyedFile], days: list[date], attribution_hours: float = 0.0) -> dict[date, str]:
+def unreadable_days(
+    surveyed: list[SurveyedFile], days: list[date], window: AttributionWindow = NO_WINDOW
+) -> dict[date, str]:
     """The days that cannot be made, and the faults of the files that they need.
 
     A day needs impressions from the attribution window around it, and outcomes up to the end of the window.
     """
-    around = timedelta(days=window_days(attribution_hours))
-    broken = [(file, timedelta(0) if file.kind == "outcomes" else around) for file in surveyed if file.fault]
-    found = {
-        day: [file.fault for file, before in broken if day + around >= file.first_day and day - before <= file.last_day]
-        for day in days
-    }
-    return {day: listed(list(map(str, faults)), "; ") for day, faults in found.items() if faults}
+    found: dict[date, list[str]] = {day: [] for day in days}
+    for file in surveyed:
+        if file.fault and file.first_day and file.last_day:
+            before = window.days_before if file.kind == "outcomes" else window.days_after
+            reached = (file.first_day - timedelta(window.days_after), file.last_day + timedelta(before))
+            for day in days:
+                if reached[0] <= day <= reached[1]:
+                    found[day].append(file.fault)
+    return {day: listed(faults, "; ") for day, faults in found.items() if faults}
 
 
 def file_days(
-    connection: duckdb.DuckDBPyConnection, landing: Path, kind: str, files: list[LandingFile]
-) -> pl.DataFrame:
-    """Rows of ``raw.landing_files`` for the files, with two more columns.
+    connection: duckdb.DuckDBPyConnection, zone: LandingZone, kind: str, files: list[LandingFile]
+) -> FileDays:
+    """Rows of ``raw.landing_files`` for the files, and their rows of ``raw.landing_days``.
 
-    ``earliest_day`` is the first day of any readable ts. ``forgotten`` is the number of rows of forgotten users, which
-    no other column counts.
+    Files have one more column, ``forgotten``: the number of rows of forgotten users, which no other column counts.
 
     Raises:
         LandingError: naming the file that cannot be read.
     """
     hashes = {"file": [file.path for file in files], "content_hash": [file.content_hash for file in files]}
     connection.register("surveyed_files", pl.DataFrame(hashes, schema={"file": pl.String, "content_hash": pl.String}))
-    with registered_landing(connection, landing, kind, files):
+    with registered_landing(connection, zone, kind, files):
         rows = connection.view(f"landing_{kind}")
         moment = "ts" if "ts" in rows.columns else "CAST(NULL AS VARCHAR) AS ts"
         connection.register("surveyed_rows", rows.project(f"file, row_number, arrival_day, {moment}"))
         connection.register("forgotten_rows", connection.view(f"forgotten_{kind}").project("file"))
+        days: pl.DataFrame = connection.sql(query("raw.landing_days"), params={"kind": kind}).pl()
+        connection.register("surveyed_days", days)
         found: pl.DataFrame = connection.sql(query("raw.landing_files"), params={"kind": kind}).pl()
-        connection.unregister("forgotten_rows")
-        connection.unregister("surveyed_rows")
+        for view in ("surveyed_days", "forgotten_rows", "surveyed_rows"):
+            connection.unregister(view)
     connection.unregister("surveyed_files")
-    return found
+    return found, days
 
 
 def day_inputs(
     connection: duckdb.DuckDBPyConnection,
+    zone: LandingZone,
     kind: str,
     days: list[date],
-    calendar: Calendar,
-    attribution_hours: float = 0.0,
+    window: AttributionWindow = NO_WINDOW,
 ) -> dict[date, list[str]]:
     """What the rows of each day are made from, for fingerprints: ``file hash`` of every landing file that is needed.
 
     For feedback these are the impressions in the attribution window around the day and the outcomes up to the end of
     the window. As long as the window of the day's last moment is open, the end of the data is part of it.
     """
-    around = window_days(attribution_hours)
-    inputs = _covering_hashes(connection, kind, days, calendar, around, around)
+    around = window.days_after
+    inputs = _covering_hashes(connection, zone, kind, days, around, around)
     if kind != "feedback":
         return inputs
-    outcomes = _covering_hashes(connection, "outcomes", days, calendar, 0, around)
-    data_until = data_end(connection, calendar)
+    outcomes = _covering_hashes(connection, zone, "outcomes", days, window.days_before, around)
+    data_until = data_end(connection, zone)
     for day in days:
-        closes = datetime.combine(day + timedelta(days=1), datetime.min.time()) + timedelta(hours=attribution_hours)
+        closes = datetime.combine(day + timedelta(days=1), datetime.min.time()) + timedelta(hours=window.hours)
         is_open = data_until is None or closes > datetime.combine(data_until, datetime.min.time())
         inputs[day] += outcomes[day] + ([f"data up to {data_until}"] if is_open else [])
     return inputs
 
 
 def _covering_hashes(
-    connection: duckdb.DuckDBPyConnection, kind: str, days: list[date], calendar: Calendar, before: int, after: int
+    connection: duckdb.DuckDBPyConnection, zone: LandingZone, kind: str, days: list[date], before: int, after: int
 ) -> dict[date, list[str]]:
     inputs: dict[date, list[str]] = {day: [] for day in days}
-    for day, file, hashed in _covering_rows(connection, kind, days, calendar, before, after):
+    for day, file, hashed in _covering_rows(connection, zone, kind, days, before, after):
         inputs[day].append(f"{file} {hashed}")
     return inputs
 
 
 def _covering_rows(
-    connection: duckdb.DuckDBPyConnection, kind: str, days: list[date], calendar: Calendar, before: int, after: int
+    connection: duckdb.DuckDBPyConnection, zone: LandingZone, kind: str, days: list[date], before: int, after: int
 ) -> list[tuple[date, str, str]]:
-    parameters = asdict(calendar) | {"kind": kind, "days": days, "days_before": before, "days_after": after}
-    return connection.execute(query("landing.covering_files"), parameters).fetchall()
+    connection.execute(query("macros.landed_day"))
+    parameters = {"kind": kind, "days": days, "days_before": before, "days_after": after}
+    return connection.execute(query("landing.covering_files"), zone.calendar.parameters | parameters).fetchall()
 
 
 def covering_files(
     connection: duckdb.DuckDBPyConnection,
-    landing: Path,
+    zone: LandingZone,
     kind: str,
     days: list[date],
-    calendar: Calendar,
     before: int = 0,
     after: int = 0,
 ) -> list[LandingFile]:
     """Surveyed files with rows on or around the days."""
-    rows = _covering_rows(connection, kind, days, calendar, before, after)
+    rows = _covering_rows(connection, zone, kind, days, before, after)
     hashes = {file: hashed for _, file, hashed in rows}
-    folders = {file: (landing / file).parent for file in hashes}
+    folders = {file: (zone.folder / file).parent for file in hashes}
     return [
         LandingFile(kind, file, None if folders[file].name == kind else _arrival_day(folders[file]), hashed)
         for file, hashed in sorted(hashes.items())
     ]
 
 
-def window_days(attribution_hours: float) -> int:
-    """The number of days that an attribution window can reach into."""
-    return math.ceil(attribution_hours / 24)
-
-
-def data_end(connection: duckdb.DuckDBPyConnection, calendar: Calendar) -> date | None:
+def data_end(connection: duckdb.DuckDBPyConnection, zone: LandingZone) -> date | None:
     """The day at whose midnight the data end; none where no log has landed."""
-    row = connection.execute(query("landing.data_end"), asdict(calendar)).fetchone()
+    connection.execute(query("macros.landed_day"))
+    parameters = zone.calendar.parameters | {"closed": zone.calendar.closed}
+    row = connection.execute(query("landing.data_end"), parameters).fetchone()
     found: date | None = row[0] if row else None
     return found
+
+
+def rows_of_days(connection: duckdb.DuckDBPyConnection, zone: LandingZone, kind: str) -> dict[date, int]:
+    """Landing rows of each day of the calendar that has any."""
+    connection.execute(query("macros.landed_day"))
+    rows = connection.execute(query("landing.rows_of_days"), zone.calendar.parameters | {"kind": kind}).fetchall()
+    return {day: int(count) for day, count in rows if day is not None}
+
+
+def out_of_scope(connection: duckdb.DuckDBPyConnection, zone: LandingZone) -> list[OutOfScope]:
+    """Landing rows outside the calendar: they are counted, and are in no table."""
+    rows = connection.execute(query("raw.out_of_scope"), zone.calendar.parameters).fetchall()
+    return [OutOfScope(kind, early, int(count), first, last) for kind, early, count, first, last in rows]

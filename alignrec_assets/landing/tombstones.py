@@ -6,7 +6,6 @@ A plain hash would reveal an id to anyone who tries ids. The key is drawn once p
 import hashlib
 import json
 import secrets
-import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,13 +33,8 @@ class Tombstones:
     users: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def hashed(self, user: str) -> str:
-        """The hash that stands for a user, by the id as ``normal_id`` writes it."""
+        """The hash that stands for a user, by the id as ``clean_id`` writes it."""
         return hashlib.sha256(f"{self.key}{user}".encode()).hexdigest()
-
-
-def normal_id(text: str) -> str:
-    """An id as the landing zone reads it: NFC, without Unicode blanks at its ends."""
-    return unicodedata.normalize("NFC", text).strip()
 
 
 def read_tombstones(landing: Path) -> Tombstones:

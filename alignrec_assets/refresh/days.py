@@ -21,7 +21,7 @@ from alignrec_assets.warehouse.column_lineage import lineage_metadata
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.contract import broken_days
 from alignrec_assets.warehouse.records import Record, read_records, write_records
-from alignrec_assets.warehouse.rows import replace_days
+from alignrec_assets.warehouse.rows import clear_other_days, replace_days
 from models.files import fingerprint
 from models.messages import listed
 
@@ -81,7 +81,7 @@ def refresh_query_days(
         return {day: (rows, {}) for day, rows in counts.items()}
 
     daily = DailyTable(table, declared_fingerprints(table, home.settings), build, before)
-    return refresh_days(context, home.warehouse(context.log.info), daily)
+    return refresh_days(context, home, daily)
 
 
 class BrokenDaysError(RuntimeError):
@@ -115,12 +115,17 @@ class WrittenDays:
     broken: dict[date, str]
 
 
-def refresh_days(context: dg.AssetExecutionContext, warehouse: Warehouse, table: DailyTable) -> Result:
-    """Refresh days of a daily table in one transaction.
+def refresh_days(context: dg.AssetExecutionContext, home: HomeResource, table: DailyTable) -> Result:
+    """Refresh days of a daily table in one transaction. Days that a narrower calendar left out go.
 
     Raises:
         BrokenDaysError: after all other days were written and credited.
     """
+    warehouse, calendar = home.warehouse(context.log.info), home.settings.calendar
+    with warehouse.writing() as connection:
+        gone = clear_other_days(connection, table.name, calendar.first_day, calendar.last_day)
+    if gone:
+        context.log.info(f"{gone:,} days are out of scope since the calendar changed: their rows are gone")
     written = _write_good_days(warehouse, table, run_days(context))
     if written.broken:
         error = BrokenDaysError(table.name, written.broken)

@@ -94,6 +94,7 @@ def feedback_window(settings: Settings) -> int:
 
 
 CALENDAR = ("calendar",)
+LANDING = ("landing.missing_values",)
 FILTERS = ("impressions", "share_of_mean", "users")
 SCORING = (
     "feedback.signal",
@@ -121,15 +122,16 @@ DECLARATIONS = (
         reads=(),
         selection="days",
         kinds=("parquet",),
-        settings=CALENDAR,
-        asks=("remote.landing",),
+        settings=LANDING,
+        asks=(*CALENDAR, "remote.landing"),
     ),
     Declaration(
         "raw.events",
         reads=(ITEMS,),
         selection="days",
         kinds=("parquet",),
-        settings=(*CALENDAR, "positive"),
+        settings=(*LANDING, "positive"),
+        asks=CALENDAR,
         daily=True,
         from_landing=True,
     ),
@@ -138,7 +140,8 @@ DECLARATIONS = (
         reads=(ITEMS,),
         selection="days",
         kinds=("parquet",),
-        settings=(*CALENDAR, "positive", "landing.attribution_hours"),
+        settings=(*LANDING, "positive", "landing.attribution_hours", "landing.clock_tolerance_s"),
+        asks=CALENDAR,
         daily=True,
         from_landing=True,
     ),
@@ -146,7 +149,7 @@ DECLARATIONS = (
         "raw.rejected_rows",
         reads=(ITEMS, Read("raw.events", "past"), Read("raw.feedback_logs", "past")),
         selection="days",
-        asks=("landing.rejected_share_limit",),
+        asks=(*CALENDAR, "landing.missing_values", "landing.rejected_share_limit"),
     ),
     Declaration(
         "interests.clusters",

@@ -59,9 +59,10 @@ class CalendarSettings(Section):
     """The days of the log, in UTC. `alignrec ingest` and `alignrec simulate` write them."""
 
     first_day: date = date(2026, 1, 1)
-    """First day of the log. Rows with an earlier time stamp are rejected."""
+    """First day of the log. Rows with an earlier time stamp are out of scope: they are counted, and not read."""
     last_day: date | None = None
-    """Last day of a closed log. None: the log is open, and each day can run when it is over."""
+    """Last day of a closed log; later rows are out of scope. None: the log is open, and each day can run when it is
+    over."""
 
     @model_validator(mode="after")
     def _in_order(self) -> "CalendarSettings":
@@ -77,6 +78,14 @@ class LandingSettings(Section):
     """A run fails when a larger share of all landing rows breaks the data contract."""
     attribution_hours: Annotated[float, Field(gt=0, le=24 * 30), unit("hours")] = 24.0
     """Attribution window: an outcome counts for an impression when it follows within this time."""
+    clock_tolerance_s: Annotated[float, Field(ge=0, le=3600), unit("seconds")] = 5.0
+    """An outcome counts too when it comes at most this long before its impression: clocks of two machines differ."""
+    missing_values: tuple[str, ...] = (
+        *("\\N", "NULL", "Null", "null", "None", "none", "nil", "undefined"),
+        *("<NA>", "(null)", "(none)"),
+    )
+    """Spellings of nothing: an id, a time, a number or a flag that is one of these is missing. Titles, descriptions,
+    tags and categories stay as they are."""
 
 
 class RemoteSettings(Section):
@@ -299,6 +308,8 @@ class CheckSettings(Section):
     """At least this share of a day's events must be of items that have a cluster."""
     rejected_share: Share = 0.05
     """At most this share of a day's landing rows may break the data contract."""
+    unmatched_share: Share = 0.05
+    """At most this share of a day's outcomes may belong to no impression."""
     drift_limit: Share = 0.1
     """The positive rates of the clusters on a day may differ by at most this from the days before it (root mean square,
     corrected for chance)."""

@@ -83,17 +83,25 @@ RAW_TABLES = (
     ),
     Table(
         "raw.landing_files",
-        "Landing files that have been read: which days their rows belong to.",
+        "Landing files that have been read.",
         (
             LANDED_KIND,
             Column("file", "VARCHAR", "file, relative to the landing folder"),
             Column("content_hash", "VARCHAR", "SHA-256 of its bytes"),
-            Column("first_day", "DATE", "earliest day that its rows belong to", null=True),
-            Column("last_day", "DATE", "latest day that its rows belong to", null=True),
             Column("rows", "BIGINT", "rows in it", least=0),
         ),
         key=("kind", "file"),
-        rules=("first_day <= last_day",),
+    ),
+    Table(
+        "raw.landing_days",
+        "Which days the rows of a landing file belong to, whether the calendar holds these days or not.",
+        (
+            LANDED_KIND,
+            LANDED_FILE,
+            Column("day", "DATE", "UTC day of the rows' time stamps; null where these cannot be read", null=True),
+            Column("arrival_day", "DATE", "day of the file's folder", null=True),
+            Column("rows", "BIGINT", "rows of that day; 0 for an empty file", least=0),
+        ),
     ),
     Table(
         "raw.forgotten_rows",

@@ -70,6 +70,27 @@ def replace_days(
     return {day: found.get(day, 0) for day in days}
 
 
+def clear_other_days(connection: duckdb.DuckDBPyConnection, table: str, first: date, last: date | None) -> int:
+    """Delete the days of a daily table before the first and after the last day, with their records; returns how many.
+
+    The rejected rows and the pruned items of a raw log go with them.
+    """
+    limits = {"first": first.isoformat(), "last": (last or date.max).isoformat()}
+    outside = "NOT BETWEEN $first AND $last"
+    ((days,),) = connection.execute(
+        f"DELETE FROM registry.fingerprints WHERE asset = $asset AND partition {outside}", {"asset": table, **limits}
+    ).fetchall()
+    if days:
+        connection.execute(f"DELETE FROM {table} WHERE day {outside}", limits)
+        for kept in ("raw.rejected_rows", "raw.pruned_items"):
+            kinds = {"raw.events": ["events"], "raw.feedback_logs": ["feedback", "outcomes"]}.get(table, [])
+            connection.execute(
+                f"DELETE FROM {kept} WHERE list_contains($kinds::VARCHAR[], kind) AND day {outside}",
+                {"kinds": kinds, **limits},
+            )
+    return int(days)
+
+
 def count_rows(connection: duckdb.DuckDBPyConnection, tables: Iterable[str]) -> dict[str, int]:
     """Rows of each table."""
     return {table: connection.execute(f"FROM {table} SELECT count(*)").fetchall()[0][0] for table in tables}

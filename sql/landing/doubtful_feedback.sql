@@ -2,7 +2,6 @@
 -- landing.repeats decides. All such rows of wanted_days; of the other read_days only rows that may repeat one of them.
 -- History, cluster and taxonomy may be missing together where the policy is `random`.
 -- Reads typed_feedback, wanted_days, repeated_requests and raw.items.
--- $first_day, $last_day: the calendar; the last day is null while the log is open.
 WITH looked_at AS (
     SELECT
         typed.*,
@@ -28,12 +27,11 @@ judged AS (
             row_number,
             concat_ws(
                 '; ',
-                missing_fault('request_id', request_id),
+                id_fault('request_id', request_id),
                 item_fault(item_id, item_known),
-                missing_fault('user_id', user_id),
+                id_fault('user_id', user_id),
                 missing_fault('ts', landed_ts),
                 moment_fault('ts', landed_ts, ts),
-                calendar_fault(landed_ts, ts, day, $first_day, $last_day),
                 missing_fault('policy', policy),
                 CASE
                     WHEN without_taxonomy THEN NULL

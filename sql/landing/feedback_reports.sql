@@ -1,5 +1,5 @@
--- The report of each of wanted_days for feedback and outcomes: impressions kept, rows of both kinds rejected, and rows
--- that repeat another row.
+-- The report of each of wanted_days for feedback and outcomes: impressions kept, rows of both kinds rejected, rows that
+-- repeat another row, and sound outcomes.
 -- Reads wanted_days, raw.feedback_logs, doubtful_feedback and checked_outcomes.
 WITH kept AS (
     SELECT day, count(*) AS rows
@@ -21,14 +21,23 @@ left_out AS (
     FROM judged
     WHERE day IN (SELECT wanted_days.day FROM wanted_days)
     GROUP BY day
+),
+
+outcomes AS (
+    SELECT day, count(*) AS rows
+    FROM checked_outcomes
+    WHERE reason IS NULL
+    GROUP BY day
 )
 
 SELECT
     wanted_days.day,
     coalesce(kept.rows, 0) AS rows,
     coalesce(left_out.rejected, 0) AS rejected,
-    coalesce(left_out.duplicates, 0) AS duplicates
+    coalesce(left_out.duplicates, 0) AS duplicates,
+    coalesce(outcomes.rows, 0) AS outcomes
 FROM wanted_days
 LEFT JOIN kept ON wanted_days.day = kept.day
 LEFT JOIN left_out ON wanted_days.day = left_out.day
+LEFT JOIN outcomes ON wanted_days.day = outcomes.day
 ORDER BY wanted_days.day

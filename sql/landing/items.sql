@@ -8,11 +8,7 @@ WITH parsed AS (
         landed_moment(published_at) AS published_moment,
         landed_moment(updated_at) AS updated_moment,
         coalesce(embedding_list, TRY_CAST(embedding AS FLOAT[])) AS vector,
-        CASE
-            WHEN starts_with(tags, '[')
-                THEN coalesce(TRY_CAST(TRY_CAST(tags AS JSON) AS VARCHAR[]), TRY_CAST(tags AS VARCHAR[]))
-            ELSE string_split(tags, '|')
-        END AS tag_list
+        landed_tags(tags) AS tag_list
     FROM landing_items
 ),
 
@@ -30,7 +26,7 @@ checked AS (
             row_number,
             concat_ws(
                 '; ',
-                missing_fault('item_id', item_id),
+                id_fault('item_id', item_id),
                 CASE
                     WHEN coalesce(title, category, embedding) IS NULL AND embedding_list IS NULL
                         AND coalesce(len(cleaned_tags), 0) = 0

@@ -1,14 +1,14 @@
 -- Rows of the outcomes landing files that belong to a day of read_days: typed, with the reason where a row breaks the
 -- data contract. No row is marked `duplicate`, because outcomes of one impression are combined.
 -- Reads landing_outcomes (a column is of its own type or text; blank is null), read_days and raw.items.
--- $first_day, $last_day: the calendar; the last day is null while the log is open.
+-- $first_day, $end: the calendar; rows of other days are out of scope.
 WITH timed AS (
     SELECT *, landed_moment(ts) AS moment
     FROM landing_outcomes
 ),
 
 dated AS (
-    SELECT *, landed_day(moment, arrival_day, $first_day, $last_day) AS day
+    SELECT *, landed_day(moment, arrival_day, $first_day, $end) AS day
     FROM timed
 ),
 
@@ -34,11 +34,10 @@ checked AS (
             row_number,
             concat_ws(
                 '; ',
-                missing_fault('request_id', request_id),
+                id_fault('request_id', request_id),
                 item_fault(item_id, item_known),
                 missing_fault('ts', ts),
                 moment_fault('ts', ts, moment),
-                calendar_fault(ts, moment, day, $first_day, $last_day),
                 amount_fault('watch_s', watch_s, watch_number),
                 flag_fault('completed', completed, completed_flag),
                 flag_fault('liked', liked, liked_flag),

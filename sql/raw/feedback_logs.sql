@@ -2,7 +2,8 @@
 -- every flag that the impression or any outcome raised. An impression without an outcome is not positive.
 -- Reads typed_feedback (which is computed again for each use), doubtful_feedback, checked_outcomes, wanted_days and
 -- raw.items.
--- $attribution_us: length of the window in microseconds; $data_end: first moment after the data.
+-- $attribution_us: length of the window in microseconds; $tolerance_us: how early an outcome may come, because clocks
+-- differ; $data_end: first moment after the data.
 -- $watch_share, $liked, $completed, $when_unknown: when an impression with outcomes but without `positive` is positive.
 WITH left_out AS (
     SELECT file, row_number
@@ -32,7 +33,7 @@ combined AS (
     INNER JOIN checked_outcomes AS outcome
         ON impression.request_id = outcome.request_id AND impression.item_id = outcome.item_id
     WHERE outcome.reason IS NULL
-        AND epoch_us(outcome.ts) - epoch_us(impression.ts) BETWEEN 0 AND $attribution_us
+        AND epoch_us(outcome.ts) - epoch_us(impression.ts) BETWEEN -$tolerance_us AND $attribution_us
     GROUP BY impression.file, impression.row_number
 ),
 

@@ -35,7 +35,7 @@ def joined(
     impressions, outcomes, columns="watch_s, liked, completed, positive", hours=24, data_end=date(2026, 1, 9), **rule
 ):
     parameters = {"watch_share": 0.5, "liked": True, "completed": True, "when_unknown": False} | rule
-    parameters |= {"attribution_us": round(hours * 3.6e9), "data_end": data_end}
+    parameters |= {"attribution_us": round(hours * 3.6e9), "tolerance_us": 0, "data_end": data_end}
     with duckdb.connect() as connection:
         connection.execute("CREATE SCHEMA raw")
         connection.execute("CREATE TABLE raw.items AS SELECT 'a' AS item_id, 100.0 AS duration_s")

@@ -9,11 +9,15 @@ import duckdb
 import polars as pl
 
 from alignrec_assets.landing.loading import PositiveRule, load_events, load_feedback, load_items
-from alignrec_assets.landing.survey import Calendar, survey
+from alignrec_assets.landing.survey import survey
+from alignrec_assets.landing.zone import AttributionWindow, Calendar, LandingZone
+from alignrec_assets.settings.sections import LandingSettings
 from alignrec_assets.warehouse.connection import create_tables
 
 D1, D2, D3, D4 = (date(2026, 1, day) for day in (1, 2, 3, 4))
-CALENDAR = Calendar(D1, D4)
+CALENDAR = Calendar(D1, D4, closed=True)
+OPEN = Calendar(D1, date(2026, 2, 1), closed=False)
+DAY_LONG = AttributionWindow(24.0, 5.0)
 RULE = PositiveRule(watch_share=0.5, rating_at_least=4.0, liked=True, completed=True, when_unknown=False)
 ITEMS = [
     {"item_id": "a", "title": "Owls", "tags": ["bird", "night"], "duration_s": 100.0},
@@ -52,13 +56,18 @@ def write(path: Path, rows: list[dict]) -> Path:
     return path
 
 
-def load(connection, landing, days=(D1, D2, D3, D4), rule=RULE, calendar=CALENDAR, hours=24.0):
+def zone_of(landing, calendar=CALENDAR):
+    """The landing zone in a folder, read by the default settings."""
+    return LandingZone(landing, calendar, LandingSettings().missing_values)
+
+
+def load(connection, landing, days=(D1, D2, D3, D4), rule=RULE, calendar=CALENDAR, window=DAY_LONG):
     """Run every load, as the assets do; returns the reports of events and of feedback."""
-    load_items(connection, landing, calendar)
+    zone = zone_of(landing, calendar)
+    load_items(connection, zone)
     for kind in ("events", "feedback", "outcomes"):
-        survey(connection, landing, kind, calendar)
-    events = load_events(connection, landing, list(days), calendar, rule)
-    return events, load_feedback(connection, landing, list(days), calendar, rule, hours)
+        survey(connection, zone, kind)
+    return load_events(connection, zone, list(days), rule), load_feedback(connection, zone, list(days), rule, window)
 
 
 def rows(connection, table, columns="*"):

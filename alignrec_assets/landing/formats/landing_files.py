@@ -13,6 +13,7 @@ from alignrec_assets.landing.data_contract import LANDING_COLUMNS, LandingError,
 from alignrec_assets.landing.formats.sources import Source
 from alignrec_assets.landing.formats.writing import Ingested
 from alignrec_assets.landing.survey import check_format, file_days, landing_files
+from alignrec_assets.landing.zone import EVERY_DAY, LandingZone
 from models.files import content_hash, replacing, write_json
 from models.progress import Log
 
@@ -98,8 +99,8 @@ def _check(source: Path, kind: str, files: list[LandingFile]) -> tuple[int, list
     """Rows of the files, and the first and last day of any readable ts; opens every file."""
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        found = file_days(connection, source, kind, files)
-    first, last = found.select(pl.col("earliest_day").min(), pl.col("last_day").max()).row(0)
+        found, days = file_days(connection, LandingZone(source, EVERY_DAY), kind, files)
+    first, last = days.select(pl.col("day").min().alias("first"), pl.col("day").max().alias("last")).row(0)
     has_days = kind != "items" and first is not None
     return int(found["rows"].sum()), [first, last] if has_days else []
 

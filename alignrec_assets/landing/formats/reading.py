@@ -8,17 +8,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
-MISSING_VALUES = (
-    *("\\N", "NULL", "Null", "null", "None", "none", "nil", "undefined"),
-    *("<NA>", "(null)", "(none)"),
-)
-"""Words that stand for nothing."""
+from alignrec_assets.landing.ids import BLANKS
+
 _LOG_TIMES = (0, 4_102_444_800)
 """Seconds since 1970 that can be the time of a row: until 2100."""
-_BLANKS = "".join(map(chr, (*range(9, 14), *range(28, 33), 0x85, 0xA0, 0x1680, *range(0x2000, 0x200C)))) + (
-    "\u2028\u2029\u202f\u205f\u2060\u3000\ufeff"
-)
-"""The blanks of Unicode, and three signs that nobody sees."""
 _ZERO, _WHOLE_NUMBER = r"^[+-]?0+\.0*$", r"^\+?(-?)0*([0-9]+)\.0*$"
 _MAYBE_NO_ID = r"(?i)\.|e\+|nan|inf"
 _NO_ID = r"(?i)^[+-]?(?:[0-9]*\.[0-9]+(?:e-[0-9]+)?|[0-9]+(?:\.[0-9]+)?e\+[0-9]+|nan|inf|infinity)$"
@@ -106,7 +99,7 @@ def calendar_day(column: str) -> Field:
 
 def without_blanks(text: pl.Series, missing: tuple[str, ...]) -> pl.Series:
     """Text without blanks around it, of any script; null where nothing is left, or one of the words for nothing."""
-    bare = text.str.strip_chars(_BLANKS)
+    bare = text.str.strip_chars(BLANKS)
     nothing = bare.is_in(["", *missing])
     return bare.set(nothing, None) if nothing.any() else bare
 

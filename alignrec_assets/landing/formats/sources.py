@@ -11,7 +11,7 @@ from tempfile import mkdtemp
 import polars as pl
 
 from alignrec_assets.landing.data_contract import LandingError
-from alignrec_assets.landing.formats.reading import MISSING_VALUES, Field, without_blanks
+from alignrec_assets.landing.formats.reading import Field, without_blanks
 from alignrec_assets.landing.formats.records import BLOCK_BYTES, LINE, Layout, read_blocks, require_content, text_of
 from alignrec_assets.landing.formats.rejected import REJECTED_FOLDER, Rejected, RejectedRows
 from alignrec_assets.settings.sections import LandingSettings
@@ -93,12 +93,46 @@ class Source:
                 Rejected(path.name, row.line, f"the row {row.reason}", _naive_user(row.text, layout, fields), row.text)
                 for row in block.broken
             ]
-            sound, unreadable = _read_fields(path, block.rows, fields)
+            sound, unreadable = self._read_fields(path, block.rows, fields)
             self.rows_read += block.rows.height + len(broken)
             self.rejected.add(path.name, broken + unreadable)
             parts.append(folder / f"{len(parts)}.arrow")
             sound.write_ipc(parts[-1], compression="lz4")
         return pl.scan_ipc(parts, glob=False)
+
+    def _read_fields(
+        self, path: Path, rows: pl.DataFrame, fields: Mapping[str, Field]
+    ) -> tuple[pl.DataFrame, list[Rejected]]:
+        """The values of rows whose fields can all be read, and the other rows."""
+        values: dict[str, pl.Series] = {}
+        faults: dict[str, pl.Series] = {}
+        for name, each in fields.items():
+            text = without_blanks(rows[each.column], () if each.free_text else self.settings.missing_values)
+            values[name] = each.parse(text).alias(name)
+            if values[name].null_count():
+                fault = values[name].is_null() & (text.is_not_null() | each.required)
+                if fault.any():
+                    faults[name] = fault
+        found = pl.DataFrame(list(values.values()))
+        if not faults:
+            return found, []
+        unreadable = reduce(or_, faults.values())
+        rejected = []
+        for at in unreadable.arg_true():
+            row = rows.row(at, named=True)
+            line = row.pop(LINE)
+            reasons = "; ".join(self._reason(fields[name], row) for name, fault in faults.items() if fault[at])
+            user = values["user_id"][at] if "user_id" in values else None
+            rejected.append(Rejected(path.name, line, reasons, user, row))
+        return found.filter(~unreadable), rejected
+
+    def _reason(self, wanted: Field, row: Mapping[str, str | None]) -> str:
+        """``rating: '4,5' is not a number``, as in ``raw.rejected_rows``."""
+        text = (row[wanted.column] or "").strip()
+        if not text or text in self.settings.missing_values:
+            return f"{wanted.column}: missing" + (f" ({text!r} stands for nothing)" if text else "")
+        comma = " (write a decimal point, not a comma)" if "," in text and "number" in wanted.wanted else ""
+        return f"{wanted.column}: {text[:60]!r} is not {wanted.wanted}{comma}"
 
     def refuse_too_many(self) -> None:
         """Refuse a source of which too large a share cannot be read.
@@ -112,40 +146,6 @@ class Source:
                 f"{self.folder}: {self.rejected.told(self.rows_read)} That is {share:.1%}, more than the {limit:.1%} "
                 "allowed by landing.rejected_share_limit, and nothing was written: fix the rows, or raise the limit"
             )
-
-
-def _read_fields(path: Path, rows: pl.DataFrame, fields: Mapping[str, Field]) -> tuple[pl.DataFrame, list[Rejected]]:
-    """The values of rows whose fields can all be read, and the other rows."""
-    values: dict[str, pl.Series] = {}
-    faults: dict[str, pl.Series] = {}
-    for name, each in fields.items():
-        text = without_blanks(rows[each.column], () if each.free_text else MISSING_VALUES)
-        values[name] = each.parse(text).alias(name)
-        if values[name].null_count():
-            fault = values[name].is_null() & (text.is_not_null() | each.required)
-            if fault.any():
-                faults[name] = fault
-    found = pl.DataFrame(list(values.values()))
-    if not faults:
-        return found, []
-    unreadable = reduce(or_, faults.values())
-    rejected = []
-    for at in unreadable.arg_true():
-        row = rows.row(at, named=True)
-        line = row.pop(LINE)
-        reasons = "; ".join(_reason(fields[name], row) for name, fault in faults.items() if fault[at])
-        user = values["user_id"][at] if "user_id" in values else None
-        rejected.append(Rejected(path.name, line, reasons, user, row))
-    return found.filter(~unreadable), rejected
-
-
-def _reason(wanted: Field, row: Mapping[str, str | None]) -> str:
-    """``rating: '4,5' is not a number``, as in ``raw.rejected_rows``."""
-    text = (row[wanted.column] or "").strip()
-    if not text or text in MISSING_VALUES:
-        return f"{wanted.column}: missing" + (f" ({text!r} stands for nothing)" if text else "")
-    comma = " (write a decimal point, not a comma)" if "," in text and "number" in wanted.wanted else ""
-    return f"{wanted.column}: {text[:60]!r} is not {wanted.wanted}{comma}"
 
 
 def _naive_user(text: str, layout: Layout, fields: Mapping[str, Field]) -> str | None:

@@ -6,20 +6,22 @@ from datetime import date
 
 import polars as pl
 import pytest
+from support.landing import DAY_LONG, zone_of
 
 from alignrec_assets.home import Home
 from alignrec_assets.housekeeping.forgetting import forget_user, knows_user, unforget_user
 from alignrec_assets.landing.data_contract import LandingError
 from alignrec_assets.landing.formats.rejected import Rejected, RejectedRows
 from alignrec_assets.landing.loading import PositiveRule, load_events, load_feedback, load_items
-from alignrec_assets.landing.survey import Calendar, survey
+from alignrec_assets.landing.survey import survey
 from alignrec_assets.landing.tombstones import TombstonesError, read_tombstones
+from alignrec_assets.landing.zone import Calendar
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.records import Record, write_records
 from alignrec_assets.warehouse.rows import append_rows, table_frame
 
 D1, D2 = date(2026, 1, 1), date(2026, 1, 2)
-CALENDAR = Calendar(D1, D2)
+CALENDAR = Calendar(D1, D2, closed=True)
 RULE = PositiveRule(watch_share=0.5, rating_at_least=None, liked=True, completed=True, when_unknown=False)
 IMPRESSION = {"item_id": "a", "policy": "random", "ts": "2026-01-02T10:00:00Z"}
 
@@ -72,11 +74,11 @@ def home(tmp_path, monkeypatch):
 def load(home):
     """Read the landing zone into the raw tables, as the assets do."""
     with Warehouse(home).writing() as connection:
-        load_items(connection, home.landing, CALENDAR)
+        load_items(connection, zone_of(home.landing, CALENDAR))
         for kind in ("events", "feedback", "outcomes"):
-            survey(connection, home.landing, kind, CALENDAR)
-        load_events(connection, home.landing, [D1, D2], CALENDAR, RULE)
-        load_feedback(connection, home.landing, [D1, D2], CALENDAR, RULE, 24.0)
+            survey(connection, zone_of(home.landing, CALENDAR), kind)
+        load_events(connection, zone_of(home.landing, CALENDAR), [D1, D2], RULE)
+        load_feedback(connection, zone_of(home.landing, CALENDAR), [D1, D2], RULE, DAY_LONG)
 
 
 def rows(home, table):

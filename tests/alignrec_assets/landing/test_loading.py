@@ -3,14 +3,13 @@
 import gzip
 import json
 from collections import Counter
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.landing import (
-    CALENDAR,
     D1,
     D2,
     D3,
@@ -25,11 +24,13 @@ from support.landing import (
     rows,
     tables,
     write,
+    zone_of,
 )
 
 from alignrec_assets.landing.data_contract import LandingError
 from alignrec_assets.landing.loading import LoadReport, PositiveRule, load_events, load_items
-from alignrec_assets.landing.survey import Calendar, survey
+from alignrec_assets.landing.survey import out_of_scope, survey
+from alignrec_assets.landing.zone import AttributionWindow, Calendar
 
 # The contract, read well ---------------------------------------------------------------------------------------------
 
@@ -102,7 +103,7 @@ def test_tags_of_a_csv_may_be_joined_by_bars_and_gzip_is_read(landing, connectio
     (landing / "items" / "items.jsonl").unlink()
     with gzip.open(landing / "items" / "items.csv.gz", "wt") as stream:
         stream.write("item_id,tags,colour\na,bird| night |,red\nb,\"['x', 'y']\",blue\n")
-    load_items(connection, landing, CALENDAR)
+    load_items(connection, zone_of(landing))
     assert rows(connection, "raw.items", "item_id, tags") == [("a", ["bird", "night"]), ("b", ["x", "y"])]
 
 
@@ -114,7 +115,7 @@ def test_the_latest_row_of_an_item_wins_then_the_last_file_then_the_last_row(lan
     write(landing / "items" / "4.jsonl", [{"item_id": "c", "title": "by file"}])
     (landing / "items" / "items.jsonl").unlink()
     write(landing / "items" / "0.jsonl", ITEMS)
-    report = load_items(connection, landing, CALENDAR)
+    report = load_items(connection, zone_of(landing))
     assert rows(connection, "raw.items", "item_id, title") == [("a", "newer"), ("b", "second"), ("c", "by file")]
     assert report == LoadReport(3, 0, 5)
 
@@ -226,9 +227,13 @@ def test_a_removed_file_vanishes_and_a_changed_one_is_read_again(landing, connec
     write(landing / "events" / "y.jsonl", [EVENT | {"user_id": "w", "ts": "2026-01-03"}])
     load(connection, landing)
     assert rows(connection, "raw.events", "day, user_id") == [(D3, "w")]
-    assert rows(connection, "raw.landing_files", "kind, file, first_day, last_day, rows") == [
-        ("events", "events/y.jsonl", D3, D3, 1),
-        ("items", "items/items.jsonl", None, None, 3),
+    assert rows(connection, "raw.landing_files", "kind, file, rows") == [
+        ("events", "events/y.jsonl", 1),
+        ("items", "items/items.jsonl", 3),
+    ]
+    assert rows(connection, "raw.landing_days", "file, day, rows") == [
+        ("events/y.jsonl", D3, 1),
+        ("items/items.jsonl", None, 3),
     ]
 
 
@@ -259,8 +264,39 @@ def test_an_outcome_of_the_next_day_counts_when_only_the_day_of_the_impression_i
     write(landing / "outcomes" / "day=2026-01-04" / "x.jsonl", [outcome])
     load(connection, landing, days=[D2])
     assert rows(connection, "raw.feedback_logs", "liked, positive") == [(True, True)]
-    load(connection, landing, days=[D2], hours=22)
+    load(connection, landing, days=[D2], window=AttributionWindow(22.0))
     assert rows(connection, "raw.feedback_logs", "liked, positive") == [(None, False)]
+
+
+def test_outcomes_that_count_for_nothing_are_counted_by_reason_and_day(landing, connection, comes_out):
+    midnight = IMPRESSION | {"request_id": "m", "ts": "2026-01-03T00:00:01Z"}
+    write(landing / "feedback" / "x.jsonl", [IMPRESSION, midnight])
+    stamps = {
+        "2026-01-02T09:59:59.98Z": None,  # 20 ms before its impression: clocks differ
+        "2026-01-02T09:59:54Z": "before its impression",
+        "2026-01-02T10:00:00Z": None,
+        "2026-01-03T10:00:01Z": "after the attribution window of its impression",
+        "2026-01-04T00:00:00Z": "after the attribution window of its impression",
+    }
+    outcome = {"request_id": "r", "item_id": "a", "liked": True}
+    early = [outcome | {"request_id": "m", "ts": "2026-01-02T23:59:59Z"}]  # on the other side of midnight
+    unknown = [outcome | {"ts": "2026-01-02T10:00:00Z"} | other for other in ({"request_id": "x"}, {"item_id": "b"})]
+    write(landing / "outcomes" / "x.jsonl", [outcome | {"ts": ts} for ts in stamps] + unknown + early)
+    for days in ([D1, D2, D3, D4], [D4], [D2], [D3]):
+        _, reports = load(connection, landing, days=days)
+        nothing = "no impression has this request_id and item_id"
+        expected = {
+            D1: (0, {}),
+            D2: (6, {"before its impression": 1, nothing: 2}),
+            D3: (1, {"after the attribution window of its impression": 1}),
+            D4: (1, {nothing: 1}),  # its impression lies farther back than the window reaches
+        }
+        assert {day: (reports[day].outcomes, reports[day].unmatched) for day in days} == {
+            day: expected[day] for day in days
+        }
+    assert rows(connection, "raw.feedback_logs", "request_id, liked") == [("m", True), ("r", True)]
+    comes_out("unmatched outcomes", "an outcome 20 ms before its impression", "counts: `landing.clock_tolerance_s`")
+    comes_out("unmatched outcomes", "outcomes too early, too late, or of no impression", "counted by reason and day")
 
 
 def test_history_is_stored_sorted(landing, connection):
@@ -300,7 +336,7 @@ def test_an_impression_is_final_once_its_window_has_closed_within_the_data(
 ):
     write(landing / "feedback" / "x.jsonl", [IMPRESSION])
     write(landing / "events" / "x.jsonl", [EVENT | {"ts": last_event}])
-    load(connection, landing, calendar=Calendar(D1, last_day))
+    load(connection, landing, calendar=Calendar(D1, last_day or date(2026, 2, 1), closed=last_day is not None))
     assert rows(connection, "raw.feedback_logs", "final") == [(final,)]
 
 
@@ -317,14 +353,6 @@ def test_an_impression_is_final_once_its_window_has_closed_within_the_data(
         ({"ts": "yesterday"}, "ts: 'yesterday' is not an ISO 8601 time"),
         ({"ts": 1767348000}, "ts: '1767348000' is not an ISO 8601 time"),
         ({"ts": "infinity"}, "ts: 'infinity' is not an ISO 8601 time"),
-        (
-            {"ts": "2025-12-31T23:00:00Z"},
-            "ts: '2025-12-31T23:00:00Z' lies outside the calendar (first_day 2026-01-01, last_day 2026-01-04)",
-        ),
-        (
-            {"ts": "2026-01-05"},
-            "ts: '2026-01-05' lies outside the calendar (first_day 2026-01-01, last_day 2026-01-04)",
-        ),
         ({"watch_s": "long"}, "watch_s: 'long' is not a number"),
         ({"watch_s": "nan"}, "watch_s: 'nan' is not a number"),
         ({"watch_s": -0.5}, "watch_s: -0.5 is negative"),
@@ -404,7 +432,7 @@ def test_a_bad_outcome_is_rejected_by_the_day_of_its_own_time_stamp(landing, con
 )
 def test_a_bad_item_is_rejected_with_its_reason(landing, connection, change, reason):
     write(landing / "items" / "z.jsonl", [{"item_id": "z", "title": "Zebras"} | change])
-    report = load_items(connection, landing, CALENDAR)
+    report = load_items(connection, zone_of(landing))
     assert report == LoadReport(3, 1, 0)
     assert rows(connection, "raw.rejected_rows", "kind, day, row_number, reason") == [("items", D1, 1, reason)]
 
@@ -440,7 +468,7 @@ def test_a_day_without_rows_and_a_single_user_are_fine(landing, connection):
     (landing / "events" / "header.csv").write_text("user_id,item_id,ts\n")
     events, feedback = load(connection, landing)
     assert [events[day].rows for day in (D1, D2, D3, D4)] == [0, 1, 0, 0]
-    assert set(feedback.values()) == {LoadReport(0, 0, 0)}
+    assert list(feedback.values()) == [LoadReport(0, 0, 0)] * 4
 
 
 # Bad files -----------------------------------------------------------------------------------------------------------
@@ -448,7 +476,7 @@ def test_a_day_without_rows_and_a_single_user_are_fine(landing, connection):
 
 def test_no_items_at_all_is_an_error(tmp_path, connection):
     with pytest.raises(LandingError, match="items holds no files"):
-        load_items(connection, tmp_path, CALENDAR)
+        load_items(connection, zone_of(tmp_path))
 
 
 def test_a_file_that_vanishes_after_the_survey_is_named(landing, connection):
@@ -456,7 +484,7 @@ def test_a_file_that_vanishes_after_the_survey_is_named(landing, connection):
     load(connection, landing)
     path.unlink()
     with pytest.raises(LandingError, match="is gone"):
-        load_events(connection, landing, [D2], CALENDAR, RULE)
+        load_events(connection, zone_of(landing), [D2], RULE)
 
 
 def test_a_failed_load_leaves_the_tables_as_they_were(landing, connection):
@@ -465,10 +493,10 @@ def test_a_failed_load_leaves_the_tables_as_they_were(landing, connection):
     before = tables(connection)
     connection.execute("BEGIN")
     path = write(landing / "events" / "y.csv", [EVENT])
-    survey(connection, landing, "events", CALENDAR)
+    survey(connection, zone_of(landing), "events")
     path.unlink()
     with pytest.raises(LandingError):
-        load_events(connection, landing, [D2], CALENDAR, RULE)
+        load_events(connection, zone_of(landing), [D2], RULE)
     connection.execute("ROLLBACK")
     assert tables(connection) == before
 
@@ -519,7 +547,10 @@ def reference_events(files: dict[str, list[dict]]):
                 moment = moment - zone if moment and zone else moment
             except ValueError:
                 moment = None
-            day = min(max(moment.date() if moment else arrival, D1), D4)
+            day = moment.date() if moment else arrival
+            if not D1 <= day <= D4:
+                rejected["out of scope"] += 1
+                continue
             try:
                 numbers = [read_number(row.get("watch_s", "")), read_number(row.get("rating", ""))]
                 flags = [read_flag(row.get(flag, "")) for flag in ("liked", "skipped", "positive")]
@@ -552,22 +583,23 @@ def test_events_equal_a_plain_reading_of_the_contract(tmp_path_factory, files, s
         write(landing / "events" / f"{name}.{suffix}", [blank | row for row in content])
     days = [D1, D2, D3, D4]
     with connect() as connection:
-        load_items(connection, landing, CALENDAR)
-        survey(connection, landing, "events", CALENDAR)
+        load_items(connection, zone_of(landing))
+        survey(connection, zone_of(landing), "events")
         reports = {}
         for length in ranges:
             taken, days = days[:length], days[length:]
-            reports |= load_events(connection, landing, taken, CALENDAR, RULE)
+            reports |= load_events(connection, zone_of(landing), taken, RULE)
         found = rows(connection, "raw.events", "day, user_id, item_id, ts, watch_s, rating, positive")
         rejected = Counter(
             dict(connection.execute("FROM raw.rejected_rows SELECT day, count(*) GROUP BY day").fetchall())
         )
+        outside = sum(side.rows for side in out_of_scope(connection, zone_of(landing)))
     expected, expected_rejected = reference_events(files)
     assert found == expected
+    assert outside == expected_rejected.pop("out of scope", 0)
     assert rejected == expected_rejected
-    assert sum(report.rows + report.rejected + report.duplicates for report in reports.values()) == sum(
-        map(len, files.values())
-    )
+    told = sum(report.rows + report.rejected + report.duplicates for report in reports.values())
+    assert told + outside == sum(map(len, files.values()))
 
 
 def test_zones_are_read_as_moments(landing, connection):

@@ -2,7 +2,7 @@
 
 import polars as pl
 import pytest
-from support.landing import CALENDAR, EVENT, load, write
+from support.landing import EVENT, load, write, zone_of
 
 from alignrec_assets.landing.data_contract import LandingError
 from alignrec_assets.landing.loading import load_items
@@ -11,7 +11,7 @@ from alignrec_assets.landing.survey import survey
 
 def fault(connection, landing, kind="events"):
     """What is wrong with the one file that cannot be read."""
-    (found,) = [file.fault for file in survey(connection, landing, kind, CALENDAR) if file.fault]
+    (found,) = [file.fault for file in survey(connection, zone_of(landing), kind) if file.fault]
     return found
 
 
@@ -27,7 +27,7 @@ def test_a_missing_required_column_names_file_column_and_mend(landing, connectio
 def test_items_need_a_column_that_says_what_they_are(landing, connection):
     write(landing / "items" / "x.csv", [{"item_id": "z", "description": "only this"}])
     with pytest.raises(LandingError, match=r"x\.csv has none of the columns title, tags, category, embedding"):
-        load_items(connection, landing, CALENDAR)
+        load_items(connection, zone_of(landing))
 
 
 @pytest.mark.parametrize("kept", [0.3, 0.9, 0.999])
@@ -48,7 +48,7 @@ def test_a_damaged_page_of_a_parquet_is_named(landing, connection, place):
     content = bytearray(path.read_bytes())
     content[place : place + 200] = b"\xab" * 200
     path.write_bytes(content)
-    faults = [file.fault for file in survey(connection, landing, "events", CALENDAR) if file.fault]
+    faults = [file.fault for file in survey(connection, zone_of(landing), "events") if file.fault]
     if not faults:  # the survey reads little more than time stamps
         with pytest.raises(LandingError) as caught:
             load(connection, landing)

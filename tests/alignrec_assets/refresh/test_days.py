@@ -6,8 +6,8 @@ import pytest
 from alignrec_assets.home import Home
 from alignrec_assets.refresh.asset_factory import build_assets, makes
 from alignrec_assets.refresh.days import BrokenDaysError, DailyTable, refresh_days
+from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings.schema import Settings
-from alignrec_assets.warehouse.connection import Warehouse
 
 DAY = "2026-01-05"
 ROW = "INSERT INTO raw.events BY NAME SELECT day, $1 AS user_id, 'a' AS item_id, day AS ts, false AS positive FROM days"
@@ -21,7 +21,7 @@ def source(tmp_path):
     return source
 
 
-def events_of(warehouse, source, after_reading):
+def events_of(home, source, after_reading):
     """The asset raw/events as read from the source; ``after_reading`` is called while its day is being written."""
 
     def survey(connection, _days):
@@ -43,14 +43,15 @@ def events_of(warehouse, source, after_reading):
 
     @makes("raw.events")
     def events(context: dg.AssetExecutionContext):
-        return refresh_days(context, warehouse, DailyTable("raw.events", fingerprints, build, survey=survey))
+        return refresh_days(context, home, DailyTable("raw.events", fingerprints, build, survey=survey))
 
     (asset,) = build_assets([events], Settings(), partitions)
     return asset
 
 
 def test_a_file_that_changes_while_its_day_is_made_is_read_by_the_next_run(tmp_path, source):
-    warehouse = Warehouse(Home(tmp_path / "home"))
+    resource = HomeResource(database=str(Home(tmp_path / "home").warehouse))
+    warehouse = resource.warehouse()
     users, reads = [], []
 
     def change():
@@ -58,7 +59,7 @@ def test_a_file_that_changes_while_its_day_is_made_is_read_by_the_next_run(tmp_p
         source.write_text("second")
 
     for _ in range(3):
-        assert dg.materialize([events_of(warehouse, source, change)], partition_key=DAY).success
+        assert dg.materialize([events_of(resource, source, change)], partition_key=DAY).success
         with warehouse.reading() as connection:
             users += [user for (user,) in connection.execute("FROM raw.events SELECT user_id").fetchall()]
     assert users == ["first", "second", "second"]

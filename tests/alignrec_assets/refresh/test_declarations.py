@@ -29,7 +29,7 @@ OTHER = {
     "candidates.k": 4,
     "positive.liked": False,
 }
-RAW_BOOKS = {"raw.landing_files", "raw.pruned_items", "raw.forgotten_rows"}
+RAW_BOOKS = {"raw.landing_files", "raw.landing_days", "raw.pruned_items", "raw.forgotten_rows"}
 """What reading the landing zone notes beside the rows: no asset, and made in the same step."""
 LANDED = {"raw.items", "raw.events", "raw.feedback_logs", "raw.rejected_rows"}
 IN_TWO_SENSES = {"alignment_model", "novelty_model", "base_model", "alignment_search"}

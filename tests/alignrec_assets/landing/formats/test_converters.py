@@ -7,13 +7,14 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from support.landing import connect
+from support.landing import DAY_LONG, connect, zone_of
 
 from alignrec_assets.landing.data_contract import LandingError
 from alignrec_assets.landing.formats import converters
 from alignrec_assets.landing.formats.ratings import split_title
 from alignrec_assets.landing.loading import PositiveRule, load_events, load_feedback, load_items
-from alignrec_assets.landing.survey import Calendar, survey
+from alignrec_assets.landing.survey import survey
+from alignrec_assets.landing.zone import Calendar
 from alignrec_assets.settings.sections import LandingSettings
 
 SETTINGS = LandingSettings()
@@ -46,13 +47,13 @@ def digests(landing: Path) -> dict[str, str]:
 def loaded(landing: Path, first: date, last: date):
     """An open warehouse with every landing row loaded."""
     connection = connect()
-    calendar = Calendar(first, last)
+    calendar = Calendar(first, last, closed=True)
     days = [date.fromordinal(day) for day in range(first.toordinal(), last.toordinal() + 1)]
-    load_items(connection, landing, calendar)
+    load_items(connection, zone_of(landing, calendar))
     for kind in ("events", "feedback", "outcomes"):
-        survey(connection, landing, kind, calendar)
-    load_events(connection, landing, days, calendar, RULE)
-    load_feedback(connection, landing, days, calendar, RULE, 24.0)
+        survey(connection, zone_of(landing, calendar), kind)
+    load_events(connection, zone_of(landing, calendar), days, RULE)
+    load_feedback(connection, zone_of(landing, calendar), days, RULE, DAY_LONG)
     return connection
 
 
