@@ -63,7 +63,7 @@ def transition_scores(context: dg.AssetExecutionContext, home: HomeResource) -> 
         progress = Progress(len(days), "days", context.log.info)
         made = {}
         for day in days:
-            made[day] = _score_day(connection, day, taxonomy, settings)
+            made[day] = score_day(connection, day, taxonomy, settings)
             progress.advance()
         return made
 
@@ -82,9 +82,14 @@ def score_options(settings: FeedbackSettings) -> Facts:
     }
 
 
-def _score_day(
-    connection: duckdb.DuckDBPyConnection, day: date, taxonomy: str, settings: Settings
-) -> tuple[int, Facts]:
+def is_absent(counted: pl.DataFrame, signal: str) -> bool:
+    """Whether cells show nothing of a signal, as where a log has no such column: no like, or nothing skipped."""
+    absent = counted["impressions"].sum() if signal == "not_skipped" else 0
+    return bool(counted[signal].sum() == absent)
+
+
+def score_day(connection: duckdb.DuckDBPyConnection, day: date, taxonomy: str, settings: Settings) -> tuple[int, Facts]:
+    """Score the cells as of a day, for each signal that the window shows; returns rows and facts."""
     from models.feedback.transition_scores import ScoreOptions, scores_of_signal
 
     parameters = {"as_of": day, "window_days": settings.feedback.window_days, "taxonomy_version": taxonomy}
@@ -95,12 +100,6 @@ def _score_day(
     rows = 0
     for signal in SIGNALS:
         scored = scores_of_signal(counted, signal, options)
-        frame = scored.scores.with_columns(
-            pl.lit(day).alias("day"), pl.lit(taxonomy).alias("taxonomy_version"), pl.lit(signal).alias("signal")
-        )
-        append_rows(connection, "feedback.transition_scores", frame)
-        rows += frame.height
-        facts["notes"] += [f"{signal}: {note}" for note in scored.notes]
         if signal == settings.feedback.signal:
             facts |= {
                 "surviving_cell_share": scored.filtered.cell_share,
@@ -108,4 +107,13 @@ def _score_day(
                 "minimum_impressions": scored.filtered.minimum_impressions,
                 "interval": scored.interval,
             }
+        if counted.height and is_absent(counted, signal):
+            facts["notes"].append(f"{signal}: no impression of the window tells it, so it is not scored")
+            continue
+        frame = scored.scores.with_columns(
+            pl.lit(day).alias("day"), pl.lit(taxonomy).alias("taxonomy_version"), pl.lit(signal).alias("signal")
+        )
+        append_rows(connection, "feedback.transition_scores", frame)
+        rows += frame.height
+        facts["notes"] += [f"{signal}: {note}" for note in scored.notes]
     return rows, facts

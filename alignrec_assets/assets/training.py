@@ -83,14 +83,41 @@ def pointwise_examples(context: dg.AssetExecutionContext, home: HomeResource) ->
         with warehouse.reading() as connection:
             parameters = {"as_of": as_of, "taxonomy_version": taxonomy, "signal": settings.feedback.signal}
             scored = read_frame(connection, query("training.pointwise_examples"), parameters)
+            window = {"as_of": as_of, "window_days": settings.feedback.window_days, "taxonomy_version": taxonomy}
+            counted = read_frame(connection, query("feedback.transition_scores"), window)
+        require_a_positive(counted, settings, as_of)
         rows = examples_of(scored, pointwise_options(settings))
         if options.training_user_share < 1:
             rows = taught_by_some_users(warehouse, settings, rows, options.training_user_share, as_of)
-        counted = {f"{split}_histories": histories for split, histories in histories_by_split(rows).items()}
-        facts: Facts = {"as_of": as_of.isoformat(), **counted}
+        held = {f"{split}_histories": histories for split, histories in histories_by_split(rows).items()}
+        facts: Facts = {"as_of": as_of.isoformat(), **held}
         return rows.with_columns(pl.lit(as_of).alias("as_of"), pl.lit(taxonomy).alias("taxonomy_version")), facts
 
     return refresh_table(context, home, "training.pointwise_examples", as_of, build)
+
+
+def require_a_positive(counted: pl.DataFrame, settings: Settings, as_of: date) -> None:
+    """Refuse feedback in which no impression has the signal: a model that learned it would rank by nothing.
+
+    Args:
+        counted: cells of the window, with ``impressions`` and a column for each signal.
+        settings: the signal and the window.
+        as_of: last day of the window.
+
+    Raises:
+        ValueError: naming the signal, the impressions, the days, and what to look at. No impressions at all are no
+            error: the table is then planned by novelty alone.
+    """
+    signal, days = settings.feedback.signal, settings.feedback.window_days
+    impressions = int(counted["impressions"].sum())
+    if not impressions or counted[signal].sum():
+        return
+    raise ValueError(
+        f"feedback.signal is {signal!r}, and none of the {impressions:,} impressions of the {days} days up to {as_of} "
+        "has it: there is nothing to align with, and the published table stays. Look whether outcomes belong to "
+        "impressions (the check outcomes_matched of raw.feedback_logs tells), at the rule under [positive], or choose "
+        "another feedback.signal"
+    )
 
 
 @makes("training.pairwise_examples")

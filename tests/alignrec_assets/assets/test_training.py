@@ -1,6 +1,11 @@
 """Training sets: the settings that decide how counted cells become examples."""
 
-from alignrec_assets.assets.training import pointwise_options
+from datetime import date
+
+import polars as pl
+import pytest
+
+from alignrec_assets.assets.training import pointwise_options, require_a_positive
 from alignrec_assets.settings.schema import Settings
 from models.alignment.pointwise_examples import PointwiseOptions
 
@@ -18,3 +23,20 @@ def test_examples_are_made_by_the_settings():
         interval=None,
         seed=9,
     )
+
+
+def test_feedback_without_a_single_positive_is_refused_by_name_and_number(comes_out):
+    counted = pl.DataFrame({"impressions": [700, 534], "positive": [0, 0], "liked": [0, 3]})
+    settings = Settings.model_validate({"feedback": {"window_days": 28}})
+    with pytest.raises(
+        ValueError, match="'positive', and none of the 1,234 impressions of the 28 days up to 2026-01-18"
+    ) as told:
+        require_a_positive(counted, settings, date(2026, 1, 18))
+    comes_out("no positive", "1,234 impressions, none of them positive", str(told.value))
+
+
+def test_feedback_with_a_positive_or_without_impressions_is_no_error():
+    settings = Settings.model_validate({"feedback": {"signal": "liked"}})
+    require_a_positive(pl.DataFrame({"impressions": [534], "liked": [1]}), settings, date(2026, 1, 18))
+    none = pl.DataFrame(schema={"impressions": pl.Int64, "liked": pl.Int64})
+    require_a_positive(none, settings, date(2026, 1, 18))

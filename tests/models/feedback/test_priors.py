@@ -5,14 +5,21 @@ from math import comb, log
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.optimize import brute
 from scipy.stats import beta, betabinom, binom
 from support.cells import cells, simulated
 
-from models.feedback.priors import effective_impressions, fit_beta_prior, fit_cluster_priors, log_likelihood, shrink
+from models.feedback.priors import (
+    credible_interval,
+    effective_impressions,
+    fit_beta_prior,
+    fit_cluster_priors,
+    log_likelihood,
+    shrink,
+)
 
 
 @settings(deadline=None)
@@ -119,3 +126,32 @@ def test_shrinking_is_nearer_the_truth_and_intervals_cover_it():
 
 def test_effective_impressions_by_hand():
     np.testing.assert_allclose(effective_impressions(np.array([1.0, 9.0, 1e9]), 9.0), [1.0, 5.0, 10.0], rtol=1e-6)
+
+
+magnitudes = st.floats(-20, 20).map(lambda exponent: 10.0**exponent)
+
+
+@settings(deadline=None, max_examples=300)
+@given(magnitudes, magnitudes)
+@example(7.3e-5, 10.0)
+@example(10.0, 7.3e-5)
+@example(1e-20, 1e20)
+@example(1e20, 1e-20)
+def test_intervals_stand_in_order_within_the_rates_over_forty_orders_of_magnitude(alpha, betas):
+    (lower,), (upper,) = credible_interval(np.array([alpha]), np.array([betas]))
+    assert 0.0 <= lower <= upper <= 1.0
+    if 0.5 < alpha < 1e4 and 0.5 < betas < 1e4:  # where scipy inverts it to that many digits
+        assert beta.cdf([lower, upper], alpha, betas) == pytest.approx([0.05, 0.95], abs=1e-6)
+
+
+any_cells = st.lists(st.tuples(st.integers(1, 10**9), st.floats(0, 1)), min_size=2, max_size=12)
+
+
+@settings(deadline=None, max_examples=60)
+@given(any_cells, st.sampled_from([0.0, 1.0, None]))
+def test_cells_of_any_size_and_rate_shrink_to_an_interval(rows, share):
+    counts = [(n, round(n * (part if share is None else share))) for n, part in rows]
+    counted = cells(*(([1, 2], place % 3, n, n, y) for place, (n, y) in enumerate(counts)))
+    shrunk = shrink(counted, fit_cluster_priors(counted))
+    within = (pl.col("lower") >= 0) & (pl.col("lower") <= pl.col("upper")) & (pl.col("upper") <= 1)
+    assert shrunk.filter(within).height == len(rows)
