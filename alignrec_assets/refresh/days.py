@@ -121,9 +121,10 @@ def refresh_days(context: dg.AssetExecutionContext, home: HomeResource, table: D
     Raises:
         BrokenDaysError: after all other days were written and credited.
     """
-    warehouse, calendar = home.warehouse(context.log.info), home.settings.calendar
+    warehouse = home.warehouse(context.log.info)
+    calendar = context.assets_def.partitions_def.get_partition_keys()  # type: ignore[union-attr]
     with warehouse.writing() as connection:
-        gone = clear_other_days(connection, table.name, calendar.first_day, calendar.last_day)
+        gone = clear_other_days(connection, table.name, calendar[0], calendar[-1])
     if gone:
         context.log.info(f"{gone:,} days are out of scope since the calendar changed: their rows are gone")
     written = _write_good_days(warehouse, table, run_days(context))

@@ -70,12 +70,12 @@ def replace_days(
     return {day: found.get(day, 0) for day in days}
 
 
-def clear_other_days(connection: duckdb.DuckDBPyConnection, table: str, first: date, last: date | None) -> int:
+def clear_other_days(connection: duckdb.DuckDBPyConnection, table: str, first: str, last: str) -> int:
     """Delete the days of a daily table before the first and after the last day, with their records; returns how many.
 
     The rejected rows and the pruned items of a raw log go with them.
     """
-    limits = {"first": first.isoformat(), "last": (last or date.max).isoformat()}
+    limits = {"first": first, "last": last}
     outside = "NOT BETWEEN $first AND $last"
     ((days,),) = connection.execute(
         f"DELETE FROM registry.fingerprints WHERE asset = $asset AND partition {outside}", {"asset": table, **limits}

@@ -99,7 +99,11 @@ def test_a_step_asks_for_what_is_declared(asked, declared):
 def of_pruned_days(declared):
     """What reading pruned days of a raw log again asks for, in the step of one of its readers."""
     logs = [DECLARED[read.asset] for read in declared.reads if DECLARED[read.asset].from_landing]
-    return keys(name for log in [*logs, DECLARED["raw.feedback_logs"]] for name in log.settings) if logs else set()
+    return (
+        keys(name for log in [*logs, DECLARED["raw.feedback_logs"]] for name in (*log.settings, *log.asks))
+        if logs
+        else set()
+    )
 
 
 @pytest.mark.parametrize("declared", DECLARATIONS, ids=lambda declared: declared.name)

@@ -261,7 +261,8 @@ with dg.DagsterInstance.get() as instance:
     }
     done = subprocess.run([sys.executable, "-c", script], env=environment, check=True, capture_output=True, text=True)
     assets = {row["key"]: row for row in map(json.loads, done.stdout.splitlines())}
-    bookkeeping = {"raw/landing_files", "raw/forgotten_rows", "raw/pruned_items", "registry/fingerprints"}
+    bookkeeping = {"raw/landing_files", "raw/landing_days", "raw/forgotten_rows", "raw/pruned_items"}
+    bookkeeping |= {"registry/fingerprints"}
     written = {name.replace(".", "/") for name in TABLES} - bookkeeping
     assert set(assets) == written | {"base_model", "novelty_model", "alignment_model"}
     for key, row in assets.items():

@@ -17,6 +17,12 @@ from support.postgres import PASSWORD, free_port, postgres_server, server_progra
 from alignrec_assets.home import Home
 
 PROJECT = Path(__file__).resolve().parents[2]
+BEFORE = {}
+"""The SQLite databases of a home before it moved."""
+
+
+def databases(home):
+    return {path.name: path.read_bytes() for path in home.dagster.rglob("*.db")}
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +40,7 @@ def home(server, tmp_path_factory, tiny_model_folder):
     found = Home(tmp_path_factory.mktemp("on-postgres"))
     simulate(found, tiny_model_folder)
     command(found.path, "alignrec", "prepare")
+    BEFORE[found.path] = databases(found)
     command(found.path, "alignrec", "prepare", **server)
     command(found.path, *launch("tag:selection=days", FIRST_DAY, LAST_DAY), **server)
     return found
@@ -68,7 +75,7 @@ def test_runs_events_and_materializations_lie_in_postgres_alone(home, server):
     materialized = {"/".join(json.loads(key)): count for key, count in days}
     assert materialized["raw/events"] == materialized["feedback/transition_scores"] == DAYS
     assert "interests/clusters" in materialized
-    assert not list(home.dagster.rglob("*.db"))
+    assert databases(home) == BEFORE[home.path]
 
 
 def test_a_run_whose_process_was_killed_is_failed_and_frees_its_slot(home, server):
