@@ -122,7 +122,7 @@ def refresh_days(context: dg.AssetExecutionContext, home: HomeResource, table: D
         BrokenDaysError: after all other days were written and credited.
     """
     warehouse = home.warehouse(context.log.info)
-    calendar = context.assets_def.partitions_def.get_partition_keys()  # type: ignore[union-attr]
+    calendar = context.assets_def.partitions_def.get_partition_keys()
     with warehouse.writing() as connection:
         gone = clear_other_days(connection, table.name, calendar[0], calendar[-1])
     if gone:
