@@ -287,6 +287,7 @@ DECLARATIONS = (
         kinds=("huggingface", "pytorch"),
         settings=(*TRAINING, "alignment.minimum_histories"),
         asks=("alignment",),  # its manifest repeats how the examples were split
+        gates=("novelty_model",),  # behind a model that is not published, minutes of training would come to nothing
         follows=("training.pointwise_examples", "training.pairwise_examples"),
         description="Predicts how much users of a history will like a cluster: a linear head on the base model.",
         language_model=True,

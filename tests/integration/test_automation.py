@@ -42,6 +42,8 @@ CHECKED_BY = {
         "training/pointwise_examples:contract",
         "training/pairwise_examples:contract",
         "interests/clusters:contract",
+        "novelty_model:gates",
+        "novelty_model:training_converged",
     ],
 }
 
@@ -129,13 +131,17 @@ def test_a_new_novelty_model_is_carried_to_publication_when_its_checks_passed(co
 def test_new_examples_and_a_new_alignment_model_are_followed_when_their_checks_passed(copied_home):
     scored = passed("candidates/pools:contract", "interests/clusters:contract")
     diverged = [[*scored, "failed:alignment_model:training_converged"], "made:alignment_model"]
-    examples, model, warned = scenarios(
+    gate = "novelty_model:gates"
+    behind_gate = [check for check in CHECKED_BY["alignment_model"] if check != gate]
+    examples, gated, model, warned = scenarios(
         copied_home,
         [passed(*CHECKED_BY["alignment_model"]), "made:training/pairwise_examples"],
+        [[*passed(*behind_gate), f"failed:{gate}"], "made:training/pairwise_examples"],
         [[*scored, *passed("alignment_model:training_converged")], "made:alignment_model"],
         diverged,
     )
     assert set(examples[-1]) == {"alignment_model", "registry/checkpoints"}
+    assert "alignment_model" not in gated[-1]
     assert set(model[-1]) == {"candidates/scored", "registry/checkpoints"}
     assert "candidates/scored" in warned[-1]
     assert "candidates/scored" not in ticks(copied_home, *diverged, ALIGNREC_CHECKS__SEVERITY="error")[-1]

@@ -1,0 +1,31 @@
+"""Learning that comes to nothing is told before time is spent on it, on a small home whose models are made anew."""
+
+import pytest
+from support.line import command
+from support.older_home import unpack
+
+from models.serving.transition_table import TransitionTable
+
+
+@pytest.fixture
+def home(tmp_path):
+    return unpack(tmp_path / "home")
+
+
+def alignment_models(home):
+    return {path.name for path in home.checkpoints.glob("alignment_model/*")}
+
+
+def test_a_gate_that_fails_is_told_with_figure_limit_and_fix_and_nothing_behind_it_is_trained(home, comes_out):
+    models, table = alignment_models(home), TransitionTable.open(home.published).version
+    done = command(home.path, "alignrec", "run", check=False, ALIGNREC_PUBLICATION__FORMAT_VALIDITY_LIMIT="1")
+    assert done.returncode == 1
+    told = done.stderr.strip().splitlines()[-1]
+    for part in ("novelty_model", "format validity 0.", "publication.format_validity_limit = 1", "novelty.epochs"):
+        assert part in told
+    assert "  novelty_model " in done.stdout
+    assert "  alignment_model " not in done.stdout
+    assert "publication\n" not in done.stdout
+    assert alignment_models(home) == models
+    assert TransitionTable.open(home.published).version == table
+    comes_out("gates", "a novelty model under `publication.format_validity_limit`", told)
