@@ -103,22 +103,15 @@ def novelty_model(context: dg.AssetExecutionContext, home: HomeResource) -> Resu
 @makes("alignment_model")
 def alignment_model(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Without enough feedback there is no model yet, and the table is planned by novelty alone."""
-    from models.alignment.pointwise_examples import histories_by_split
-
     settings = home.settings
-    options = settings.alignment
     warehouse = home.warehouse(context.log.info)
     with warehouse.reading() as connection:
         made_from = origin_of(connection, "alignment_model", settings)
         examples = table_frame(connection, "training.pointwise_examples")
     version = fingerprint(made_from)
-    histories = histories_by_split(examples).get("train", 0)
-    if histories < options.minimum_histories:
-        reason = (
-            f"no alignment model: {histories} training histories have enough feedback, "
-            f"alignment.minimum_histories asks for {options.minimum_histories}"
-        )
-        context.log.info(f"{reason}; the table is planned by novelty alone")
+    reason = thin_feedback(examples, settings)
+    if reason:
+        context.log.info(reason)
         with warehouse.writing() as connection:
             write_records(connection, "alignment_model", {"": Record(version)})
         return dg.MaterializeResult(metadata={"status": reason}, data_version=dg.DataVersion(version))
@@ -212,6 +205,32 @@ def _train_alignment_model(
         "taxonomy": examples["taxonomy_version"][0],
         "as_of": str(examples["as_of"][0]),
     }
+
+
+def thin_feedback(examples: pl.DataFrame, settings: Settings) -> str:
+    """Why the feedback is too thin to align with, and what to change; empty where it suffices.
+
+    Args:
+        examples: the pointwise examples.
+        settings: k and the least number of histories that can be judged.
+    """
+    from models.alignment.pointwise_examples import histories_by_split, judged_histories
+
+    k, least = settings.candidates.k, settings.alignment.minimum_histories
+    result = "the table is planned by novelty alone"
+    served = histories_by_split(examples)
+    if not served.get("train"):
+        return f"no alignment model: there is no feedback that could teach one; {result}"
+    judged = judged_histories(examples, k)
+    if sum(judged.values()) >= least:
+        return ""
+    return (
+        f"no alignment model: {sum(judged.values()):,} of {sum(served.values()):,} histories have feedback on "
+        f"{2 * k} clusters or more (2k, candidates.k = {k}), {judged.get('test', 0):,} of them test "
+        f"histories, and alignment.minimum_histories asks for {least:,}; {result}. Collect more feedback, lower "
+        "feedback.minimum_impressions or feedback.minimum_users, raise feedback.window_days, or choose a smaller "
+        "candidates.k or fewer interests.clusters"
+    )
 
 
 def alignment_options(settings: Settings) -> "AlignmentOptions":

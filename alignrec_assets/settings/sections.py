@@ -202,7 +202,8 @@ class AlignmentSettings(Section):
     training_user_share: Annotated[float, Field(gt=0, le=1), unit("share")] = 1.0
     """Share of the users whose feedback is used for training. Held-out histories use the feedback of all users."""
     minimum_histories: Annotated[int, Field(ge=2), unit("histories")] = 30
-    """With fewer scored histories no model is trained, and the table is planned by novelty alone."""
+    """With fewer histories that have scores of 2k clusters (k: `candidates.k`), nothing could tell whether a model
+    learned more than chance: none is trained, and the table is planned by novelty alone."""
     loss: Literal["pointwise", "pairwise"] = "pointwise"
     """Cross-entropy on the scores (soft labels), or on pairs of clusters of one history."""
     pairs_per_history: Annotated[int, Field(ge=1), unit("pairs")] = 64

@@ -120,6 +120,15 @@ def histories_by_split(examples: pl.DataFrame) -> dict[str, int]:
     return {str(split): int(histories) for split, histories in counted.iter_rows()}
 
 
+def judged_histories(examples: pl.DataFrame, k: int) -> dict[str, int]:
+    """How many histories of each split F1@k and NDCG@k can judge; a split without any is left out.
+
+    They have 2k served clusters or more, without those that are kept from training.
+    """
+    supported = pl.col("cluster_id").n_unique().over("history")
+    return histories_by_split(examples.filter(~pl.col("unseen")).filter(supported >= 2 * k))
+
+
 def prior_rates(examples: pl.DataFrame, clusters: int) -> Float64Array:
     """[clusters] the prior rate of each cluster: what scores that are lifts are multiplied by before they rank.
 

@@ -1,5 +1,7 @@
 """Learning that comes to nothing is told before time is spent on it, on a small home whose models are made anew."""
 
+import re
+
 import pytest
 from support.line import command
 from support.older_home import unpack
@@ -29,3 +31,15 @@ def test_a_gate_that_fails_is_told_with_figure_limit_and_fix_and_nothing_behind_
     assert alignment_models(home) == models
     assert TransitionTable.open(home.published).version == table
     comes_out("gates", "a novelty model under `publication.format_validity_limit`", told)
+
+
+def test_feedback_too_thin_to_align_is_counted_before_training_and_the_table_is_planned_by_novelty_alone(home):
+    models, table = alignment_models(home), TransitionTable.open(home.published).version
+    told = command(home.path, "alignrec", "run", ALIGNREC_ALIGNMENT__MINIMUM_HISTORIES="1000").stdout
+    (line,) = [line for line in told.splitlines() if line.startswith("  alignment_model ")]
+    assert re.search(r"no alignment model: \d+ of 28 histories have feedback on 6 clusters or more", line)
+    assert "alignment.minimum_histories asks for 1,000; the table is planned by novelty alone" in line
+    assert alignment_models(home) == models
+    published = TransitionTable.open(home.published)
+    assert published.version != table
+    assert published.manifest["ranking"] == "novelty"

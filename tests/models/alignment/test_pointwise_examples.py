@@ -10,6 +10,7 @@ from models.alignment.pointwise_examples import (
     PointwiseOptions,
     feedback_amount,
     histories_by_split,
+    judged_histories,
     pointwise_examples,
     prior_rates,
     training_rows,
@@ -51,6 +52,19 @@ def test_held_out_histories_are_divided_by_the_report_share():
     assert sum(counts.values()) == len(histories)
     assert counts["test"] / len(histories) == pytest.approx(0.3, abs=0.05)
     assert counts["validation"] / len(histories) == pytest.approx(0.1, abs=0.04)
+
+
+def test_histories_with_2k_clusters_that_are_not_kept_from_training_can_be_judged():
+    served = {(0, 1): ("train", 6, 0), (0, 2): ("train", 5, 1), (0, 3): ("test", 9, 3), (0, 4): ("test", 5, 0)}
+    rows = [
+        (list(history), 10 + at, split, at >= seen)
+        for history, (split, seen, unseen) in served.items()
+        for at in range(seen + unseen)
+    ]
+    examples = pl.DataFrame(rows, schema=["history", "cluster_id", "split", "unseen"], orient="row")
+    assert judged_histories(examples, 3) == {"test": 1, "train": 1}
+    assert judged_histories(examples, 5) == {}
+    assert judged_histories(examples.clear(), 3) == {}
 
 
 def test_a_history_is_counted_once_however_many_clusters_it_was_served():
