@@ -70,6 +70,7 @@ def novelty_model(context: dg.AssetExecutionContext, home: HomeResource) -> Resu
             learning_rate=options.learning_rate,
             batch_size=options.batch_size,
             epochs=options.epochs,
+            most_steps=options.most_steps,
             seed=options.seed,
         )
         report = train_novelty_model(

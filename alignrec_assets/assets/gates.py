@@ -13,7 +13,7 @@ def missed_gates(figures: Facts, home: HomeResource) -> list[str]:
     }
     return [
         f"{words} {figures[name]:.3f} is under publication.{setting} = {limit}: tune the novelty model longer "
-        "(novelty.epochs), or lower the limit"
+        "(novelty.epochs, novelty.most_steps), ingest more days for it to learn from, or lower the limit"
         for name, (words, limit, setting) in wanted.items()
         if name in figures and not figures[name] >= limit  # not a number is no pass
     ]

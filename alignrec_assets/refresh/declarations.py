@@ -274,7 +274,9 @@ DECLARATIONS = (
         reads=(BASE, Read("training.novelty_examples"), CLUSTERS),
         selection="learning",
         kinds=("huggingface", "pytorch"),
-        settings=tuple(f"novelty.{name}" for name in ("tune", "learning_rate", "batch_size", "epochs", "seed")),
+        settings=tuple(
+            f"novelty.{name}" for name in ("tune", "learning_rate", "batch_size", "epochs", "most_steps", "seed")
+        ),
         asks=("novelty",),  # its manifest repeats how the examples were chosen
         description="Proposes a user's next, never-seen interest: the base model tuned on fewer than 8,000 novel "
         "transitions.",

@@ -156,7 +156,12 @@ class NoveltySettings(Section):
     batch_size: Annotated[int, Field(ge=1), unit("examples")] = 64
     """Examples in one optimiser step."""
     epochs: Annotated[int, Field(ge=1), unit("passes")] = 2
-    """Passes over the training examples."""
+    """Passes over the training examples, at the least. Few examples have too few steps in them to learn how labels are
+    written: see `most_steps`."""
+    most_steps: Annotated[int, Field(ge=1), unit("steps")] = 110
+    """More passes follow, each time as many as before, while the held-out loss falls and they fit into this many
+    optimiser steps in all. The default is what 3,400 examples take in 2 passes, so that few examples take no longer.
+    The weights with the lowest held-out loss are kept."""
     seed: Seed = 1
     """Random seed of the choice of examples and of the training."""
 

@@ -51,7 +51,9 @@ def tuned_novelty_model(folder: Path, clusters: int, examples: int, log) -> dict
         materialize_base_model(folder / "base", None)
     if (folder / "novelty" / "config.json").exists():
         return {}
-    options = NoveltyOptions(tune="top:8", learning_rate=1e-3, batch_size=64, epochs=1, seed=0, holdout_histories=8)
+    options = NoveltyOptions(
+        tune="top:8", learning_rate=1e-3, batch_size=64, epochs=1, most_steps=1, seed=0, holdout_histories=8
+    )
     report = train_novelty_model(
         folder / "base", folder / "novelty", labels_of(clusters), transitions(examples, clusters, 0), options, log=log
     )

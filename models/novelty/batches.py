@@ -1,7 +1,7 @@
 """The batches of a novelty training: transitions split, grouped by history and cut into optimiser steps."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,24 +47,22 @@ def split_examples(examples: pl.DataFrame, clusters: int, options: NoveltyOption
     return training, shuffled.filter(pl.col("history").list.sort().is_in(kept.implode()))
 
 
-def training_batches(training: pl.DataFrame, options: NoveltyOptions) -> list[list[TargetGroup]]:
-    """The batches of all epochs: transitions in a seeded order, those of one history packed together.
+def passes_over(training: pl.DataFrame, options: NoveltyOptions) -> Iterator[list[list[TargetGroup]]]:
+    """The batches of each pass, without end: transitions in a seeded order, those of one history packed together.
 
     Within windows of the shuffled histories those with as many targets share a batch: rows are padded to the longest,
     and in batches at random half of all tokens were padding.
     """
     generator = np.random.default_rng(options.seed)
     rows = training.select("history", "cluster_id").rows()
-    batches: list[list[TargetGroup]] = []
-    for _ in range(options.epochs):
+    while True:
         groups = group_targets([rows[index] for index in generator.permutation(len(rows))])
         shuffled = [groups[index] for index in generator.permutation(len(groups))]
         epoch: list[list[TargetGroup]] = []
         for start in range(0, len(shuffled), SORTED_WINDOW):
             window = sorted(shuffled[start : start + SORTED_WINDOW], key=lambda group: len(group.targets))
             epoch += _cut_batches(window, options.batch_size, generator)
-        batches += [epoch[index] for index in generator.permutation(len(epoch))]
-    return batches
+        yield [epoch[index] for index in generator.permutation(len(epoch))]
 
 
 def _cut_batches(

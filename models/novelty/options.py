@@ -11,7 +11,8 @@ class NoveltyOptions:
         tune: ``full``, ``top:<n>`` decoder layers, or ``lora``.
         learning_rate: the highest rate of the schedule.
         batch_size: transitions per optimiser step, at least.
-        epochs: passes over the training transitions.
+        epochs: passes over the training transitions, at the least.
+        most_steps: more passes follow while the held-out loss falls and they fit into this many steps in all.
         seed: of the order of transitions, the order within prompts, adapters and dropout, and the held-out sample.
         warmup_share: share of the steps in which the learning rate rises.
         weight_decay: as in AdamW.
@@ -23,6 +24,7 @@ class NoveltyOptions:
     learning_rate: float
     batch_size: int
     epochs: int
+    most_steps: int
     seed: int
     warmup_share: float = 0.1
     weight_decay: float = 0.01

@@ -4,9 +4,11 @@ The model learns p(label of the next interest | labels of the history): the loss
 terminator only. It is never trained towards a reward. See ``label_distribution`` for what it proposes.
 """
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +29,7 @@ from models.language.language_model import (
 )
 from models.language.packed_pass import next_token_logits, pack, sequence_log_probabilities
 from models.language.prompts import label_tokens, novelty_prompt, prompt_tokens, terminator
-from models.novelty.batches import TargetGroup, count_transitions, group_targets, split_examples, training_batches
+from models.novelty.batches import TargetGroup, count_transitions, group_targets, passes_over, split_examples
 from models.novelty.label_distribution import label_log_probabilities, renormalise
 from models.novelty.options import NoveltyOptions
 from models.progress import Log, Progress, silent
@@ -53,11 +55,12 @@ class NoveltyReport:
     """What training did.
 
     Attributes:
-        curve: one point every ``evaluate_every`` steps, and one at the end.
+        curve: one point every ``evaluate_every`` steps, and one wherever training may end.
         figures: ``holdout_loss_untuned`` and ``_tuned`` (nats per label), ``format_validity_untuned`` and ``_tuned``
             (T = 1), ``recall_at_1``, ``_3``, ``_5`` and ``_10`` of held-out transitions by the exact label distribution
-            at T = 1, ``training_examples``, ``holdout_examples`` (those measured), ``steps``, ``trained_parameters``,
-            ``seconds`` in all, ``examples_per_second`` of the training steps alone.
+            at T = 1, ``training_examples``, ``holdout_examples`` (those measured), ``steps_taken``, ``steps`` (up to
+            the weights that were saved), ``trained_parameters``, ``seconds`` in all, ``examples_per_second`` of the
+            training steps alone.
     """
 
     curve: tuple[LossPoint, ...]
@@ -74,6 +77,10 @@ def train_novelty_model(
     log: Log = silent,
 ) -> NoveltyReport:
     """Fine-tune the base model on novel transitions and save it as a standard model folder.
+
+    It is tuned for ``epochs`` passes, and then for as many again, and so on, while the held-out loss falls and
+    ``most_steps`` allows it: few examples make few steps, and a format is not learned in those. The weights with the
+    lowest held-out loss are saved.
 
     Args:
         base: folder of the pretrained model.
@@ -92,8 +99,7 @@ def train_novelty_model(
     model = NoveltyTraining(base, labels, options)
     log("measuring the untuned model on held-out transitions")
     untuned = model.holdout_figures(holdout, log)
-    batches = training_batches(training, options)
-    curve, training_seconds = model.fit(batches, holdout, log)
+    model.fit(passes_over(training, options), holdout, log)
     log("measuring the tuned model on held-out transitions")
     tuned = model.holdout_figures(holdout, log)
     with new_folder(output) as folder:
@@ -104,16 +110,31 @@ def train_novelty_model(
         **{name: value for name, value in tuned.items() if name.startswith("recall")},
         "training_examples": len(training),
         "holdout_examples": len(holdout),
-        "steps": len(batches),
+        "steps": model.best.step or model.steps,  # no loss was a number: the last weights were saved
+        "steps_taken": model.steps,
         "trained_parameters": model.trained_parameters,
         "seconds": time.monotonic() - started,
-        "examples_per_second": len(training) * options.epochs / training_seconds,
+        "examples_per_second": model.transitions / model.seconds,
     }
-    return NoveltyReport(tuple(curve), figures)
+    return NoveltyReport(tuple(model.curve), figures)
+
+
+def further_passes(taken: int, steps_of_pass: int, most_steps: int) -> int:
+    """How many passes follow those taken: as many again, if there is room; a part of a pass is none."""
+    return max(0, min(taken, most_steps // steps_of_pass - taken))
+
+
+@dataclass(frozen=True, eq=False)
+class Best:
+    """The trained weights with the lowest held-out loss so far, and the step that they are of."""
+
+    step: int = 0
+    loss: float = math.inf
+    weights: tuple[Tensor, ...] = ()
 
 
 class NoveltyTraining:
-    """The model under training, its tokenizer, and the tokens of the labels."""
+    """The model under training, its tokenizer, the tokens of the labels, and what was done so far."""
 
     def __init__(self, base: Path, labels: Sequence[str], options: NoveltyOptions) -> None:
         self.tokenizer = load_tokenizer(base)
@@ -122,34 +143,63 @@ class NoveltyTraining:
         self.tokens = label_tokens(self.tokenizer, labels)
         self.options = options
         select_trainable(self.model, options.tune, options.seed)
-        self.trained_parameters = sum(weight.numel() for weight in self.model.parameters() if weight.requires_grad)
+        self.trained = [weight for weight in self.model.parameters() if weight.requires_grad]
+        self.trained_parameters = sum(weight.numel() for weight in self.trained)
+        self.best = Best()
+        self.curve: list[LossPoint] = []
+        self.steps, self.transitions, self.seconds = 0, 0, 0.0
 
-    def fit(
-        self, batches: Sequence[Sequence[TargetGroup]], holdout: pl.DataFrame, log: Log
-    ) -> tuple[list[LossPoint], float]:
-        """Take one step per batch; returns the curve and the seconds spent in the steps."""
+    def fit(self, passes: Iterator[list[list[TargetGroup]]], holdout: pl.DataFrame, log: Log) -> None:
+        """Take a step per batch, pass by pass, for as long as the held-out loss asks for; the best weights stay."""
+        options = self.options
+        groups = group_targets(holdout.select("history", "cluster_id").rows())
+        taken, wanted = 0, options.epochs
+        with torch.random.fork_rng():
+            torch.manual_seed(options.seed)  # of dropout, where the model has any
+            while wanted:
+                before = self.best.loss
+                each = list(islice(passes, wanted))
+                self._fit_round(list(chain.from_iterable(each)), groups, log)
+                taken += wanted
+                if not self.best.loss < before:
+                    break
+                wanted = further_passes(taken, len(each[0]), options.most_steps)
+                if wanted:
+                    log(f"held-out loss {self.best.loss:.3f} after {self.steps} steps: {wanted} more passes")
+        self.model.eval()
+        if self.best.step < self.steps and self.best.weights:
+            log(f"the weights of step {self.best.step} of {self.steps} stay: later ones have a higher held-out loss")
+            with torch.no_grad():
+                for weight, kept in zip(self.trained, self.best.weights, strict=True):
+                    weight.copy_(kept)
+
+    def _fit_round(self, batches: Sequence[Sequence[TargetGroup]], holdout: Sequence[TargetGroup], log: Log) -> None:
+        """Take a step per batch; the learning rate ends near 0 each time, so that every round may be the last."""
         options = self.options
         schedule = Schedule(options.learning_rate, len(batches), options.warmup_share, options.weight_decay)
         optimiser = Optimiser(self.model.parameters(), schedule)
-        holdout_groups = group_targets(holdout.select("history", "cluster_id").rows())
         progress = Progress(sum(count_transitions(batch) for batch in batches), "examples", log)
-        curve, recent, seconds = [], [], 0.0
-        with torch.random.fork_rng():
-            torch.manual_seed(options.seed)  # of dropout, where the model has any
-            for step, batch in enumerate(batches, start=1):
-                started = time.monotonic()
-                self.model.train()
-                loss = self.loss(batch)
-                optimiser.accumulate(loss)
-                optimiser.step()
-                recent.append(loss.item())
-                seconds += time.monotonic() - started
-                progress.advance(count_transitions(batch), f"loss {recent[-1]:.3f}")
-                if step % options.evaluate_every == 0 or step == len(batches):
-                    curve.append(LossPoint(step, float(np.mean(recent)), self.holdout_loss(holdout_groups)))
-                    recent.clear()
-        self.model.eval()
-        return curve, seconds
+        recent = []
+        for place, batch in enumerate(batches, start=1):
+            started = time.monotonic()
+            self.model.train()
+            loss = self.loss(batch)
+            optimiser.accumulate(loss)
+            optimiser.step()
+            recent.append(loss.item())
+            self.seconds += time.monotonic() - started
+            self.steps += 1
+            self.transitions += count_transitions(batch)
+            progress.advance(count_transitions(batch), f"loss {recent[-1]:.3f}")
+            if place % options.evaluate_every == 0 or place == len(batches):
+                self._look(LossPoint(self.steps, float(np.mean(recent)), self.holdout_loss(holdout)))
+                recent.clear()
+
+    def _look(self, point: LossPoint) -> None:
+        self.curve.append(point)
+        if point.holdout_loss < self.best.loss:
+            weights = tuple(weight.detach().clone() for weight in self.trained)
+            self.best = Best(point.step, point.holdout_loss, weights)
 
     def loss(self, groups: Sequence[TargetGroup]) -> Tensor:
         """Mean over the groups' transitions of minus the log probability of the target's label, terminator included."""

@@ -18,7 +18,7 @@ LAST_DAY = FIRST_DAY + timedelta(days=DAYS - 1)
 BIN = Path(sys.executable).parent
 SMALL = {
     "interests": {"clusters": 8, "embedding": "tfidf"},
-    "novelty": {"maximum_examples": 300, "tune": "full", "learning_rate": 0.01, "epochs": 12},
+    "novelty": {"maximum_examples": 300, "tune": "full", "learning_rate": 0.01, "epochs": 12, "most_steps": 60},
     "alignment": {"steps": 6, "tune": "full", "evaluate_every": 3, "minimum_histories": 5},
     "feedback": {"minimum_impressions": 2, "minimum_users": 1},
     "publication": {"format_validity_limit": 0.0},  # a tiny random model never learns to spell well

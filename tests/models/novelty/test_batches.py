@@ -13,8 +13,8 @@ from models.novelty.batches import (
     MAX_TARGETS_PER_PROMPT,
     count_transitions,
     group_targets,
+    passes_over,
     split_examples,
-    training_batches,
 )
 
 OPTIONS = dataclasses.replace(
@@ -49,7 +49,7 @@ def test_the_held_out_sample_is_bounded_and_seeded():
 
 def test_batches_of_one_epoch_hold_every_transition_once_and_shuffle_the_prompts():
     training = transitions().filter(pl.col("split") == "train")
-    batches = training_batches(training, dataclasses.replace(OPTIONS, epochs=1))
+    batches = next(passes_over(training, OPTIONS))
     seen = [
         (tuple(sorted(group.history)), target)
         for batch in batches
