@@ -82,6 +82,14 @@ def score_options(settings: FeedbackSettings) -> Facts:
     }
 
 
+def counted_cells(
+    connection: duckdb.DuckDBPyConnection, as_of: date, taxonomy: str, settings: Settings
+) -> pl.DataFrame:
+    """The cells of the window that ends with a day, with a column of counts for each signal."""
+    parameters = {"as_of": as_of, "window_days": settings.feedback.window_days, "taxonomy_version": taxonomy}
+    return read_frame(connection, query("feedback.transition_scores"), parameters)
+
+
 def is_absent(counted: pl.DataFrame, signal: str) -> bool:
     """Whether cells show nothing of a signal, as where a log has no such column: no like, or nothing skipped."""
     absent = counted["impressions"].sum() if signal == "not_skipped" else 0
@@ -92,8 +100,7 @@ def score_day(connection: duckdb.DuckDBPyConnection, day: date, taxonomy: str, s
     """Score the cells as of a day, for each signal that the window shows; returns rows and facts."""
     from models.feedback.transition_scores import ScoreOptions, scores_of_signal
 
-    parameters = {"as_of": day, "window_days": settings.feedback.window_days, "taxonomy_version": taxonomy}
-    counted = read_frame(connection, query("feedback.transition_scores"), parameters)
+    counted = counted_cells(connection, day, taxonomy, settings)
     options = ScoreOptions(prior="cluster", **score_options(settings.feedback))
     connection.execute("DELETE FROM feedback.transition_scores WHERE day = $day", {"day": day})
     facts: Facts = {"cells": counted.height, "notes": []}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import polars as pl
 
-from alignrec_assets.assets.feedback import score_options
+from alignrec_assets.assets.feedback import counted_cells, score_options
 from alignrec_assets.refresh.asset_factory import makes
 from alignrec_assets.refresh.days import refresh_query_days
 from alignrec_assets.refresh.tables import Facts, Result, refresh_table
@@ -83,8 +83,7 @@ def pointwise_examples(context: dg.AssetExecutionContext, home: HomeResource) ->
         with warehouse.reading() as connection:
             parameters = {"as_of": as_of, "taxonomy_version": taxonomy, "signal": settings.feedback.signal}
             scored = read_frame(connection, query("training.pointwise_examples"), parameters)
-            window = {"as_of": as_of, "window_days": settings.feedback.window_days, "taxonomy_version": taxonomy}
-            counted = read_frame(connection, query("feedback.transition_scores"), window)
+            counted = counted_cells(connection, as_of, taxonomy, settings)
         require_a_positive(counted, settings, as_of)
         rows = examples_of(scored, pointwise_options(settings))
         if options.training_user_share < 1:

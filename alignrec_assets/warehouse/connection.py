@@ -60,9 +60,7 @@ class Warehouse:
             try:
                 create_tables(connection)
                 yield connection
-            except (
-                BaseException
-            ):  # any failure, also an interrupt: the transaction is undone, and the error raised again
+            except BaseException:  # any failure, an interrupt too: the transaction is undone, the error raised again
                 connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")

@@ -66,13 +66,6 @@ KNOWN = {
 }
 
 
-@pytest.fixture
-def home(tmp_path):
-    home = Home(tmp_path / "home")
-    home.create()
-    return home
-
-
 def as_exception(fails):
     with pytest.raises(BaseException) as caught:
         fails()

@@ -10,7 +10,6 @@ from support.bucket import ENVIRONMENT, bucket_server
 from support.published import publish_version
 
 from alignrec_assets import remote
-from alignrec_assets.home import Home
 from alignrec_assets.housekeeping.forgetting import forget_user
 from alignrec_assets.remote import RemoteError, fetch_landing, publish_current
 from models.progress import silent
@@ -37,13 +36,6 @@ def store(server, monkeypatch):
     client.mkdir("platform")
     yield client
     client.rm("platform", recursive=True)
-
-
-@pytest.fixture
-def home(tmp_path):
-    found = Home(tmp_path / "home")
-    found.create()
-    return found
 
 
 def fetch(home):
