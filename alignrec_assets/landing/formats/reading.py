@@ -13,9 +13,11 @@ from alignrec_assets.landing.ids import BLANKS
 _LOG_TIMES = (0, 4_102_444_800)
 """Seconds since 1970 that can be the time of a row: until 2100."""
 _ZERO, _WHOLE_NUMBER = r"^[+-]?0+\.0*$", r"^\+?(-?)0*([0-9]+)\.0*$"
-_MAYBE_NO_ID = r"(?i)\.|e\+|nan|inf"
-_NO_ID = r"(?i)^[+-]?(?:[0-9]*\.[0-9]+(?:e-[0-9]+)?|[0-9]+(?:\.[0-9]+)?e\+[0-9]+|nan|inf|infinity)$"
-"""Fractions, numbers that were rounded, and what is not a number."""
+_MAYBE_NO_ID = r"(?i)\.|e[+-]|nan|inf"
+_ROUNDED = r"^[+-]?(?:[0-9]+\.[0-9]+e\+?[0-9]+|[0-9]+e\+[0-9]+|[0-9]{16,}\.0*)$"
+"""Numbers that a floating-point type may have rounded."""
+_NO_WHOLE = r"(?i)^[+-]?(?:[0-9]*\.[0-9]+(?:e-[0-9]+)?|[0-9]+e-[0-9]+|nan|inf|infinity)$"
+"""Fractions, and what is not a number."""
 _FLAGS = {"0": False, "1": True, "false": False, "true": True}
 
 
@@ -107,8 +109,9 @@ def without_blanks(text: pl.Series, missing: tuple[str, ...]) -> pl.Series:
 def _ids(text: pl.Series) -> pl.Series:
     if not text.str.contains(_MAYBE_NO_ID).any():
         return text
+    rounded = text.str.contains(_ROUNDED)
     whole = _without_zero_fraction(text)
-    return whole.set(whole.str.contains(_NO_ID), None)
+    return whole.set(rounded | whole.str.contains(_NO_WHOLE), None)
 
 
 def _without_zero_fraction(text: pl.Series) -> pl.Series:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from support.landing import D1, D2, D3, EVENT, IMPRESSION, RULE, connect, load, reasons, rows, write, zone_of
 
 from alignrec_assets.landing.data_contract import near_misses
+from alignrec_assets.landing.formats.reading import identifier
 from alignrec_assets.landing.ids import BLANKS, clean_id
 from alignrec_assets.landing.loading import load_events, load_items
 from alignrec_assets.landing.survey import survey
@@ -103,6 +104,21 @@ def test_the_cleaned_id_equals_a_plain_reading(text):
         connection.execute(query("macros.landed_values"))
         ((found,),) = connection.execute("SELECT landed_id(landed_text($1, $2), [])", [text, BLANKS]).fetchall()
     assert found == (clean_id(text) or None)
+
+
+SPELLINGS = [
+    *("101", "101.0", "101.", "-0.0", "007", "007.0", "1.5", ".5", "1e5", "12e4567", "1e+16", "1.8e18", "1e-9"),
+    *("1.0e-9", "9007199254740993.0", "123456789012345.0", "nan", "NaN", "inf", "-Infinity", "10.0.0.1", "a.b", "v1.5"),
+]
+
+
+def test_converters_and_landing_files_agree_on_what_an_id_is():
+    texts = [clean_id(text) for text in SPELLINGS]
+    converted = identifier("user_id").parse(pl.Series(SPELLINGS)).to_list()
+    with duckdb.connect() as connection:
+        connection.execute(query("macros.landed_values"))
+        faults = [connection.execute("SELECT id_fault('user_id', $1)", [text]).fetchone()[0] for text in texts]
+    assert converted == [None if fault else text for text, fault in zip(texts, faults, strict=True)]
 
 
 def test_the_blanks_are_those_of_unicode():
