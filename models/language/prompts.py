@@ -5,9 +5,13 @@ separately and joined as ids, so every label has one token sequence under any to
 No tensors here.
 """
 
+import re
+import unicodedata
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from transformers import PreTrainedTokenizerBase
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 History = Sequence[int]
 
@@ -18,6 +22,16 @@ def label_text(label: str) -> str:
     The commas between keywords carry no information and would be a third of all tokens.
     """
     return "".join(f" {word}" for word in label.replace(",", " ").split())
+
+
+def words_that_differ(label: str) -> frozenset[str]:
+    """What tells a label from others under any tokenizer: labels that differ here differ in their tokens.
+
+    Tokenizers may ignore case, accents, forms of one character and punctuation. The order of words
+    does not count either: a model could read it, but people take labels of the same words for one.
+    """
+    decomposed = unicodedata.normalize("NFKD", label.casefold())
+    return frozenset(re.findall(r"\w+", "".join(c for c in decomposed if unicodedata.category(c) != "Mn")))
 
 
 def novelty_prompt(labels: Sequence[str]) -> str:
@@ -38,7 +52,7 @@ def alignment_prompt(labels: Sequence[str]) -> str:
     return f"Interests:{';'.join(map(label_text, labels))}\nOffer:"
 
 
-def terminator(tokenizer: PreTrainedTokenizerBase) -> int:
+def terminator(tokenizer: "PreTrainedTokenizerBase") -> int:
     """The id of the end-of-sequence token, which ends every label.
 
     Raises:
@@ -49,7 +63,7 @@ def terminator(tokenizer: PreTrainedTokenizerBase) -> int:
     return int(tokenizer.eos_token_id)
 
 
-def prompt_tokens(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
+def prompt_tokens(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> list[int]:
     """Token ids of a prompt with the tokenizer's own opening tokens; a closing end-of-sequence token is dropped."""
     tokens: list[int] = list(tokenizer(prompt).input_ids)
     while tokens and tokens[-1] == tokenizer.eos_token_id:
@@ -57,7 +71,7 @@ def prompt_tokens(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
     return tokens
 
 
-def label_tokens(tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]) -> list[list[int]]:
+def label_tokens(tokenizer: "PreTrainedTokenizerBase", labels: Sequence[str]) -> list[list[int]]:
     """Token ids of every label, without special tokens and without the terminator.
 
     Args:
@@ -80,8 +94,8 @@ def label_tokens(tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]) -> l
         if tokens in owner:
             twin = owner[tokens]
             raise ValueError(
-                f"clusters {twin} and {cluster} have labels with the same tokens, {labels[twin]!r} and {label!r}: "
-                "change one of them"
+                f"clusters {twin} and {cluster} have labels with the same tokens, {labels[twin]!r} and {label!r}: make "
+                "the labels anew with `alignrec recluster`, or choose a base model whose tokenizer tells them apart"
             )
         owner[tokens] = cluster
     return [list(tokens) for tokens in owner]

@@ -1,6 +1,7 @@
 """Labels of clusters: the right words, in order, without noise, and never the same twice."""
 
 import re
+import unicodedata
 
 import numpy as np
 import polars as pl
@@ -9,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from models.interests.cluster_labels import keyword_weights, label_clusters, near_duplicates
+from models.interests.cluster_keywords import keyword_weights, near_duplicates
+from models.interests.cluster_labels import label_clusters
+from models.language.prompts import words_that_differ
 
 
 def frame(rows):
@@ -87,7 +90,6 @@ def test_items_with_ids_for_tags_are_flagged_unreadable():
 
 
 WORDS = """the of and owl owls film Films 1994 2nd III x É sci-fi bread baking war history don't 80s Love la 7 chess"""
-WORDS = """the of and owl owls film Films 1994 2nd III x É sci-fi bread baking war history don't 80s Love la 7 chess"""
 words = st.sampled_from(WORDS.split())
 
 
@@ -101,15 +103,54 @@ def test_any_items_give_unique_clean_labels(rows):
     titles = [(" ".join(title), tags, None) for title, tags, _ in rows]
     labels = label_clusters(frame(titles), np.array([cluster for *_, cluster in rows]), 6)
     assert len(labels) == 6
-    assert len({frozenset(label.text.split(", ")) for label in labels}) == 6
+    assert len({words_that_differ(label.text) for label in labels}) == 6
     for number, label in enumerate(labels):
         if not label.readable:
             assert label.text == f"topic {number}"
             continue
         keywords = label.text.split(", ")
         assert 1 <= len(keywords) <= 4
-        assert not re.search(r"\d", label.text)
-        for word in re.split(r"[ ,-]+", label.text):
+        assert not re.search(r"(?<![^\W\d_] )\b\d", label.text)  # a number only right after its word
+        for word in re.findall(r"[^\W\d_]+", label.text):
             assert word not in ENGLISH_STOP_WORDS
             assert len(word) > 1
         assert not any(near_duplicates(a, b) for i, a in enumerate(keywords) for b in keywords[:i])
+
+
+@pytest.mark.parametrize(
+    ("title", "expected"),
+    [
+        ("हिन्दी फ़िल्में", "हिन्दी, फ़िल्में"),
+        ("re\u0301sume\u0301", "résumé"),
+        ("L'amour", "amour"),
+        ("Toys &amp; Games <br />", "games, toys"),
+        ("dell’arte qu'on d'Artagnan", "artagnan, arte"),
+        ("أفلام وثائقيّة", "أفلام, وثائقيّة"),
+        ("猫", "猫"),
+        ("ภาพยนตร์", "ภาพยนตร์"),
+        ("Title 42", "title 42"),
+        ("Apollo 13 (1995)", "apollo 13"),
+        ("Blade Runner 2049", "blade runner 2049"),
+        ("1994", "topic 0"),
+    ],
+)
+def test_words_of_every_script_are_read(title, expected, comes_out):
+    (label,) = label_clusters(frame([(title, None, None)] * 2), np.array([0, 0]), 1)
+    assert sorted(label.text.split(", ")) == sorted(unicodedata.normalize("NFC", expected).split(", "))
+    comes_out("scripts", f"items with the title {title!r}", f"the label {label.text!r}")
+
+
+@pytest.mark.parametrize(
+    ("tags", "others"),
+    [
+        (["rock music", "live"], ["rock", "music live"]),
+        (["Café", "bar"], ["cafe", "bar"]),
+        (["sci-fi", "war"], ["sci fi", "war"]),
+        (["topic 1"], ["3"]),
+    ],
+)
+def test_labels_that_a_tokenizer_could_read_alike_are_not_given(tags, others, comes_out):
+    rows = [("", tags, None)] * 3 + [("", others, None)] * 3
+    labels = [label.text for label in label_clusters(frame(rows), np.array([0, 0, 0, 1, 1, 1]), 2)]
+    assert words_that_differ(labels[0]) != words_that_differ(labels[1])
+    comes_out("labels", f"clusters with the tags {tags} and {others}", f"the labels {labels[0]!r} and {labels[1]!r}")

@@ -1,5 +1,8 @@
 import pytest
-from transformers import AutoTokenizer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from models.language.prompts import (
     alignment_prompt,
@@ -9,6 +12,7 @@ from models.language.prompts import (
     novelty_prompt,
     prompt_tokens,
     terminator,
+    words_that_differ,
 )
 
 
@@ -66,6 +70,42 @@ def test_multibyte_labels_survive_the_round_trip(tokenizer):
 def test_unusable_labels_are_named(tokenizer, labels, message):
     with pytest.raises(ValueError, match=message):
         label_tokens(tokenizer, labels)
+
+
+def word_pieces():
+    """A tokenizer that ignores case, accents and punctuation, and knows single letters only."""
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+    vocabulary = ["[UNK]", "</s>", *letters, *(f"##{letter}" for letter in letters)]
+    tokenizer = Tokenizer(
+        models.WordPiece({piece: number for number, piece in enumerate(vocabulary)}, unk_token="[UNK]")
+    )
+    tokenizer.normalizer = normalizers.Sequence([normalizers.BertNormalizer(), normalizers.Replace(Regex(r"\W"), " ")])
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", unk_token="[UNK]")
+
+
+LABEL_WORDS = st.sampled_from(
+    ["rock", "Rock", "music", "live", "café", "cafe", "sci-fi", "sci", "fi", "42", "ﬁ", "title"]
+)
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(LABEL_WORDS, min_size=1, max_size=4), max_size=8), st.randoms())
+def test_labels_of_different_words_have_different_tokens_under_tokenizers_that_ignore_much(tokenizer, lists, random):
+    labels = {}
+    for words in lists:
+        text = "".join(word + random.choice([" ", ", "]) for word in words).strip(", ")
+        labels.setdefault(words_that_differ(text), text)
+    if labels:
+        for reader in (tokenizer, word_pieces()):
+            label_tokens(reader, list(labels.values()))
+
+
+def test_labels_that_stop_a_model_say_what_to_do(tokenizer, comes_out):
+    labels = ["rock music, live", "rock, music live"]
+    with pytest.raises(ValueError, match="make the labels anew with `alignrec recluster`") as told:
+        label_tokens(tokenizer, labels)
+    comes_out("labels", f"the labels {labels}, made by an older alignrec", str(told.value))
 
 
 @pytest.mark.parametrize(
