@@ -153,7 +153,7 @@ def ingest(
     home: HomeOption = None,
     tag_names: Annotated[Path | None, typer.Option(help="kuairand: file with the names of the tags.")] = None,
 ) -> None:
-    """Turn a public format into landing files, and write the home's calendar."""
+    """Turn a data set into landing files, and choose the settings that depend on the data."""
     from alignrec_assets.commands.ingest import ingest_source
 
     ingest_source(_use(home), data_format, path, tag_names, _write)

@@ -141,11 +141,12 @@ def test_the_new_metric_is_in_the_figures_of_the_alignment_model(line):
 def test_the_new_format_is_ingested(project, tmp_path):
     source, home = tmp_path / "source", Home(tmp_path / "home")
     source.mkdir()
-    (source / "plays.csv").write_text("listener,song,title,genre,started\nada,s1,Blue,jazz,1767607200\n")
+    played = [f"{user},s{song},Blue {song},jazz,1767607200\n" for user in ("ada", "bob") for song in range(5)]
+    (source / "plays.csv").write_text("listener,song,title,genre,started\n" + "".join(played))
     told = of_project(project, home.path, "alignrec", "ingest", "plays", source).stdout
-    assert "1 items, 1 events from 2026-01-05 to 2026-01-05" in told
-    assert pl.read_parquet(home.landing / "events" / "day=2026-01-05")["user_id"].to_list() == ["ada"]
-    assert "first_day = 2026-01-05" in home.settings.read_text()
+    assert "5 items, 10 events from 2026-01-05 to 2026-01-05" in told
+    assert pl.read_parquet(home.landing / "events" / "day=2026-01-05")["user_id"].to_list() == ["ada"] * 5 + ["bob"] * 5
+    assert "first_day = 2026-01-05 # ingest chose" in home.settings.read_text()
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,16 @@ from alignrec_assets.refresh.tables import Facts, Result, refresh_table
 from alignrec_assets.refresh.taxonomies import required_taxonomy
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings.schema import Settings
+from alignrec_assets.settings.sections import NoveltySettings
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.records import latest_day
 from alignrec_assets.warehouse.rows import read_frame, table_frame
 from models.novelty.examples import last_learning_day
+
+LEAST_USERS = 2
+LEAST_IMPRESSIONS = 100
+"""Among fewer impressions a positive may be missing by chance, and no model is trained on so few."""
 
 if TYPE_CHECKING:
     from models.alignment.pointwise_examples import PointwiseOptions
@@ -43,15 +48,11 @@ def novelty_examples(context: dg.AssetExecutionContext, home: HomeResource) -> R
     def build() -> tuple[pl.DataFrame, Facts]:
         from models.novelty.examples import choose_novelty_examples
 
-        parameters = {"as_of": as_of, "taxonomy_version": taxonomy, "replay_share": replay_share}
+        parameters = {"until": latest, "taxonomy_version": taxonomy, "replay_share": replay_share}
         with warehouse.reading() as connection:
-            transitions = read_frame(connection, query("training.novelty_examples"), parameters)
-        if transitions.is_empty():
-            raise ValueError(
-                f"there is no novel transition up to {as_of}: no user with {settings.history.clusters} positive "
-                "clusters met another one. Check the rule for positive events (`alignrec settings`, positive.*), "
-                "or ingest more days."
-            )
+            found = read_frame(connection, query("training.novelty_examples"), parameters)
+        transitions = found.filter(pl.col("day") <= as_of).drop("day")
+        require_transitions(transitions, settings, as_of)
         rows = choose_novelty_examples(
             transitions, options.maximum_examples, options.examples_per_label_limit, options.holdout_share, options.seed
         )
@@ -59,12 +60,47 @@ def novelty_examples(context: dg.AssetExecutionContext, home: HomeResource) -> R
         facts: Facts = {
             "as_of": as_of.isoformat(),
             "novel_transitions": transitions.height,
+            "later_transitions": found.height - transitions.height,
             "training_examples": training.height,
+            "holdout_examples": rows.height - training.height,
             "target_labels": training["cluster_id"].n_unique(),
         }
+        context.log.info(told_examples(facts, options))
         return rows.with_columns(pl.lit(as_of).alias("as_of")), facts
 
     return refresh_table(context, home, "training.novelty_examples", as_of, build)
+
+
+def require_transitions(transitions: pl.DataFrame, settings: Settings, as_of: date) -> None:
+    """Refuse to learn where there is nothing to learn from, or nothing to measure what was learned on.
+
+    Raises:
+        ValueError: naming what is there, what is needed, and what to do.
+    """
+    users, history = transitions["user_id"].n_unique(), settings.history.clusters
+    if users >= LEAST_USERS:
+        return
+    whose = "users who are not replayed" if settings.feedback.source == "replay" else "users"
+    raise ValueError(
+        f"up to {as_of} there are {transitions.height:,} novel transitions of {users:,} {whose}, and {LEAST_USERS} "
+        "such users are needed, one to learn from and one to measure on: a transition is a user's first event in a "
+        f"cluster, a positive one, after positive events in {history} others (history.clusters). Ingest more users or "
+        "days, or check what counts as positive (`alignrec settings`, positive.*)"
+    )
+
+
+def told_examples(facts: Facts, settings: NoveltySettings) -> str:
+    """How many of the novel transitions that were read are examples, and where the others are."""
+    told = (
+        f"{facts['training_examples']:,} of {facts['novel_transitions']:,} novel transitions up to {facts['as_of']} "
+        f"are examples (at most {settings.maximum_examples:,}, novelty.maximum_examples), "
+        f"{facts['holdout_examples']:,} are held out"
+    )
+    later = facts["later_transitions"]
+    waiting = (
+        f"; {later:,} later ones wait until novelty.refresh_days = {settings.refresh_days} have passed" if later else ""
+    )
+    return told + waiting
 
 
 @makes("training.pointwise_examples")
@@ -105,11 +141,11 @@ def require_a_positive(counted: pl.DataFrame, settings: Settings, as_of: date) -
 
     Raises:
         ValueError: naming the signal, the impressions, the days, and what to look at. No impressions at all are no
-            error: the table is then planned by novelty alone.
+            error, nor are few: the table is then planned by novelty alone.
     """
     signal, days = settings.feedback.signal, settings.feedback.window_days
     impressions = int(counted["impressions"].sum())
-    if not impressions or counted[signal].sum():
+    if impressions < LEAST_IMPRESSIONS or counted[signal].sum():
         return
     raise ValueError(
         f"feedback.signal is {signal!r}, and none of the {impressions:,} impressions of the {days} days up to {as_of} "

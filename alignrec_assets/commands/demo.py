@@ -3,7 +3,6 @@
 import time
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
 from alignrec_assets.commands.demo_report import write_report
 from alignrec_assets.commands.ingest import ingest_source
@@ -20,10 +19,6 @@ WEEK = 7
 # The first table knows nothing of what users like. Half of its traffic goes to the whole label distribution, five times
 # the default slice, so that a week is enough to score most pairs of a small platform.
 COLD_START_SLICE = 0.5
-REPLAY_SETTINGS: dict[str, dict[str, Any]] = {
-    "interests": {"clusters": 40},
-    "feedback": {"source": "replay", "minimum_impressions": 1, "minimum_users": 1, "window_days": 365},
-}
 
 
 class DemoError(ValueError):
@@ -50,8 +45,6 @@ def run_demo(home: Home, source: str, data: Path | None, write: Log) -> None:
 
 def _run_public(home: Home, source: str, data: Path, write: Log) -> None:
     write(f"ingest {source}")
-    if not home.settings.exists():
-        update_settings_file(home, REPLAY_SETTINGS)
     ingest_source(home, source, data, None, write)
     run_line(home, None, None, write)
 

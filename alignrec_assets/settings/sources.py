@@ -92,8 +92,7 @@ def settings_in_file(home: Home) -> dict[str, Any]:
 
 def update_settings_file(home: Home, values: dict[str, dict[str, Any]]) -> None:
     """Set values in the home's ``settings.toml``; everything else in it, comments included, stays."""
-    settings_in_file(home)  # refuses a file that is not TOML, by its name
-    document = tomlkit.parse(_read_text(home.settings) if home.settings.exists() else "")
+    document = settings_document(home)
     for section, entries in values.items():
         if section not in document:
             document.add(section, tomlkit.table())
@@ -102,6 +101,16 @@ def update_settings_file(home: Home, values: dict[str, dict[str, Any]]) -> None:
             table[key] = value
     with replacing(home.settings) as partial:
         partial.write_text(tomlkit.dumps(document), encoding="utf-8")
+
+
+def settings_document(home: Home) -> tomlkit.TOMLDocument:
+    """The home's ``settings.toml`` with its comments; empty where there is none.
+
+    Raises:
+        SettingsError: it is not valid TOML.
+    """
+    settings_in_file(home)  # refuses a file that is not TOML, by its name
+    return tomlkit.parse(_read_text(home.settings) if home.settings.exists() else "")
 
 
 def _read_text(path: Path) -> str:

@@ -41,13 +41,14 @@ def choose_novelty_examples(
         transitions: user_id, history, cluster_id, one row per novel transition.
         maximum: training examples at most.
         label_limit: a label's examples at most, in units of maximum / labels; 1 or more.
-        holdout_share: share of users held out, in (0, 1).
+        holdout_share: share of users held out, in (0, 1); where there are two users or more, one at least is held out,
+            and one is not.
         seed: of the hash that orders rows and users.
 
     Returns:
         The chosen rows with a column split, ``train`` or ``holdout``.
     """
-    held_out = pl.Series([_uniform(user, seed) < holdout_share for user in transitions["user_id"]], dtype=pl.Boolean)
+    held_out = transitions["user_id"].is_in(_held_out(transitions["user_id"], holdout_share, seed))
     order = pl.Series(
         [_uniform(row, seed) for row in zip(*(transitions[name].to_list() for name in _ROW), strict=True)],
         dtype=pl.Float64,
@@ -66,6 +67,14 @@ def choose_novelty_examples(
             holdout.select(*transitions.columns, pl.lit("holdout").alias("split")),
         ]
     )
+
+
+def _held_out(users: pl.Series, share: float, seed: int) -> list[str]:
+    """A sample of the users; of a few users at least one, and of two or more never all."""
+    places = {user: _uniform(user, seed) for user in users.unique()}
+    ranked = sorted(places, key=lambda user: places[user])
+    sampled = sum(place < share for place in places.values())
+    return ranked[: min(max(sampled, 1), len(ranked) - 1)]
 
 
 _ROW = ("user_id", "history", "cluster_id")

@@ -241,9 +241,9 @@ def test_impressions_of_another_taxonomy_are_derived_again(connection):
 def test_replay_never_uses_an_event_that_teaches_the_novelty_model(connection, events):
     load(connection, events)
     replayed = users_table(connection, "replay", replay_share=0.6)
-    parameters = {"as_of": DAYS[-1], "taxonomy_version": TAXONOMY, "replay_share": 0.6}
+    parameters = {"until": DAYS[-1], "taxonomy_version": TAXONOMY, "replay_share": 0.6}
     taught = connection.execute(query("training.novelty_examples"), parameters).fetchall()
-    replay_users, taught_users = {row[3] for row in replayed}, {row[1] for row in taught}
+    replay_users, taught_users = {row[3] for row in replayed}, {row[2] for row in taught}
     assert not replay_users & taught_users
     positives = [row for row in first_interactions(events) if row[5]]
     assert sum(row[5] for row in replayed) + len(taught) == len(positives)

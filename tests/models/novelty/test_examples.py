@@ -56,9 +56,19 @@ def test_another_seed_holds_out_other_users():
     assert held[0] != held[1]
 
 
+@pytest.mark.parametrize(("users", "held"), [(1, 0), (2, 1), (3, 1)])
+@pytest.mark.parametrize("share", [0.0001, 0.9999])
+def test_of_few_users_one_is_held_out_and_one_teaches(users, held, share):
+    rows = frame([(f"u{user}", [0, 1], 2) for user in range(users)])
+    chosen = choose_novelty_examples(rows, 100, 2, share, seed=1)
+    expected = held if share < 0.5 else users - 1
+    assert chosen.filter(pl.col("split") == "holdout")["user_id"].n_unique() == expected
+
+
 @pytest.mark.parametrize(
     ("days", "expected"), [(1, 1), (6, 6), (7, 7), (8, 7), (14, 7), (34, 7), (35, 35), (36, 35), (63, 63), (100, 91)]
 )
 def test_the_novelty_model_learns_from_the_first_week_and_then_every_28_days(days, expected):
     latest = FIRST + timedelta(days=days - 1)
     assert last_learning_day(FIRST, latest, every=28) == FIRST + timedelta(days=expected - 1)
+    assert last_learning_day(FIRST, latest, every=1) == latest

@@ -1,0 +1,248 @@
+"""The settings that depend on the data: a rule for each, from plain facts of the log to a value and its reason.
+
+A setting that the user, the environment or the profile has fixed is not chosen; the rules of the others go by it.
+"""
+
+from collections.abc import Callable, Collection
+from math import ceil, comb
+from typing import Any
+
+from alignrec_assets.commands.log_facts import LogFacts
+from alignrec_assets.landing.loading import PositiveRule
+from alignrec_assets.settings.chosen_values import Chosen
+from alignrec_assets.settings.schema import Settings
+
+FEWEST_CLUSTERS, MOST_CLUSTERS = 8, 64
+"""Beyond 64 the novelty model has under 125 examples of each cluster, however long the log."""
+CLUSTERS_TO_ALIGN = 12
+"""66 histories: with 8 clusters there are 28, fewer than `alignment.minimum_histories` asks for."""
+IMPRESSIONS_TO_ALIGN = 2000
+"""Three for each cell of 12 clusters."""
+ITEMS_PER_CLUSTER = 20
+TRANSITIONS_PER_CLUSTER = 200
+EXAMPLES_PER_CLUSTER = 125
+MOST_EXAMPLES = 7900
+WINDOW_DAYS = 28
+IMPRESSIONS_PER_CELL = 5
+MOST_IMPRESSIONS, MOST_USERS = 5, 3
+LEAST_USERS = 2
+REPORTED_HISTORIES = 15
+LARGEST_HOLDOUT = 0.5
+POSITIVE_SHARE = 2 / 3
+"""At most this share of the ratings is positive, where ratings differ."""
+Choice = tuple[Any, str]
+
+
+class ThinLogError(ValueError):
+    """The log cannot teach anything; the message says how much there is and how much is needed."""
+
+
+class CatalogueError(ValueError):
+    """The catalogue bears fewer clusters than a plan needs; the message says how many there are and how many needed."""
+
+
+def choose_settings(facts: LogFacts, settings: Settings, fixed: Collection[str]) -> list[Chosen]:
+    """Choose every setting that depends on the data and is not fixed.
+
+    Args:
+        facts: what the landing files hold.
+        settings: the settings of the home, of which the fixed ones count.
+        fixed: names of settings that stay.
+
+    Raises:
+        CatalogueError: the items cannot form enough clusters.
+    """
+    chosen: list[Chosen] = []
+
+    def decide(name: str, rule: Callable[[], Choice]) -> Any:
+        section, _, key = name.partition(".")
+        if name in fixed:
+            return getattr(getattr(settings, section), key)
+        value, reason = rule()
+        chosen.append(Chosen(name, value, reason))
+        return value
+
+    history, replayed = settings.history.clusters, settings.feedback.replay_share
+    source = decide("feedback.source", lambda: feedback_source(facts))
+    taught = 1 - replayed if source == "replay" else 1.0
+    least = history + settings.candidates.k
+    clusters = decide("interests.clusters", lambda: clusters_of(facts, history, taught, source, least))
+    shown = facts.impressions if source == "logged" else facts.random_impressions
+    if source == "replay":
+        shown = round(replayed * met_clusters(facts, clusters, history))
+    cells = possible_cells(clusters, history)
+    window = decide("feedback.window_days", lambda: window_days(facts, source, shown, cells))
+    seen = shown * min(1.0, window / facts.days)
+    least_seen = decide("feedback.minimum_impressions", lambda: minimum_impressions(seen, cells))
+    decide("feedback.minimum_users", lambda: minimum_users(least_seen))
+    decide("alignment.holdout_share", lambda: holdout_share(settings, clusters, history))
+    decide("novelty.refresh_days", lambda: (1, f"the model learns from all {facts.days:,} days that were ingested"))
+    transitions = round(taught * novel_transitions(facts, clusters, history))
+    most = decide("novelty.maximum_examples", lambda: maximum_examples(transitions, clusters))
+    decide("novelty.most_steps", lambda: most_steps(most, settings.novelty.batch_size))
+    return chosen
+
+
+def require_teaching(facts: LogFacts, history: int) -> None:
+    """Refuse a log from which no novel transition can come, before anything is computed.
+
+    Raises:
+        ThinLogError: naming what is there and what is needed.
+    """
+    if not facts.positives:
+        raise ThinLogError(
+            f"none of {facts.events:,} events is positive by the rule under positive.*, and the novelty model learns "
+            "from positive events: check the rule (`alignrec settings`), or land events that please"
+        )
+    met = sum(users for items, users in facts.users_by_items.items() if items > history)
+    if met < LEAST_USERS:
+        raise ThinLogError(
+            f"{met:,} of {facts.users:,} users met {history + 1} items or more (history.clusters + 1), and "
+            f"{LEAST_USERS} are needed: land events of more users or days"
+        )
+
+
+def feedback_source(facts: LogFacts) -> Choice:
+    """Which impressions count, by what the files hold."""
+    if facts.placed_impressions:
+        told = (
+            f"{facts.placed_impressions:,} of {facts.impressions:,} impressions name the history they were served for"
+        )
+        return "logged", told
+    if facts.random_impressions:
+        return "random", f"{facts.random_impressions:,} random exposures, and no other impressions"
+    return "replay", "no impressions, so first interactions stand in for them: no evidence of alignment"
+
+
+def clusters_of(facts: LogFacts, history: int, taught: float, source: str, least: int) -> Choice:
+    """How many clusters catalogue and log bear.
+
+    Raises:
+        CatalogueError: fewer than ``least``.
+    """
+    if facts.distinct_texts < least:
+        raise CatalogueError(
+            f"the catalogue has {facts.items:,} items with {facts.distinct_texts:,} distinct texts, and {least} are "
+            f"needed for {least} interest clusters (history.clusters + candidates.k): land more items, or items with "
+            "richer titles, tags or descriptions"
+        )
+    wanted = CLUSTERS_TO_ALIGN if source != "replay" and facts.impressions >= IMPRESSIONS_TO_ALIGN else FEWEST_CLUSTERS
+    fewest = max(wanted, least)
+    by_items = facts.distinct_texts // ITEMS_PER_CLUSTER
+    by_events = max(
+        (
+            clusters
+            for clusters in range(fewest, MOST_CLUSTERS + 1)
+            if taught * novel_transitions(facts, clusters, history) >= TRANSITIONS_PER_CLUSTER * clusters
+        ),
+        default=fewest,
+    )
+    clusters = min(max(fewest, min(by_items, by_events)), facts.distinct_texts)
+    transitions = taught * novel_transitions(facts, clusters, history)
+    return clusters, (
+        f"about {facts.items / clusters:,.0f} items and {transitions / clusters:,.0f} novel transitions for each; "
+        f"{ITEMS_PER_CLUSTER} and {TRANSITIONS_PER_CLUSTER} are wanted, but {fewest} clusters or more"
+    )
+
+
+def met_clusters(facts: LogFacts, clusters: int, history: int) -> float:
+    """About how many first interactions with a cluster follow a whole history.
+
+    A user who met n items as if at random met N(1 - (1 - 1/N)^n) of N clusters. A history of K positive clusters takes
+    K / p of these, where p is the positive share of the events.
+    """
+    share = max(facts.positives / max(facts.events, 1), 1 / clusters)
+    return sum(
+        users * max(0.0, clusters * (1 - (1 - 1 / clusters) ** items) - history / share)
+        for items, users in facts.users_by_items.items()
+    )
+
+
+def novel_transitions(facts: LogFacts, clusters: int, history: int) -> float:
+    """About how many novel transitions the log holds: the first interactions that are positive."""
+    return met_clusters(facts, clusters, history) * facts.positives / max(facts.events, 1)
+
+
+def possible_cells(clusters: int, history: int) -> int:
+    """How many histories with a served cluster there can be."""
+    return possible_histories(clusters, history) * (clusters - history)
+
+
+def possible_histories(clusters: int, history: int) -> int:
+    """How many sets of K clusters there are."""
+    return comb(clusters, history)
+
+
+def window_days(facts: LogFacts, source: str, shown: int, cells: int) -> Choice:
+    """How many days of feedback count: 28, more where they hold too little, or all."""
+    if facts.days <= WINDOW_DAYS:
+        return WINDOW_DAYS, f"all {facts.days:,} days of the log"
+    if source == "replay":
+        return facts.days, f"all {facts.days:,} days: a user meets a cluster for the first time only once"
+    wanted = IMPRESSIONS_PER_CELL * cells
+    days = min(facts.days, max(WINDOW_DAYS, ceil(wanted / max(shown / facts.days, 1e-9))))
+    told = f"{shown:,} impressions in {facts.days:,} days"
+    if days == WINDOW_DAYS:
+        return days, f"{told}: so many days hold {IMPRESSIONS_PER_CELL} for each of {cells:,} cells"
+    return days, f"{told}: it takes {'all' if days == facts.days else 'these'} days for {cells:,} cells"
+
+
+def minimum_impressions(seen: float, cells: int) -> Choice:
+    """The bar for a cell: half the mean cell, so that a thin log keeps cells and a thick one drops noise."""
+    mean = seen / cells
+    least = min(MOST_IMPRESSIONS, max(1, int(mean / 2)))
+    return least, f"about {seen:,.0f} impressions in the window, {mean:,.1f} for each of {cells:,} cells"
+
+
+def minimum_users(impressions: int) -> Choice:
+    """The bar for the users of a cell, never above that for its impressions."""
+    return min(MOST_USERS, impressions), f"at most feedback.minimum_impressions, and {MOST_USERS} suffice"
+
+
+def holdout_share(settings: Settings, clusters: int, history: int) -> Choice:
+    """The share of held-out histories: larger where few histories would leave too few to report on."""
+    usual, reported = 0.3, settings.alignment.report_share
+    histories = possible_histories(clusters, history)
+    needed = REPORTED_HISTORIES / reported / histories
+    share = round(min(LARGEST_HOLDOUT, max(usual, needed)), 2)
+    return share, f"{histories:,} histories at most, so {share * reported * histories:,.0f} of them are for the report"
+
+
+def maximum_examples(transitions: int, clusters: int) -> Choice:
+    """The most examples: the default, more where there are many clusters to learn."""
+    most = min(MOST_EXAMPLES, max(3400, EXAMPLES_PER_CLUSTER * clusters))
+    return most, f"{most / clusters:,.0f} for each of {clusters} clusters; about {transitions:,} transitions are there"
+
+
+def most_steps(examples: int, batch: int) -> Choice:
+    """As many optimiser steps as two passes over the most examples take."""
+    steps = max(110, 2 * ceil(examples / batch))
+    return steps, f"what 2 passes over {examples:,} examples take, so that few examples take no longer"
+
+
+def choose_positive(facts: LogFacts) -> tuple[PositiveRule, str] | None:
+    """A rule for logs in which none of the default signals makes an event positive; none where the default does."""
+    if facts.positives or not facts.events:
+        return None
+    if facts.ratings:
+        rule, reason = _by_rating(facts.ratings)
+        return PositiveRule(
+            watch_share=None, rating_at_least=rule, liked=True, completed=True, when_unknown=False
+        ), reason
+    if not facts.judged_events:
+        reason = f"none of {facts.events:,} events says whether it pleased, so that each counts"
+        return PositiveRule(
+            watch_share=None, rating_at_least=None, liked=True, completed=True, when_unknown=True
+        ), reason
+    return None
+
+
+def _by_rating(ratings: dict[float, int]) -> tuple[float, str]:
+    total = sum(ratings.values())
+    for rating in sorted(ratings):
+        share = sum(count for value, count in ratings.items() if value >= rating) / total
+        if share <= POSITIVE_SHARE:
+            return rating, f"{share:.0%} of {total:,} ratings are as high, and nothing else tells what pleased"
+    highest = max(ratings)
+    share = ratings[highest] / total
+    return highest, f"{share:.0%} of {total:,} ratings are the highest, so that ratings hardly tell what pleased"

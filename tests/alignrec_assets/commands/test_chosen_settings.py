@@ -1,0 +1,170 @@
+"""Each rule from facts of a log to a setting: by hand, and within its range whatever the log."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alignrec_assets.commands.chosen_settings import (
+    CatalogueError,
+    ThinLogError,
+    choose_positive,
+    choose_settings,
+    met_clusters,
+    require_teaching,
+)
+from alignrec_assets.commands.log_facts import LogFacts
+from alignrec_assets.settings.schema import Settings
+
+SETTINGS = Settings()
+THIN = LogFacts(
+    days=20,
+    items=60,
+    distinct_texts=60,
+    events=500,
+    positives=300,
+    judged_events=0,
+    users=50,
+    users_by_items={10: 50},
+    ratings={2.0: 200, 4.0: 300},
+    impressions=0,
+    random_impressions=0,
+    placed_impressions=0,
+    positive_impressions=0,
+)
+THICK = replace(
+    THIN,
+    days=100,
+    items=5_000,
+    distinct_texts=5_000,
+    events=400_000,
+    positives=200_000,
+    users=10_000,
+    users_by_items={40: 10_000},
+)
+
+
+def chosen(facts, settings=SETTINGS, fixed=()):
+    return {each.name: each.value for each in choose_settings(facts, settings, fixed)}
+
+
+def test_a_thin_log_is_replayed_whole_with_few_clusters_and_no_bar():
+    found = chosen(THIN)
+    assert found["feedback.source"] == "replay"
+    assert found["interests.clusters"] == 8
+    assert (found["feedback.minimum_impressions"], found["feedback.minimum_users"]) == (1, 1)
+    assert found["feedback.window_days"] == 28  # the 20 days of the log are within
+    assert found["novelty.refresh_days"] == 1
+    assert found["novelty.maximum_examples"] == SETTINGS.novelty.maximum_examples
+    assert found["novelty.most_steps"] == SETTINGS.novelty.most_steps
+    assert found["alignment.holdout_share"] == 0.5
+
+
+def test_a_thick_log_has_many_clusters_and_examples_for_each():
+    found = chosen(THICK)
+    assert found["interests.clusters"] == 64
+    assert found["novelty.maximum_examples"] == 7900
+    assert found["novelty.most_steps"] == 2 * 124  # ceil(7,900 / 64) batches in a pass
+    assert found["feedback.window_days"] == 100  # a first interaction happens once
+    assert found["alignment.holdout_share"] == 0.3
+
+
+def test_random_and_logged_impressions_are_chosen_where_they_are():
+    random = replace(THICK, impressions=50_000, random_impressions=50_000)
+    assert chosen(random)["feedback.source"] == "random"
+    assert chosen(replace(random, placed_impressions=1))["feedback.source"] == "logged"
+
+
+def test_the_window_holds_five_impressions_of_each_cell():
+    # 64 clusters make 2,016 histories and 124,992 cells; five for each are 624,960 impressions, at 10,000 a day.
+    random = replace(THICK, impressions=1_000_000, random_impressions=1_000_000)
+    assert chosen(random)["feedback.window_days"] == 63
+    assert chosen(replace(random, days=40))["feedback.window_days"] == 28
+    assert chosen(replace(random, impressions=900, random_impressions=900))["feedback.window_days"] == 100
+
+
+def test_impressions_are_worth_enough_clusters_to_align_with():
+    shown = replace(THIN, impressions=2_000, random_impressions=2_000)
+    assert chosen(shown)["interests.clusters"] == 12
+    assert chosen(replace(shown, impressions=1_999))["interests.clusters"] == 8
+
+
+def test_the_bar_for_a_cell_is_half_the_mean_cell():
+    # 12 clusters have 66 histories of 10 other clusters: 660 cells.
+    shown = replace(THIN, impressions=4_620, random_impressions=4_620)
+    found = chosen(shown)
+    assert (found["feedback.minimum_impressions"], found["feedback.minimum_users"]) == (3, 3)
+
+
+def test_fixed_settings_are_not_chosen_and_the_others_go_by_them():
+    settings = Settings.model_validate({"interests": {"clusters": 20}, "feedback": {"source": "logged"}})
+    found = chosen(THICK, settings, {"interests.clusters", "feedback.source"})
+    assert not {"interests.clusters", "feedback.source"} & found.keys()
+    assert found["novelty.maximum_examples"] == 3400
+    assert found["feedback.window_days"] == 100  # none of the days has an impression
+
+
+def test_users_meet_as_many_clusters_as_balls_fill_boxes():
+    # One user, 2 items, 2 clusters: 2 (1 - 1/4) = 1.5 clusters are met; a history of one takes 1 / 1 of them.
+    facts = replace(THIN, events=2, positives=2, users_by_items={2: 1})
+    assert met_clusters(facts, 2, 1) == pytest.approx(0.5)
+
+
+@given(
+    st.integers(5, 10**6),
+    st.integers(1, 10**6),
+    st.floats(0, 1),
+    st.integers(1, 5_000),
+    st.integers(1, 3_000),
+    st.integers(0, 10**7),
+)
+def test_every_choice_is_a_setting_that_is_accepted_with_a_reason_of_one_line(items, users, share, met, days, shown):
+    events = users * met
+    facts = replace(
+        THIN,
+        days=days,
+        items=items,
+        distinct_texts=items,
+        events=events,
+        positives=int(share * events),
+        users=users,
+        users_by_items={met: users},
+        impressions=shown,
+        random_impressions=shown,
+    )
+    found = choose_settings(facts, SETTINGS, ())
+    values = {}
+    for each in found:
+        section, _, key = each.name.partition(".")
+        values.setdefault(section, {})[key] = each.value
+        assert each.reason
+        assert "\n" not in each.reason
+    settings = Settings.model_validate(values)
+    assert settings.interests.clusters <= min(items, 64)
+
+
+def test_a_catalogue_of_too_few_texts_is_refused_by_number():
+    with pytest.raises(CatalogueError, match="has 60 items with 4 distinct texts, and 5 are needed"):
+        chosen(replace(THIN, distinct_texts=4))
+
+
+def test_a_log_without_a_positive_or_without_users_who_go_on_teaches_nothing():
+    require_teaching(THIN, 2)
+    with pytest.raises(ThinLogError, match="none of 500 events is positive"):
+        require_teaching(replace(THIN, positives=0), 2)
+    with pytest.raises(ThinLogError, match=r"1 of 50 users met 3 items or more .*, and 2 are needed"):
+        require_teaching(replace(THIN, users_by_items={2: 49, 3: 1}), 2)
+
+
+def test_a_rule_for_positive_events_is_chosen_only_where_the_default_makes_none():
+    assert choose_positive(THIN) is None
+    rule, reason = choose_positive(replace(THIN, positives=0))
+    assert rule.rating_at_least == 4.0
+    assert reason == "60% of 500 ratings are as high, and nothing else tells what pleased"
+    rule, reason = choose_positive(replace(THIN, positives=0, ratings={5.0: 500}))
+    assert rule.rating_at_least == 5.0
+    assert "hardly tell" in reason
+    rule, reason = choose_positive(replace(THIN, positives=0, ratings={}))
+    assert rule.when_unknown
+    assert choose_positive(replace(THIN, positives=0, ratings={}, judged_events=3)) is None

@@ -1,0 +1,62 @@
+"""From a log to a published table by `alignrec ingest` and `alignrec run`, with no setting typed by hand.
+
+The few settings that are typed here make the model small; none of them is one that depends on the data.
+"""
+
+import pytest
+from support.sources import SOURCES, interactions, write_source
+
+from alignrec_assets.commands.ingest import ingest_source
+from alignrec_assets.commands.run import run_line
+from alignrec_assets.home import Home
+from alignrec_assets.instance.dagster_home import prepare_instance
+from alignrec_assets.settings.chosen_values import fixed_settings
+from alignrec_assets.settings.sources import update_settings_file
+from models.serving.transition_table import TransitionTable
+
+FAST = (("landing with impressions", 500), ("landing", 5_000))
+"""Random exposures and replay. The settings that each format gets are tested with `ingest`."""
+SIZES = [
+    pytest.param(kind, rows, marks=() if (kind, rows) in FAST else pytest.mark.full)
+    for rows in (500, 5_000, 100_000)
+    for kind in SOURCES
+]
+
+
+def new_home(folder, tiny_model_folder):
+    """A home with a small model, and what makes it learn fast."""
+    home = Home(folder)
+    home.create()
+    small = {
+        "base_model": {"source": str(tiny_model_folder)},
+        "interests": {"embedding": "tfidf"},
+        "novelty": {"tune": "full", "learning_rate": 0.01},
+        "alignment": {"steps": 4, "tune": "full", "evaluate_every": 2, "layers": 1},
+        "publication": {"format_validity_limit": 0.0},  # a tiny random model never learns to spell well
+    }
+    update_settings_file(home, small)
+    prepare_instance(home)
+    return home, {f"{section}.{name}" for section, values in small.items() for name in values}
+
+
+def ingest_and_run(home, kind, frame, folder):
+    """What a user types; returns the lines that both commands print."""
+    lines = []
+    ingest_source(home, *write_source(kind, folder, frame), None, lines.append)
+    run_line(home, None, None, lines.append)
+    return lines
+
+
+@pytest.mark.parametrize(("kind", "rows"), SIZES)
+def test_a_log_becomes_a_published_table(kind, rows, tmp_path, tiny_model_folder):
+    home, typed = new_home(tmp_path / "home", tiny_model_folder)
+    told = ingest_and_run(home, kind, interactions(rows), tmp_path / "source")
+    assert fixed_settings(home) == typed
+    table = TransitionTable.open(home.published)
+    clusters = len(table.labels)
+    assert table.rows["history"].n_unique() == clusters * (clusters - 1) // 2
+    assert any("novel transitions up to" in line and "are examples" in line for line in told)
+    # Either the feedback aligned the table, or one sentence says how much of it there is and how much is needed.
+    assert table.manifest["ranking"] == "alignment" or any(
+        "alignment.minimum_histories asks for" in line for line in told
+    )
