@@ -330,14 +330,17 @@ def settings(
 
         typer.echo(settings_page(), nl=False)
         return
+    from alignrec_assets.settings.chosen_values import chosen_before
     from alignrec_assets.settings.sources import describe_settings, masked
 
     chosen = _use(home)
+    by_ingest = chosen_before(chosen)
     table = Table(box=None, pad_edge=False)
     for heading in ("setting", "value", "from"):
         table.add_column(heading, overflow="fold")
     for name, value, origin in describe_settings(chosen):
-        table.add_row(name, masked(value), origin)
+        told = f"{origin}, chosen by ingest" if origin == "settings.toml" and name in by_ingest else origin
+        table.add_row(name, masked(value), told)
     console.print(f"home {chosen.path}")
     console.print(table)
 

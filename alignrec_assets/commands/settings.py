@@ -17,6 +17,9 @@ a home, and where each value comes from. A value is taken from the first of thes
 3. the profile, see below;
 4. the default.
 
+Settings that depend on the data are [chosen by `alignrec ingest`](data-contract.md#what-ingest-chooses), which writes
+them to `settings.toml`, each with its reason.
+
 A share is a number from 0 to 1. An unknown name, or a value outside its range, is an error that names the setting.
 """
 Schema = dict[str, Any]

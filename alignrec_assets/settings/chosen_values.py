@@ -39,7 +39,7 @@ def fixed_settings(home: Home) -> set[str]:
     Raises:
         SettingsError: the settings of the home cannot be used.
     """
-    chosen = _chosen_before(home)
+    chosen = chosen_before(home)
     return {name for name, _, origin in describe_settings(home) if origin != "default" and name not in chosen}
 
 
@@ -58,7 +58,7 @@ def _with_reason(chosen: Chosen) -> Item:
     return item
 
 
-def _chosen_before(home: Home) -> set[str]:
+def chosen_before(home: Home) -> set[str]:
     """Names of the settings in the file that an earlier ingest chose and nobody has changed since."""
     return {
         f"{section}.{key}"

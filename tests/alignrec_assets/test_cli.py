@@ -124,3 +124,12 @@ def test_rollback_takes_no_path(home, comes_out):
     assert done.returncode == 1
     assert "is no name" in done.stderr
     assert (home.published / "CURRENT").read_text() == f"{version}\n"
+
+
+def test_settings_tell_what_ingest_chose_from_what_the_user_set(home, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    home.settings.write_text("[interests]\nclusters = 40 # ingest chose 40: some reason\nseed = 7\n")
+    told = typed(home, "settings").stdout.splitlines()
+    lines = {line.split()[0]: line.split(maxsplit=2)[2].strip() for line in told if line.startswith("interests.")}
+    assert lines["interests.clusters"] == "settings.toml, chosen by ingest"
+    assert lines["interests.seed"] == "settings.toml"

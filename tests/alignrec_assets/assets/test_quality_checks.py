@@ -181,10 +181,13 @@ def test_before_there_is_a_model_nothing_is_said_of_its_training(home):
 
 
 def test_gates_are_limits_of_the_settings(home, monkeypatch):
-    checkpoint(home, "novelty_model", {"format_validity_tuned": 0.89, "recall_at_3": 0.2}, [])
+    checkpoint(home, "novelty_model", {"format_validity_tuned": 0.89, "recall_at_3": 0.2, "training_examples": 4}, [])
     found = run(home, "novelty_model", "gates")
     assert found.severity == dg.AssetCheckSeverity.ERROR
-    assert found.description.startswith("format validity 0.890 is under publication.format_validity_limit = 0.9")
+    assert found.description.startswith(
+        "format validity 0.890 is under publication.format_validity_limit = 0.9, after 4 examples, where 30 have "
+        "sufficed: ingest more users or days"
+    )
     monkeypatch.setenv("ALIGNREC_PUBLICATION__FORMAT_VALIDITY_LIMIT", "0.8")
     assert run(home, "novelty_model", "gates").passed
     monkeypatch.setenv("ALIGNREC_PUBLICATION__RECALL_LIMIT", "0.25")

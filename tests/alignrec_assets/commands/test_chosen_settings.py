@@ -58,6 +58,7 @@ def test_a_thin_log_is_replayed_whole_with_few_clusters_and_no_bar():
     assert found["novelty.refresh_days"] == 1
     assert found["novelty.maximum_examples"] == SETTINGS.novelty.maximum_examples
     assert found["novelty.most_steps"] == SETTINGS.novelty.most_steps
+    assert found["novelty.epochs"] == 30  # one step in a pass
     assert found["alignment.holdout_share"] == 0.5
 
 
@@ -65,6 +66,7 @@ def test_a_thick_log_has_many_clusters_and_examples_for_each():
     found = chosen(THICK)
     assert found["interests.clusters"] == 64
     assert found["novelty.maximum_examples"] == 7900
+    assert found["novelty.epochs"] == 2
     assert found["novelty.most_steps"] == 2 * 124  # ceil(7,900 / 64) batches in a pass
     assert found["feedback.window_days"] == 100  # a first interaction happens once
     assert found["alignment.holdout_share"] == 0.3
@@ -81,13 +83,27 @@ def test_the_window_holds_five_impressions_of_each_cell():
     random = replace(THICK, impressions=1_000_000, random_impressions=1_000_000)
     assert chosen(random)["feedback.window_days"] == 63
     assert chosen(replace(random, days=40))["feedback.window_days"] == 28
-    assert chosen(replace(random, impressions=900, random_impressions=900))["feedback.window_days"] == 100
+    few = replace(random, impressions=900, random_impressions=900)  # 5 for each of 168 cells, at 9 a day
+    assert chosen(few)["feedback.window_days"] == 94
 
 
 def test_impressions_are_worth_enough_clusters_to_align_with():
     shown = replace(THIN, impressions=2_000, random_impressions=2_000)
     assert chosen(shown)["interests.clusters"] == 12
     assert chosen(replace(shown, impressions=1_999))["interests.clusters"] == 8
+    # 30,000 impressions are 5 for each of 5,313 cells of 23 clusters; 24 clusters have 6,072.
+    shown = replace(THICK, impressions=30_000, random_impressions=30_000)
+    assert chosen(shown)["interests.clusters"] == 23
+
+
+def test_the_reason_for_the_clusters_names_what_binds():
+    (told,) = (each.reason for each in choose_settings(THIN, SETTINGS, ()) if each.name == "interests.clusters")
+    assert told == "at least 8, though data hardly bear them: 60 items with texts of their own, 20 for each"
+    some = replace(THICK, distinct_texts=700)
+    (told,) = (each.reason for each in choose_settings(some, SETTINGS, ()) if each.name == "interests.clusters")
+    assert told == "as many as data bear: 700 items with texts of their own, 20 for each"
+    (told,) = (each.reason for each in choose_settings(THICK, SETTINGS, ()) if each.name == "interests.clusters")
+    assert told.startswith("data would bear more")
 
 
 def test_the_bar_for_a_cell_is_half_the_mean_cell():
