@@ -3,7 +3,6 @@
 from alignrec_assets.refresh.tables import Facts
 from alignrec_assets.resources import HomeResource
 
-
 ENOUGH_EXAMPLES = 30
 """From so few the embedded model learned how the labels of 8 clusters are written, in 30 optimiser steps."""
 
