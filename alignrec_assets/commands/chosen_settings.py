@@ -12,8 +12,9 @@ from alignrec_assets.landing.loading import PositiveRule
 from alignrec_assets.settings.chosen_values import Chosen
 from alignrec_assets.settings.schema import Settings
 
-FEWEST_CLUSTERS, MOST_CLUSTERS = 8, 64
-"""Beyond 64 the novelty model has under 125 examples of each cluster, however long the log."""
+CLUSTERS = (8, 12, 16, 20, 24, 32, 40, 48, 56, 64)
+"""Coarse steps, so that a log that grows a little asks for no new taxonomy. Beyond 64 the novelty model has under 125
+examples of each cluster, however long the log."""
 CLUSTERS_TO_ALIGN = 12
 """66 histories: with 8 clusters there are 28, fewer than `alignment.minimum_histories` asks for."""
 IMPRESSIONS_TO_ALIGN = 2000
@@ -131,7 +132,7 @@ def clusters_of(facts: LogFacts, history: int, taught: float, source: str, least
             "richer titles, tags or descriptions"
         )
     shown = facts.impressions if source != "replay" else 0
-    fewest = max(least, CLUSTERS_TO_ALIGN if shown >= IMPRESSIONS_TO_ALIGN else FEWEST_CLUSTERS)
+    fewest = max(least, CLUSTERS_TO_ALIGN if shown >= IMPRESSIONS_TO_ALIGN else CLUSTERS[0])
     borne = {
         f"{facts.distinct_texts:,} items with texts of their own, {ITEMS_PER_CLUSTER} for each": _most_clusters(
             fewest, lambda clusters: facts.distinct_texts >= ITEMS_PER_CLUSTER * clusters
@@ -149,14 +150,14 @@ def clusters_of(facts: LogFacts, history: int, taught: float, source: str, least
     told = f"as many as data bear: {bound}"
     if clusters == fewest:
         told = f"at least {fewest}, though data hardly bear them: {bound}"
-    if clusters == MOST_CLUSTERS:
+    if clusters == CLUSTERS[-1]:
         told = "data would bear more, but then the novelty model had too few examples of each"
     return min(clusters, facts.distinct_texts), told
 
 
 def _most_clusters(fewest: int, bears: Callable[[int], bool]) -> int:
     """The largest number of clusters that is borne; ``fewest`` where none is."""
-    return max(filter(bears, range(fewest, MOST_CLUSTERS + 1)), default=fewest)
+    return max((clusters for clusters in CLUSTERS if clusters >= fewest and bears(clusters)), default=fewest)
 
 
 def met_clusters(facts: LogFacts, clusters: int, history: int) -> float:

@@ -91,9 +91,10 @@ def test_impressions_are_worth_enough_clusters_to_align_with():
     shown = replace(THIN, impressions=2_000, random_impressions=2_000)
     assert chosen(shown)["interests.clusters"] == 12
     assert chosen(replace(shown, impressions=1_999))["interests.clusters"] == 8
-    # 30,000 impressions are 5 for each of 5,313 cells of 23 clusters; 24 clusters have 6,072.
-    shown = replace(THICK, impressions=30_000, random_impressions=30_000)
-    assert chosen(shown)["interests.clusters"] == 23
+    # 24 clusters have 276 histories and 6,072 cells: 30,360 impressions are 5 for each.
+    shown = replace(THICK, impressions=30_360, random_impressions=30_360)
+    assert chosen(shown)["interests.clusters"] == 24
+    assert chosen(replace(shown, impressions=30_359))["interests.clusters"] == 20
 
 
 def test_the_reason_for_the_clusters_names_what_binds():
