@@ -3,17 +3,19 @@
 The few settings that are typed here make the model small; none of them is one that depends on the data.
 """
 
+import polars as pl
 import pytest
 from support.sources import SOURCES, interactions, write_source
 
 from alignrec_assets.commands.ingest import ingest_source
-from alignrec_assets.commands.run import run_line
+from alignrec_assets.commands.run import RunFailedError, run_line
 from alignrec_assets.home import Home
 from alignrec_assets.instance.dagster_home import prepare_instance
 from alignrec_assets.settings.chosen_values import fixed_settings
 from alignrec_assets.settings.sources import update_settings_file
 from models.serving.transition_table import TransitionTable
 
+LAST_DAY = "2026-01-24"
 FAST = (("landing with impressions", 500), ("landing", 5_000))
 """Random exposures and replay. The settings that each format gets are tested with `ingest`."""
 SIZES = [
@@ -60,3 +62,15 @@ def test_a_log_becomes_a_published_table(kind, rows, tmp_path, tiny_model_folder
     assert table.manifest["ranking"] == "alignment" or any(
         "alignment.minimum_histories asks for" in line for line in told
     )
+
+
+def test_a_log_whose_users_never_go_on_ends_in_one_sentence(tmp_path, tiny_model_folder, comes_out):
+    home, _ = new_home(tmp_path / "home", tiny_model_folder)
+    liked_early = interactions(500).with_columns(likes=pl.col("second") < pl.col("second").quantile(0.03))
+    with pytest.raises(RunFailedError) as told:
+        ingest_and_run(home, "movielens", liked_early, tmp_path / "source")
+    assert str(told.value).startswith(
+        f"training/novelty_examples: up to {LAST_DAY} there are 0 novel transitions of 0 users who are not replayed, "
+        "and 2 such users are needed"
+    )
+    comes_out("gates", "500 ratings of which 3% are high, none of them after two others of a user", str(told.value))
