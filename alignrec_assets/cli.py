@@ -351,7 +351,7 @@ def demo(
     data: Annotated[Path | None, typer.Option(help="Folder of the data set; not for the simulated world.")] = None,
     home: HomeOption = None,
 ) -> None:
-    """Carry data along the whole line and report: a simulated world, or a public data set with replayed feedback."""
+    """Carry data along the whole line and report: a simulated world, or a public data set."""
     chosen = _use(home, source)
     from alignrec_assets.commands.demo import run_demo
 
