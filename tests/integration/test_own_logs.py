@@ -73,4 +73,4 @@ def test_a_log_whose_users_never_go_on_ends_in_one_sentence(tmp_path, tiny_model
         f"training/novelty_examples: up to {LAST_DAY} there are 0 novel transitions of 0 users who are not replayed, "
         "and 2 such users are needed"
     )
-    comes_out("gates", "500 ratings of which 3% are high, none of them after two others of a user", str(told.value))
+    comes_out("thin logs", "500 ratings of which 3% are high, none of them after two others of a user", str(told.value))

@@ -53,7 +53,7 @@ def test_transitions_of_one_user_teach_nothing_that_could_be_measured(comes_out)
     transitions = pl.DataFrame({"user_id": ["ada", "ada"]})
     with pytest.raises(ValueError, match=r"there are 2 novel transitions of 1 users, and 2 such users are") as told:
         require_transitions(transitions, Settings(), date(2026, 1, 18))
-    comes_out("gates", "novel transitions of one user alone", str(told.value))
+    comes_out("thin logs", "novel transitions of one user alone", str(told.value))
     require_transitions(pl.DataFrame({"user_id": ["ada", "bob"]}), Settings(), date(2026, 1, 18))
 
 

@@ -15,7 +15,7 @@ def daily(days, rows=10, first=FIRST):
     return {first + timedelta(days=day): rows for day in range(days)}
 
 
-def test_one_row_of_1970_does_not_make_a_calendar_of_twenty_thousand_days():
+def test_one_row_of_1970_does_not_make_a_calendar_of_seventeen_thousand_days(comes_out):
     rows = daily(731) | {date(1970, 1, 1): 1}
     with pytest.raises(CalendarError) as told:
         told_calendar(rows)
@@ -23,6 +23,7 @@ def test_one_row_of_1970_does_not_make_a_calendar_of_twenty_thousand_days():
         "1 of 7,311 rows (0.01%; 1970-01-01) makes a calendar of 17,167 days, 1970-01-01 to 2016-12-31; without it the "
         "log has 731 days, 2015-01-01 to 2016-12-31. Correct the times, or name the days that count"
     )
+    comes_out("calendar", "one row of 1970 in a log of 2015 and 2016", str(told.value))
 
 
 def test_handfuls_on_both_sides_are_named_together():

@@ -106,21 +106,20 @@ def test_a_calendar_that_one_row_sets_is_refused_until_its_days_are_named(home, 
 
 
 @pytest.mark.parametrize(
-    ("columns", "fault", "told"),
+    ("given", "columns", "fault", "told"),
     [
-        ({"likes": pl.lit(False)}, ThinLogError, "none of 500 events is positive"),
-        ({"user": pl.lit(1)}, ThinLogError, "1 of 1 users met 3 items or more"),
-        ({"user": pl.int_range(pl.len())}, ThinLogError, "0 of 500 users met 3 items"),
-        (
-            {"item": pl.lit(1), "topic": pl.lit(1)},
-            CatalogueError,
-            "has 1 items with 1 distinct texts, and 5 are needed",
-        ),
+        ("no positive event", {"likes": pl.lit(False)}, ThinLogError, "none of 500 events is positive"),
+        ("one user", {"user": pl.lit(1)}, ThinLogError, "1 of 1 users met 3 items or more"),
+        ("a user for each event", {"user": pl.int_range(pl.len())}, ThinLogError, "0 of 500 users met 3 items"),
+        ("one item", {"item": pl.lit(1), "topic": pl.lit(1)}, CatalogueError, "1 distinct texts, and 5 are needed"),
     ],
 )
-def test_a_log_that_cannot_end_in_a_table_is_refused_with_what_is_missing(columns, fault, told, home, tmp_path):
-    with pytest.raises(fault, match=told):
+def test_a_log_that_cannot_end_in_a_table_is_refused_with_what_is_missing(
+    given, columns, fault, told, home, tmp_path, comes_out
+):
+    with pytest.raises(fault, match=told) as refused:
         ingest(home, tmp_path / "source", interactions(500).with_columns(**columns))
+    comes_out("thin logs", f"{given} in 500 rows", str(refused.value))
 
 
 def test_the_world_of_the_tests_begins_when_they_say():
