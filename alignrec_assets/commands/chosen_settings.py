@@ -110,12 +110,11 @@ def require_teaching(facts: LogFacts, history: int) -> None:
 def feedback_source(facts: LogFacts) -> Choice:
     """Which impressions count, by what the files hold."""
     if facts.placed_impressions:
-        told = (
-            f"{facts.placed_impressions:,} of {facts.impressions:,} impressions name the history they were served for"
-        )
-        return "logged", told
+        named = f"{facts.placed_impressions:,} of {facts.impressions:,} impressions name the history they are for"
+        return "logged", f"{named}, {facts.positive_impressions:,} are positive"
     if facts.random_impressions:
-        return "random", f"{facts.random_impressions:,} random exposures, and no other impressions"
+        shown = f"{facts.random_impressions:,} random exposures, {facts.positive_impressions:,} of them positive"
+        return "random", f"{shown}, and no other impressions"
     return "replay", "no impressions, so first interactions stand in for them: no evidence of alignment"
 
 
