@@ -1,21 +1,26 @@
 """Feedback assets: who was shown what after which history, counted by day, and scored over a window."""
 
-from datetime import date
+from datetime import date, timedelta
 
 import dagster as dg
 import duckdb
 import polars as pl
 
 from alignrec_assets.assets.raw import bring_back_pruned_days
+from alignrec_assets.partitions import partition_of
 from alignrec_assets.refresh.asset_factory import makes
 from alignrec_assets.refresh.days import DailyTable, declared_fingerprints, refresh_days, refresh_query_days
+from alignrec_assets.refresh.declarations import first_feedback_day
+from alignrec_assets.refresh.fingerprints import SeenDays
 from alignrec_assets.refresh.tables import Facts, Result
 from alignrec_assets.refresh.taxonomies import required_taxonomy
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings.schema import Settings
 from alignrec_assets.settings.sections import FeedbackSettings
 from alignrec_assets.warehouse.queries import query
+from alignrec_assets.warehouse.records import read_records
 from alignrec_assets.warehouse.rows import append_rows, read_frame, replace_days
+from models.feedback.score_changes import score_changes
 from models.progress import Progress
 
 SIGNALS = ("positive", "liked", "shared", "completed", "not_skipped")
@@ -56,19 +61,64 @@ def transition_counts(context: dg.AssetExecutionContext, home: HomeResource) -> 
 
 @makes("feedback.transition_scores")
 def transition_scores(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
-    """As of each day, over the window that ends with it."""
+    """As of each day, over the window that ends with it; of each day what changed since the day before."""
     name, taxonomy, settings = "feedback.transition_scores", required_taxonomy(home.home), home.settings
 
     def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
+        scores = ScoresByDay(connection, taxonomy, settings)
         progress = Progress(len(days), "days", context.log.info)
         made = {}
         for day in days:
-            made[day] = score_day(connection, day, taxonomy, settings)
+            made[day] = scores.write(day)
             progress.advance()
         return made
 
     table = DailyTable(name, declared_fingerprints(name, settings), build)
     return refresh_days(context, home, table)
+
+
+class ScoresByDay:
+    """Writes the changes of the scores day by day; a day whose window holds what the day before's held costs no query.
+
+    Args:
+        connection: to the warehouse, in the transaction that writes.
+        taxonomy: the one that stands.
+        settings: of the home.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, taxonomy: str, settings: Settings) -> None:
+        self.connection, self.taxonomy, self.settings = connection, taxonomy, settings
+        self.counted = SeenDays(read_records(connection, "feedback.transition_users"))
+        self.made = {date.fromisoformat(key) for key in read_records(connection, "feedback.transition_scores")}
+        self.latest: tuple[date, pl.DataFrame, Facts] | None = None
+
+    def write(self, day: date) -> tuple[int, Facts]:
+        """Replace the rows of a day; returns how many there are, and facts. Earlier days are written first."""
+        before = partition_of(day - timedelta(days=1), self.settings.calendar.partition)
+        standing, facts = self._as_of(before)
+        if facts is None or self._window(day) != self._window(before):
+            scores, facts = score_day(self.connection, day, self.taxonomy, self.settings)
+        else:
+            scores = standing
+        changes = score_changes(standing, scores)
+        self.connection.execute("DELETE FROM feedback.transition_scores WHERE day = $day", {"day": day})
+        if changes.height:
+            append_rows(self.connection, "feedback.transition_scores", changes.with_columns(pl.lit(day).alias("day")))
+        self.made.add(day)
+        self.latest = (day, scores, facts)
+        return changes.height, facts
+
+    def _as_of(self, day: date) -> tuple[pl.DataFrame, Facts | None]:
+        """The scores that a day's changes start from: those of the day before it, or of the last one that was made."""
+        if self.latest is not None and self.latest[0] == day:
+            return self.latest[1], self.latest[2]
+        if day in self.made:
+            return score_day(self.connection, day, self.taxonomy, self.settings)
+        parameters = {"as_of": day, "taxonomy_version": self.taxonomy}
+        return read_frame(self.connection, query("feedback.standing_scores"), parameters), None
+
+    def _window(self, day: date) -> str | None:
+        return self.counted.version(first_feedback_day(day, self.settings), day)
 
 
 def score_options(settings: FeedbackSettings) -> Facts:
@@ -86,8 +136,12 @@ def counted_cells(
     connection: duckdb.DuckDBPyConnection, as_of: date, taxonomy: str, settings: Settings
 ) -> pl.DataFrame:
     """The cells of the window that ends with a day, with a column of counts for each signal."""
-    parameters = {"as_of": as_of, "window_days": settings.feedback.window_days, "taxonomy_version": taxonomy}
-    return read_frame(connection, query("feedback.transition_scores"), parameters)
+    return read_frame(connection, query("feedback.transition_scores"), feedback_span(as_of, taxonomy, settings))
+
+
+def feedback_span(as_of: date, taxonomy: str, settings: Settings) -> Facts:
+    """The window that ends with a day, as parameters of the queries of feedback."""
+    return {"first_day": first_feedback_day(as_of, settings), "as_of": as_of, "taxonomy_version": taxonomy}
 
 
 def is_absent(counted: pl.DataFrame, signal: str) -> bool:
@@ -96,16 +150,22 @@ def is_absent(counted: pl.DataFrame, signal: str) -> bool:
     return bool(counted[signal].sum() == absent)
 
 
-def score_day(connection: duckdb.DuckDBPyConnection, day: date, taxonomy: str, settings: Settings) -> tuple[int, Facts]:
-    """Score the cells as of a day, for each signal that the window shows; returns rows and facts."""
+def score_day(
+    connection: duckdb.DuckDBPyConnection, day: date, taxonomy: str, settings: Settings
+) -> tuple[pl.DataFrame, Facts]:
+    """Score the cells as of a day, for each signal that the window shows; returns rows without their day, and facts."""
     from models.feedback.transition_scores import ScoreOptions, scores_of_signal
 
     counted = counted_cells(connection, day, taxonomy, settings)
     options = ScoreOptions(prior="cluster", **score_options(settings.feedback))
-    connection.execute("DELETE FROM feedback.transition_scores WHERE day = $day", {"day": day})
     facts: Facts = {"cells": counted.height, "notes": []}
-    rows = 0
+    frames = []
     for signal in SIGNALS:
+        absent = is_absent(counted, signal)
+        if absent and counted.height:
+            facts["notes"].append(f"{signal}: no impression of the window tells it, so it is not scored")
+        if absent and signal != settings.feedback.signal:
+            continue
         scored = scores_of_signal(counted, signal, options)
         if signal == settings.feedback.signal:
             facts |= {
@@ -114,13 +174,8 @@ def score_day(connection: duckdb.DuckDBPyConnection, day: date, taxonomy: str, s
                 "minimum_impressions": scored.filtered.minimum_impressions,
                 "interval": scored.interval,
             }
-        if counted.height and is_absent(counted, signal):
-            facts["notes"].append(f"{signal}: no impression of the window tells it, so it is not scored")
-            continue
-        frame = scored.scores.with_columns(
-            pl.lit(day).alias("day"), pl.lit(taxonomy).alias("taxonomy_version"), pl.lit(signal).alias("signal")
-        )
-        append_rows(connection, "feedback.transition_scores", frame)
-        rows += frame.height
-        facts["notes"] += [f"{signal}: {note}" for note in scored.notes]
-    return rows, facts
+        if not absent or not counted.height:
+            facts["notes"] += [f"{signal}: {note}" for note in scored.notes]
+        rows = scored.scores.clear() if absent else scored.scores
+        frames.append(rows.with_columns(pl.lit(signal).alias("signal")))
+    return pl.concat(frames).with_columns(pl.lit(taxonomy).alias("taxonomy_version")), facts

@@ -10,6 +10,7 @@ import polars as pl
 from alignrec_assets.assets.gates import missed_gates
 from alignrec_assets.assets.quality_checks import checks_before
 from alignrec_assets.instance.check_results import failed_checks
+from alignrec_assets.partitions import last_day_of
 from alignrec_assets.refresh.asset_factory import makes
 from alignrec_assets.refresh.checkpoints import Checkpoint, current_checkpoint, required_checkpoint
 from alignrec_assets.refresh.fingerprints import origin_of
@@ -144,6 +145,7 @@ def _manifest(
 ) -> Facts:
     """What made a version; ``alignment`` where it ranks."""
     settings, warehouse = home.settings, home.warehouse()
+    log_until = last_day_of(latest_day(warehouse, "feedback.transition_scores"), settings.calendar.partition)
     with warehouse.reading() as connection:
         drawn = read_records(connection, "candidates.pools")[""].details
         made_from = origin_of(connection, "publication.transition_table", settings)
@@ -154,7 +156,7 @@ def _manifest(
         "replaces": replaces,
         "ranking": ranking,
         "taxonomy": required_taxonomy(home.home),
-        "log_until": latest_day(warehouse, "feedback.transition_scores").isoformat(),
+        "log_until": log_until.isoformat(),
         "log_window_days": settings.feedback.window_days,
         "feedback_source": settings.feedback.source,
         "novelty_model": novelty.manifest["content_hash"],

@@ -5,8 +5,9 @@ a gate always does.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from datetime import date, timedelta
+from datetime import date
 from functools import cache
 from typing import Any
 
@@ -15,7 +16,7 @@ import duckdb
 
 from alignrec_assets.assets.gates import missed_gates
 from alignrec_assets.instance.check_results import last_results
-from alignrec_assets.partitions import FIRST_DAY_TAG, LAST_DAY_TAG
+from alignrec_assets.partitions import FIRST_DAY_TAG, LAST_DAY_TAG, window_start
 from alignrec_assets.refresh.asset_factory import asset_key
 from alignrec_assets.refresh.checkpoints import current_checkpoint
 from alignrec_assets.refresh.declarations import DECLARATIONS, DECLARED, ancestors
@@ -33,8 +34,10 @@ LEAST_TRAILING_DAYS = 3  # with fewer days before it, nothing is said of a day's
 SURE_OF_DRIFT = 0.001  # probability that chance alone would look like it
 TAXONOMY_REVIEW = dg.AssetCheckKey(asset_key("interests.item_clusters"), "new_items_fit")
 
-DayFault = Callable[[duckdb.DuckDBPyConnection, dict[date, Record], date], str | None]
-"""What is wrong with a day, by the records of all days of its table; None where nothing is."""
+Made = dict[date, Record]
+"""The records of all days of a table."""
+Faults = dict[date, str]
+"""What is wrong with days; those with which nothing is are left out."""
 
 
 def build_checks(severity: str) -> list[dg.AssetChecksDefinition]:
@@ -66,18 +69,21 @@ def volume_check(table: str, *, blocking: bool) -> dg.AssetChecksDefinition:
     def check(context: dg.AssetCheckExecutionContext, home: HomeResource) -> dg.AssetCheckResult:
         limits = home.settings.checks
 
-        def fault(connection: duckdb.DuckDBPyConnection, made: dict[date, Record], day: date) -> str | None:  # noqa: ARG001
-            rows = {other: record.rows for other, record in made.items()}
-            before = [rows[day - timedelta(days=back)] for back in range(1, limits.trailing_days + 1)
-                      if day - timedelta(days=back) in rows]  # fmt: skip
-            if len(before) < LEAST_TRAILING_DAYS or not sum(before):
-                return None
-            change = rows[day] / (sum(before) / len(before))
-            if 1 / limits.volume_change <= change <= limits.volume_change:
-                return None
-            return f"{rows[day]:,} rows, {change:.3g} times the mean of the {len(before)} days before"
+        def faults(connection: duckdb.DuckDBPyConnection, made: Made, days: list[date]) -> Faults:  # noqa: ARG001
+            order = sorted(made)
+            rows = [made[day].rows for day in order]
+            found = {}
+            for day in days:
+                place = bisect_left(order, day)
+                before = rows[max(place - limits.trailing_days, 0) : place]
+                if len(before) < LEAST_TRAILING_DAYS or not sum(before):
+                    continue
+                change = rows[place] / (sum(before) / len(before))
+                if not 1 / limits.volume_change <= change <= limits.volume_change:
+                    found[day] = f"{rows[place]:,} rows, {change:.3g} times the mean of the {len(before)} days before"
+            return found
 
-        return _judge_days(context, home, table, fault)
+        return _judge_days(context, home, table, faults)
 
     return check
 
@@ -91,15 +97,17 @@ def rejected_check(table: str, *, blocking: bool) -> dg.AssetChecksDefinition:
     def check(context: dg.AssetCheckExecutionContext, home: HomeResource) -> dg.AssetCheckResult:
         limit = home.settings.checks.rejected_share
 
-        def fault(connection: duckdb.DuckDBPyConnection, made: dict[date, Record], day: date) -> str | None:  # noqa: ARG001
-            record = made[day]
-            rejected = int(record.details.get("rejected", 0))
-            read = record.rows + rejected + int(record.details.get("duplicates", 0))
-            if rejected <= limit * read:
-                return None
-            return f"{rejected:,} of {read:,} rows rejected ({rejected / read:.1%}); raw.rejected_rows tells why"
+        def faults(connection: duckdb.DuckDBPyConnection, made: Made, days: list[date]) -> Faults:  # noqa: ARG001
+            found = {}
+            for day in days:
+                rejected = int(made[day].details.get("rejected", 0))
+                read = made[day].rows + rejected + int(made[day].details.get("duplicates", 0))
+                if rejected > limit * read:
+                    share = f"{rejected:,} of {read:,} rows rejected ({rejected / read:.1%})"
+                    found[day] = f"{share}; raw.rejected_rows tells why"
+            return found
 
-        return _judge_days(context, home, table, fault)
+        return _judge_days(context, home, table, faults)
 
     return check
 
@@ -108,48 +116,59 @@ def outcomes_matched(context: dg.AssetCheckExecutionContext, home: HomeResource)
     """Share of a day's outcomes that belong to no impression."""
     limit = home.settings.checks.unmatched_share
 
-    def fault(connection: duckdb.DuckDBPyConnection, made: dict[date, Record], day: date) -> str | None:  # noqa: ARG001
-        outcomes = int(made[day].details.get("outcomes", 0))
-        reasons: dict[str, int] = made[day].details.get("unmatched_outcomes", {})
-        unmatched = sum(reasons.values())
-        if unmatched <= limit * outcomes:
-            return None
-        told = "; ".join(f"{rows:,} {reason}" for reason, rows in reasons.items())
-        return f"{unmatched:,} of {outcomes:,} outcomes ({unmatched / outcomes:.1%}) count for nothing: {told}"
+    def faults(connection: duckdb.DuckDBPyConnection, made: Made, days: list[date]) -> Faults:  # noqa: ARG001
+        found = {}
+        for day in days:
+            outcomes = int(made[day].details.get("outcomes", 0))
+            reasons: dict[str, int] = made[day].details.get("unmatched_outcomes", {})
+            unmatched = sum(reasons.values())
+            if unmatched > limit * outcomes:
+                told = "; ".join(f"{rows:,} {reason}" for reason, rows in reasons.items())
+                share = f"{unmatched:,} of {outcomes:,} outcomes ({unmatched / outcomes:.1%}) count for nothing"
+                found[day] = f"{share}: {told}"
+        return found
 
-    return _judge_days(context, home, "raw.feedback_logs", fault)
+    return _judge_days(context, home, "raw.feedback_logs", faults)
 
 
 def clustered_share(context: dg.AssetCheckExecutionContext, home: HomeResource) -> dg.AssetCheckResult:
     """Share of a day's events that are of items with a cluster."""
     limit = home.settings.checks.clustered_share
 
-    def fault(connection: duckdb.DuckDBPyConnection, made: dict[date, Record], day: date) -> str | None:  # noqa: ARG001
-        set_wanted_days(connection, [day])
-        for _, total, clustered in read_frame(connection, query("evaluation.clustered_events")).iter_rows():
-            if clustered < limit * total:
-                return f"{clustered:,} of {total:,} events are of items with a cluster ({clustered / total:.1%})"
-        return None
+    def faults(connection: duckdb.DuckDBPyConnection, made: Made, days: list[date]) -> Faults:  # noqa: ARG001
+        set_wanted_days(connection, days)
+        counted = connection.execute(query("evaluation.clustered_events")).fetchall()
+        return {
+            day: f"{clustered:,} of {total:,} events are of items with a cluster ({clustered / total:.1%})"
+            for day, total, clustered in counted
+            if clustered < limit * total
+        }
 
-    return _judge_days(context, home, "interests.user_cluster_days", fault)
+    return _judge_days(context, home, "interests.user_cluster_days", faults)
 
 
 def feedback_rates(context: dg.AssetCheckExecutionContext, home: HomeResource) -> dg.AssetCheckResult:
     """Drift of the clusters' positive rates on a day against the days before it."""
     from models.feedback.drift import feedback_drift
 
-    limits = home.settings.checks
-    taxonomy = required_taxonomy(home.home)
+    limits, partition = home.settings.checks, home.settings.calendar.partition
 
-    def fault(connection: duckdb.DuckDBPyConnection, made: dict[date, Record], day: date) -> str | None:  # noqa: ARG001
-        before = day - timedelta(days=1)
-        span = {"as_of": before, "until": day, "window_days": limits.trailing_days, "taxonomy_version": taxonomy}
-        drift = feedback_drift(read_frame(connection, query("evaluation.feedback_since"), span))
-        if drift.p_value >= SURE_OF_DRIFT or drift.change <= limits.drift_limit:
-            return None
-        return f"rates of {drift.clusters} clusters differ by {drift.change:.3f} from the days before"
+    def faults(connection: duckdb.DuckDBPyConnection, made: Made, days: list[date]) -> Faults:
+        judged = [day for day in days if made[day].rows]
+        spans = {
+            "days": judged,
+            "firsts": [window_start(day, limits.trailing_days + 1, partition) for day in judged],
+            "taxonomy_version": required_taxonomy(home.home),
+        }
+        counts = read_frame(connection, query("evaluation.feedback_against_before"), spans)
+        found = {}
+        for (day,), compared in counts.group_by(["day"], maintain_order=True):
+            drift = feedback_drift(compared)
+            if drift.p_value < SURE_OF_DRIFT and drift.change > limits.drift_limit:
+                found[day] = f"rates of {drift.clusters} clusters differ by {drift.change:.3f} from the days before"
+        return found
 
-    return _judge_days(context, home, "feedback.transition_counts", fault)
+    return _judge_days(context, home, "feedback.transition_counts", faults)
 
 
 def new_items_fit(home: HomeResource) -> dg.AssetCheckResult:
@@ -222,7 +241,7 @@ def _judge_days(
     context: dg.AssetCheckExecutionContext,
     home: HomeResource,
     table: str,
-    fault: DayFault,
+    faults: Callable[[duckdb.DuckDBPyConnection, Made, list[date]], Faults],
 ) -> dg.AssetCheckResult:
     """The result of a check over the days of the run that were made; those that fail are named.
 
@@ -233,7 +252,7 @@ def _judge_days(
         made = {date.fromisoformat(key): record for key, record in read_records(connection, table).items()}
         failed = _failed_before(context) if home.settings.checks.severity == "error" else set()
         days = sorted({*_days_of_run(context, made), *(failed & made.keys())})
-        found = {day: told for day in days if (told := fault(connection, made, day))}
+        found = faults(connection, made, days)
     told = listed([f"{day}: {words}" for day, words in found.items()], "; ", rest="the check's metadata has every day")
     if told:
         context.log.warning(told)

@@ -43,7 +43,12 @@ class RejectedRowsError(RuntimeError):
 def landing_zone(folder: Path, settings: Settings) -> LandingZone:
     """The landing zone, read by the settings; an open log ends today."""
     last_day = settings.calendar.last_day
-    calendar = Calendar(settings.calendar.first_day, last_day or datetime.now(UTC).date(), last_day is not None)
+    calendar = Calendar(
+        settings.calendar.first_day,
+        last_day or datetime.now(UTC).date(),
+        last_day is not None,
+        settings.calendar.partition,
+    )
     return LandingZone(folder, calendar, settings.landing.missing_values)
 
 
@@ -88,10 +93,10 @@ def _event_log(home: HomeResource, log: Log) -> DailyTable:
     settings = home.settings
     zone = landing_zone(home.home.landing, settings)
     made = [made_by("raw.events", settings), table_layout("raw.events")]
-    first = zone.calendar.first_day  # rows without a readable time stamp are filed under it
+    first = zone.calendar.first_partition  # rows without a readable time stamp are filed under it
 
     def look(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
-        return unreadable_days(survey(connection, zone, "events", log), days)
+        return unreadable_days(survey(connection, zone, "events", log), days, zone.calendar)
 
     def fingerprints(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
         files = day_inputs(connection, zone, "events", days)
@@ -116,12 +121,12 @@ def _feedback_log(home: HomeResource, log: Log) -> DailyTable:
     settings = home.settings
     zone, window = landing_zone(home.home.landing, settings), attribution_window(settings)
     made = [made_by("raw.feedback_logs", settings), table_layout("raw.feedback_logs")]
-    first = zone.calendar.first_day
+    first = zone.calendar.first_partition
 
     def look(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
         survey(connection, zone, "events")  # it tells how far the data at hand reaches
         found = [file for kind in ("feedback", "outcomes") for file in survey(connection, zone, kind, log)]
-        return unreadable_days(found, days, window)
+        return unreadable_days(found, days, zone.calendar, window)
 
     def fingerprints(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, str]:
         files = day_inputs(connection, zone, "feedback", days, window)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import polars as pl
 
-from alignrec_assets.assets.feedback import counted_cells, score_options
+from alignrec_assets.assets.feedback import counted_cells, feedback_span, score_options
+from alignrec_assets.partitions import last_day_of, partition_of
 from alignrec_assets.refresh.asset_factory import makes
 from alignrec_assets.refresh.days import refresh_query_days
 from alignrec_assets.refresh.tables import Facts, Result, refresh_table
@@ -43,7 +44,9 @@ def novelty_examples(context: dg.AssetExecutionContext, home: HomeResource) -> R
     options = settings.novelty
     replay_share = settings.feedback.replay_share if settings.feedback.source == "replay" else 0.0
     latest = latest_day(warehouse, "training.novel_transitions")
-    as_of = last_learning_day(settings.calendar.first_day, latest, options.refresh_days)
+    partition = settings.calendar.partition
+    learned = last_learning_day(settings.calendar.first_day, latest, options.refresh_days)
+    as_of = last_day_of(partition_of(learned, partition), partition)
 
     def build() -> tuple[pl.DataFrame, Facts]:
         from models.novelty.examples import choose_novelty_examples
@@ -110,7 +113,7 @@ def pointwise_examples(context: dg.AssetExecutionContext, home: HomeResource) ->
     warehouse = home.warehouse(context.log.info)
     taxonomy = required_taxonomy(home.home)
     options = settings.alignment
-    as_of = latest_day(warehouse, "feedback.transition_scores") - timedelta(days=options.holdout_days)
+    as_of = last_day_learned(warehouse, settings)
 
     def build() -> tuple[pl.DataFrame, Facts]:
         from models.alignment.pointwise_examples import histories_by_split
@@ -160,8 +163,7 @@ def pairwise_examples(context: dg.AssetExecutionContext, home: HomeResource) -> 
     """Pairs of the pointwise examples of a history, ties dropped; empty while the loss is pointwise."""
     settings = home.settings
     warehouse = home.warehouse(context.log.info)
-    held_out = timedelta(days=settings.alignment.holdout_days)
-    as_of = latest_day(warehouse, "feedback.transition_scores") - held_out
+    as_of = last_day_learned(warehouse, settings)
 
     def build() -> tuple[pl.DataFrame, Facts]:
         from models.alignment.pairs import pairs_for_loss
@@ -176,6 +178,17 @@ def pairwise_examples(context: dg.AssetExecutionContext, home: HomeResource) -> 
         return stamped, {"as_of": as_of.isoformat()}
 
     return refresh_table(context, home, "training.pairwise_examples", as_of, build)
+
+
+def last_day_learned(warehouse: Warehouse, settings: Settings) -> date:
+    """The last day whose feedback the alignment model learns from: the partitions of the days held out come after it.
+
+    Raises:
+        ValueError: no day was scored yet.
+    """
+    partition = settings.calendar.partition
+    latest = latest_day(warehouse, "feedback.transition_scores")
+    return last_day_of(partition_of(latest - timedelta(days=settings.alignment.holdout_days), partition), partition)
 
 
 def pointwise_options(settings: Settings) -> "PointwiseOptions":
@@ -200,14 +213,9 @@ def taught_by_some_users(
     """Examples whose training rows come from a share of the users; the held-out rows stay as they are."""
     from models.alignment.pointwise_examples import with_less_feedback
 
-    parameters = {
-        "as_of": as_of,
-        "window_days": settings.feedback.window_days,
-        "taxonomy_version": required_taxonomy(warehouse.home),
-        "share": share,
-    }
+    span = feedback_span(as_of, required_taxonomy(warehouse.home), settings)
     with warehouse.reading() as connection:
-        counted = read_frame(connection, query("evaluation.cells_of_some_users"), parameters)
+        counted = read_frame(connection, query("evaluation.cells_of_some_users"), span | {"share": share})
     return with_less_feedback(
         examples,
         counted,

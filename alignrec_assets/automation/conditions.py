@@ -5,19 +5,21 @@ and never otherwise. So a late day D asks for D alone where only the day counts,
 counts.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from datetime import date, timedelta
 
 import dagster as dg
 import polars as pl
 
+from alignrec_assets.assets.feedback import feedback_span
 from alignrec_assets.assets.quality_checks import (
     SURE_OF_DRIFT,
     checks_before,
 )
 from alignrec_assets.home import Home
 from alignrec_assets.instance.check_results import failed_checks
-from alignrec_assets.partitions import days_of
+from alignrec_assets.partitions import partition_days
 from alignrec_assets.refresh.declarations import DECLARED, Read
 from alignrec_assets.refresh.fingerprints import day_fingerprints
 from alignrec_assets.refresh.tables import CONTRACT_CHECK
@@ -118,11 +120,11 @@ def stale_days(home: HomeResource, table: str) -> list[date]:
     None where the warehouse is busy or nothing was made yet.
     """
     settings = home.settings
-    days = [date.fromisoformat(key) for key in days_of(settings.calendar).get_partition_keys()]
+    days = partition_days(settings.calendar)
     try:
         with _warehouse(home).reading() as connection:
             records = {read.asset: read_records(connection, read.asset) for read in DECLARED[table].reads}
-            complete = [day for day in days if _is_complete(day, days, DECLARED[table].reads, records, settings)]
+            complete = _complete_days(days, DECLARED[table].reads, records, settings)
             wanted = day_fingerprints(connection, table, complete, settings)
             made = read_records(connection, table)
     except (WarehouseError, ValueError):  # busy or not there; no taxonomy yet
@@ -141,13 +143,9 @@ def reason_to_learn(home: HomeResource) -> str | None:
             if learned is None:
                 return "there are scores, and nothing has learned from them yet"
             settings = home.settings
-            span = {
-                "as_of": date.fromisoformat(learned.details["as_of"]),
-                "until": date.fromisoformat(max(scored)) - timedelta(days=settings.alignment.holdout_days),
-                "window_days": settings.feedback.window_days,
-                "taxonomy_version": required_taxonomy(home.home),
-            }
-            counts = read_frame(connection, query("evaluation.feedback_since"), span)
+            span = feedback_span(date.fromisoformat(learned.details["as_of"]), required_taxonomy(home.home), settings)
+            until = date.fromisoformat(max(scored)) - timedelta(days=settings.alignment.holdout_days)
+            counts = read_frame(connection, query("evaluation.feedback_since"), span | {"until": until})
     except (WarehouseError, ValueError):
         return None
     return _growth(counts, home) or _drift(counts, home)
@@ -170,16 +168,20 @@ def _drift(counts: pl.DataFrame, home: HomeResource) -> str | None:
     return None
 
 
-def _is_complete(
-    day: date, days: list[date], reads: Sequence[Read], records: dict[str, dict[str, Record]], settings: Settings
-) -> bool:
-    """Whether everything that a day reads was made: whole tables at all, daily ones on every day that it looks at."""
-    return all(
-        bool(records[read.asset])
-        if read.reach == "whole"
-        else all(past.isoformat() in records[read.asset] for past in days if read.covers(past, day, settings))
-        for read in reads
-    )
+def _complete_days(
+    days: list[date], reads: Sequence[Read], records: dict[str, dict[str, Record]], settings: Settings
+) -> list[date]:
+    """Days for which all that they read was made: whole tables at all, daily ones on every day that is looked at."""
+    if not all(records[read.asset] for read in reads if read.reach == "whole"):
+        return []
+    complete = set(days)
+    for read in reads:
+        if read.reach != "whole":
+            missing = [day for day in days if day.isoformat() not in records[read.asset]]
+            complete -= {
+                day for day in complete if bisect_right(missing, day) > bisect_left(missing, read.since(day, settings))
+            }
+    return sorted(complete)
 
 
 def _warehouse(home: HomeResource) -> Warehouse:

@@ -7,7 +7,7 @@ have some, is asked for too: it is empty, not missing. A run that lost its proce
 
 import json
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date
 from itertools import pairwise
 
 import dagster as dg
@@ -16,10 +16,10 @@ from alignrec_assets.assets.raw import attribution_window, landing_zone
 from alignrec_assets.home import Home
 from alignrec_assets.instance.dagster_home import LOST_PROCESS, fail_dead_runs
 from alignrec_assets.landing.survey import day_inputs, survey, unreadable_days
-from alignrec_assets.partitions import FIRST_DAY_TAG, LAST_DAY_TAG, days_of
+from alignrec_assets.partitions import FIRST_DAY_TAG, LAST_DAY_TAG, partition_after, partition_days, partition_of
 from alignrec_assets.remote import INDEX_FILE, RemoteError, fetch_landing
 from alignrec_assets.resources import HomeResource
-from alignrec_assets.settings.sections import CalendarSettings
+from alignrec_assets.settings.sections import CalendarSettings, Partition
 from alignrec_assets.warehouse.connection import Warehouse, WarehouseError
 from models.files import fingerprint
 
@@ -58,7 +58,8 @@ def landing_sensor(
     except WarehouseError as error:
         return dg.SkipReason(f"the next tick looks again: {error}")
     changed = [date.fromisoformat(day) for day, state in states.items() if seen["days"].get(day) != state]
-    requests = [*again, *(_request(first, last, states, asked) for first, last in _ranges(changed))]
+    ranges = _ranges(changed, home.settings.calendar.partition)
+    requests = [*again, *(_request(first, last, states, asked) for first, last in ranges)]
     return dg.SensorResult(
         run_requests=requests,
         skip_reason=None if requests else "what is new belongs to no day that is over",
@@ -70,22 +71,23 @@ def _folder_state(home: Home, calendar: CalendarSettings) -> str:
     """Names, sizes and times of all landing files as one hash: no file is read, so a tick without news is cheap."""
     files = [path for path in home.landing.rglob("*") if path.is_file() and path.name != INDEX_FILE]
     looks = sorted((str(path), status.st_size, status.st_mtime_ns) for path in files for status in [path.stat()])
-    return fingerprint([looks, days_of(calendar).get_partition_keys()[-1:]])
+    return fingerprint([looks, partition_days(calendar)[-1:]])
 
 
 def _day_states(home: HomeResource) -> dict[str, str]:
     """What each day up to the last with files is made from, as a hash; the catalogue counts to that last day."""
     zone, window = landing_zone(home.home.landing, home.settings), attribution_window(home.settings)
-    days = [date.fromisoformat(key) for key in days_of(home.settings.calendar).get_partition_keys()]
+    days = partition_days(home.settings.calendar)
     with Warehouse(home.home, patience_seconds=PATIENCE_SECONDS).writing() as connection:
         found = {kind: survey(connection, zone, kind) for kind in KINDS}
         events = day_inputs(connection, zone, "events", days)
         feedback = day_inputs(connection, zone, "feedback", days, window)
-    no_events = unreadable_days(found["events"], days)
-    no_feedback = unreadable_days(found["feedback"] + found["outcomes"], days, window)
+    no_events = unreadable_days(found["events"], days, zone.calendar)
+    no_feedback = unreadable_days(found["feedback"] + found["outcomes"], days, zone.calendar, window)
     inputs = {day: [events[day], feedback[day], [no_events.get(day), no_feedback.get(day)]] for day in days}
     arrived = [file.last_day for kind in ("events", "feedback") for file in found[kind] if file.last_day]
-    last = min(max(arrived, default=date.min), max(days, default=date.min))
+    latest = partition_of(max(arrived, default=date.min), zone.calendar.partition)
+    last = min(latest, max(days, default=date.min))
     catalogue = [file.content_hash for file in found["items"]]
     return {
         day.isoformat(): fingerprint([inputs[day], catalogue if day == last else []])[:HASH_LETTERS]
@@ -94,10 +96,10 @@ def _day_states(home: HomeResource) -> dict[str, str]:
     }
 
 
-def _ranges(days: list[date]) -> Iterator[tuple[date, date]]:
-    """Runs of neighbouring days."""
+def _ranges(days: list[date], partition: Partition) -> Iterator[tuple[date, date]]:
+    """Runs of neighbouring partitions."""
     if days:
-        breaks = [(before, after) for before, after in pairwise(days) if after - before > timedelta(days=1)]
+        breaks = [(before, after) for before, after in pairwise(days) if after > partition_after(before, partition)]
         yield from zip(
             [days[0], *(after for _, after in breaks)], [*(before for before, _ in breaks), days[-1]], strict=True
         )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from alignrec_assets.assets.checkpoints import alignment_options
+from alignrec_assets.assets.feedback import feedback_span
 from alignrec_assets.assets.training import taught_by_some_users
 from alignrec_assets.commands.run import run_beside_the_line, run_line
 from alignrec_assets.commands.simulate import Simulation
@@ -101,7 +102,7 @@ class Study:
         self.examples = self.examples.drop("as_of", "taxonomy_version")
         manifest = self.checkpoint.manifest
         self.as_of = date.fromisoformat(manifest["as_of"])
-        self.window = {"as_of": self.as_of, "taxonomy_version": manifest["taxonomy"]}
+        self.window = feedback_span(self.as_of, manifest["taxonomy"], self.settings)
 
     def trainings_beside(self) -> Iterator[Facts]:
         """The contest over the amount of feedback, and both losses on the same feedback; what is known after each arm.
@@ -130,7 +131,10 @@ class Study:
         if not options.holdout_days:
             return {}
         with self.warehouse.reading() as connection:
-            after = {"as_of": self.as_of + timedelta(days=options.holdout_days), "window_days": options.holdout_days}
+            after = {
+                "first_day": self.as_of + timedelta(days=1),
+                "as_of": self.as_of + timedelta(days=options.holdout_days),
+            }
             later = read_frame(
                 connection, query("evaluation.cells_of_some_users"), self.window | after | {"share": 1.0}
             )
@@ -200,9 +204,8 @@ class Study:
             world.simulate_day(world.next_day)
         assigned = read_assignments(self.home, required_taxonomy(self.home))
         clusters = dict(zip(assigned["item_id"].to_list(), assigned["cluster_id"].to_list(), strict=True))
-        parameters = self.window | {"window_days": self.settings.feedback.window_days}
         with self.warehouse.reading() as connection:
-            holders = read_frame(connection, query("evaluation.history_holders"), parameters)
+            holders = read_frame(connection, query("evaluation.history_holders"), self.window)
         rates: pl.DataFrame = world.truth().shown_history_rates(holders, clusters)
         return rates
 

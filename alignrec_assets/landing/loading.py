@@ -16,6 +16,7 @@ from alignrec_assets.landing.data_contract import LandingError, LandingFile
 from alignrec_assets.landing.readers import registered_landing
 from alignrec_assets.landing.survey import covering_files, data_end, landing_files, rows_of_days, survey
 from alignrec_assets.landing.zone import AttributionWindow, LandingZone
+from alignrec_assets.partitions import partition_of
 from alignrec_assets.warehouse.queries import query
 from models.messages import listed
 from models.progress import Log, Progress, silent
@@ -104,10 +105,10 @@ def load_events(
     reports: dict[date, LoadReport] = {}
     progress = Progress(len(days), "days", log)
     for batch in _batches(connection, zone, "events", days):
-        _set_days(connection, "read_days", batch, 0, 0)
+        _set_days(connection, zone, "read_days", batch, 0, 0)
         files = covering_files(connection, zone, "events", batch)
-        _check_rows(connection, zone, "events", files, zone.calendar.parameters)
-        _set_days(connection, "wanted_days", batch, 0, 0)
+        _check_rows(connection, zone, "events", files, zone.calendar.partition_parameters)
+        _set_days(connection, zone, "wanted_days", batch, 0, 0)
         _clear_days(connection, "raw.events", "events")
         connection.execute(f"INSERT INTO raw.events BY NAME {query('raw.events')}", asdict(positive))
         _replace_rejected(connection, "events", "checked_events")
@@ -139,17 +140,17 @@ def load_feedback(
     reports: dict[date, LoadReport] = {}
     progress = Progress(len(days), "days", log)
     for batch in _batches(connection, zone, "feedback", days):
-        _set_days(connection, "wanted_days", batch, 0, 0)
-        _set_days(connection, "read_days", batch, window.days_before, around)
+        _set_days(connection, zone, "wanted_days", batch, 0, 0)
+        _set_days(connection, zone, "read_days", batch, window.days_before, around)
         outcomes = covering_files(connection, zone, "outcomes", batch, window.days_before, around)
-        _check_rows(connection, zone, "outcomes", outcomes, zone.calendar.parameters)
-        _set_days(connection, "read_days", batch, around, around)
+        _check_rows(connection, zone, "outcomes", outcomes, zone.calendar.partition_parameters)
+        _set_days(connection, zone, "read_days", batch, around, around)
         files = covering_files(connection, zone, "feedback", batch, around, around)
         with registered_landing(connection, zone, "feedback", files):
             _doubt_impressions(connection, zone, around)
             _clear_days(connection, "raw.feedback_logs", "feedback")
             insert = f"INSERT INTO raw.feedback_logs BY NAME {_TYPED_FEEDBACK} FROM ({query('raw.feedback_logs')})"
-            _probe_the_log(connection, insert, zone.calendar.parameters | rule | closing)
+            _probe_the_log(connection, insert, zone.calendar.partition_parameters | rule | closing)
             unmatched = _unmatched_outcomes(connection, zone, {**spans, "window_days": around})
         _replace_rejected(connection, "feedback", "doubtful_feedback")
         _replace_rejected(connection, "outcomes", "checked_outcomes")
@@ -168,7 +169,7 @@ def _unmatched_outcomes(
         return {}
     unmatched = f"{_TYPED_FEEDBACK} FROM ({query('landing.unmatched_outcomes')})"
     counts: dict[date, dict[str, int]] = {}
-    for day, reason, rows in connection.execute(unmatched, zone.calendar.parameters | window).fetchall():
+    for day, reason, rows in connection.execute(unmatched, zone.calendar.partition_parameters | window).fetchall():
         counts.setdefault(day, {})[reason] = rows
     return counts
 
@@ -190,7 +191,7 @@ def _doubt_impressions(connection: duckdb.DuckDBPyConnection, zone: LandingZone,
     connection.execute(f"CREATE OR REPLACE TEMP TABLE repeated_requests AS {query('landing.repeated_requests')}")
     doubtful = f"{_TYPED_FEEDBACK} FROM ({query('landing.doubtful_feedback')})"
     _probe_the_log(
-        connection, f"CREATE OR REPLACE TEMP TABLE doubtful_feedback AS {doubtful}", zone.calendar.parameters
+        connection, f"CREATE OR REPLACE TEMP TABLE doubtful_feedback AS {doubtful}", zone.calendar.partition_parameters
     )
     connection.execute(
         f"""UPDATE doubtful_feedback
@@ -229,10 +230,18 @@ def _batches(connection: duckdb.DuckDBPyConnection, zone: LandingZone, kind: str
     return batches
 
 
-def _set_days(connection: duckdb.DuckDBPyConnection, name: str, days: list[date], before: int, after: int) -> None:
-    """Put the days, and the given number of days before and after each, into the temporary table ``name``."""
-    widened = sorted({day + timedelta(days=shift) for day in days for shift in range(-before, after + 1)})
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT unnest($days::DATE[]) AS day", {"days": widened})
+def _set_days(
+    connection: duckdb.DuckDBPyConnection, zone: LandingZone, name: str, days: list[date], before: int, after: int
+) -> None:
+    """Put partitions, and those of so many days before and after each, into the temporary table ``name``."""
+    partition = zone.calendar.partition
+    widened = set()
+    for day in days:
+        first, last = zone.calendar.around(day, before, after)
+        widened |= {partition_of(first + timedelta(days=shift), partition) for shift in range((last - first).days + 1)}
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT unnest($days::DATE[]) AS day", {"days": sorted(widened)}
+    )
 
 
 def _clear_days(connection: duckdb.DuckDBPyConnection, table: str, kind: str) -> None:

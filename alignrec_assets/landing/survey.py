@@ -15,7 +15,7 @@ import polars as pl
 from alignrec_assets.home import FORMAT_VERSION
 from alignrec_assets.landing.data_contract import CANNOT_BE_OPENED, LandingError, LandingFile, near_misses
 from alignrec_assets.landing.readers import file_columns, registered_landing
-from alignrec_assets.landing.zone import AttributionWindow, LandingZone
+from alignrec_assets.landing.zone import AttributionWindow, Calendar, LandingZone
 from alignrec_assets.warehouse.queries import query
 from models.files import content_hash
 from models.messages import listed
@@ -205,7 +205,7 @@ def _unreadable_file(file: LandingFile, before: SurveyedFile | None, zone: Landi
 
 
 def unreadable_days(
-    surveyed: list[SurveyedFile], days: list[date], window: AttributionWindow = NO_WINDOW
+    surveyed: list[SurveyedFile], days: list[date], calendar: Calendar, window: AttributionWindow = NO_WINDOW
 ) -> dict[date, str]:
     """The days that cannot be made, and the faults of the files that they need.
 
@@ -215,9 +215,9 @@ def unreadable_days(
     for file in surveyed:
         if file.fault and file.first_day and file.last_day:
             before = window.days_before if file.kind == "outcomes" else window.days_after
-            reached = (file.first_day - timedelta(window.days_after), file.last_day + timedelta(before))
             for day in days:
-                if reached[0] <= day <= reached[1]:
+                first, last = calendar.around(day, before, window.days_after)
+                if first <= file.last_day and file.first_day <= last:
                     found[day].append(file.fault)
     return {day: listed(faults, "; ") for day, faults in found.items() if faults}
 
@@ -267,7 +267,8 @@ def day_inputs(
     outcomes = _covering_hashes(connection, zone, "outcomes", days, window.days_before, around)
     data_until = data_end(connection, zone)
     for day in days:
-        closes = datetime.combine(day + timedelta(days=1), datetime.min.time()) + timedelta(hours=window.hours)
+        _, last = zone.calendar.around(day, 0, 0)
+        closes = datetime.combine(last + timedelta(days=1), datetime.min.time()) + timedelta(hours=window.hours)
         is_open = data_until is None or closes > datetime.combine(data_until, datetime.min.time())
         inputs[day] += outcomes[day] + ([f"data up to {data_until}"] if is_open else [])
     return inputs
@@ -286,7 +287,13 @@ def _covering_rows(
     connection: duckdb.DuckDBPyConnection, zone: LandingZone, kind: str, days: list[date], before: int, after: int
 ) -> list[tuple[date, str, str]]:
     connection.execute(query("macros.landed_day"))
-    parameters = {"kind": kind, "days": days, "days_before": before, "days_after": after}
+    spans = [zone.calendar.around(day, before, after) for day in days]
+    parameters = {
+        "kind": kind,
+        "days": days,
+        "firsts": [first for first, _ in spans],
+        "lasts": [last for _, last in spans],
+    }
     return connection.execute(query("landing.covering_files"), zone.calendar.parameters | parameters).fetchall()
 
 
@@ -318,9 +325,10 @@ def data_end(connection: duckdb.DuckDBPyConnection, zone: LandingZone) -> date |
 
 
 def rows_of_days(connection: duckdb.DuckDBPyConnection, zone: LandingZone, kind: str) -> dict[date, int]:
-    """Landing rows of each day of the calendar that has any."""
+    """Landing rows of each partition of the calendar that has any."""
     connection.execute(query("macros.landed_day"))
-    rows = connection.execute(query("landing.rows_of_days"), zone.calendar.parameters | {"kind": kind}).fetchall()
+    parameters = zone.calendar.partition_parameters | {"kind": kind}
+    rows = connection.execute(query("landing.rows_of_days"), parameters).fetchall()
     return {day: int(count) for day, count in rows if day is not None}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from alignrec_assets.partitions import partitions_back
 from alignrec_assets.refresh.code_versions import version_of
 from alignrec_assets.refresh.declarations import DECLARED, Declaration, Read, settings_of
 from alignrec_assets.refresh.tables import CONTRACT_CHECK, Facts
@@ -93,7 +94,8 @@ def _dependency(read: Read, declared: Declaration, settings: Settings) -> dg.Ass
     """A window is mapped; of all days before Dagster hears of the same day alone: it tracks no more than 100."""
     if declared.daily and read.reach == "window":
         mapping = dg.TimeWindowPartitionMapping(
-            start_offset=1 - read.days(settings), allow_nonexistent_upstream_partitions=True
+            start_offset=-partitions_back(read.days(settings), settings.calendar.partition),
+            allow_nonexistent_upstream_partitions=True,
         )
         return dg.AssetDep(asset_key(read.asset), partition_mapping=mapping)
     return dg.AssetDep(asset_key(read.asset))

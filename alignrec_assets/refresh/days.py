@@ -124,7 +124,8 @@ def refresh_days(context: dg.AssetExecutionContext, home: HomeResource, table: D
     warehouse = home.warehouse(context.log.info)
     calendar = context.assets_def.partitions_def.get_partition_keys()
     with warehouse.writing() as connection:
-        gone = clear_other_days(connection, table.name, calendar[0], calendar[-1])
+        partition = home.settings.calendar.partition
+        gone = clear_other_days(connection, table.name, calendar[0], calendar[-1], partition)
     if gone:
         context.log.info(f"{gone:,} days are out of scope since the calendar changed: their rows are gone")
     written = _write_good_days(warehouse, table, run_days(context))

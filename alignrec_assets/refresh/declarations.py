@@ -7,9 +7,10 @@ queries read, and with the settings that its step asks for.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import Any, Literal
 
+from alignrec_assets.partitions import window_start
 from alignrec_assets.settings.schema import Settings
 
 Selection = Literal["days", "learning", "publication", "search", "scaling"]
@@ -30,13 +31,15 @@ class Read:
     reach: Literal["day", "past", "window", "latest", "whole"] = "whole"
     days: Callable[[Settings], int] = lambda _: 1
 
+    def since(self, reader: date, settings: Settings) -> date:
+        """The first partition of this asset that a partition of the reader looks at; the last one is its own."""
+        if self.reach in ("window", "day"):
+            return window_start(reader, self.days(settings), settings.calendar.partition)
+        return date.min
+
     def covers(self, read: date, reader: date, settings: Settings) -> bool:
-        """Whether the reader's day looks at the given day of this asset."""
-        if self.reach == "day":
-            return read == reader
-        if self.reach == "window":
-            return reader - timedelta(days=self.days(settings)) < read <= reader
-        return read <= reader
+        """Whether a partition of the reader looks at the given partition of this asset."""
+        return self.since(reader, settings) <= read <= reader
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Declaration:
         asks: settings that its step reads beside them, which change no content of it: limits, places, batch sizes, and
             what its inputs were made with already.
         daily: whether it has a partition for each day.
+        changes: whether a day holds what changed since the day before it, so that it is made from both.
         from_landing: whether its days are made from landing files.
         gates: assets whose checks hold it back, and which it does not read.
         follows: those of ``reads`` whose news ask for it, where automation is on.
@@ -66,6 +70,7 @@ class Declaration:
     settings: tuple[str, ...] = ()
     asks: tuple[str, ...] = ()
     daily: bool = False
+    changes: bool = False
     from_landing: bool = False
     gates: tuple[str, ...] = ()
     follows: tuple[str, ...] = ()
@@ -93,7 +98,14 @@ def feedback_window(settings: Settings) -> int:
     return settings.feedback.window_days
 
 
+def first_feedback_day(as_of: date, settings: Settings) -> date:
+    """The first partition of the feedback that counts for the scores as of a partition."""
+    return window_start(as_of, feedback_window(settings), settings.calendar.partition)
+
+
 CALENDAR = ("calendar",)
+PARTITION = ("calendar.partition",)
+"""Of every daily table: what is made, recorded and shown at once."""
 LANDING = ("landing.missing_values",)
 FILTERS = ("impressions", "share_of_mean", "users")
 SCORING = (
@@ -130,7 +142,7 @@ DECLARATIONS = (
         reads=(ITEMS,),
         selection="days",
         kinds=("parquet",),
-        settings=(*LANDING, "positive"),
+        settings=(*PARTITION, *LANDING, "positive"),
         asks=CALENDAR,
         daily=True,
         from_landing=True,
@@ -140,7 +152,7 @@ DECLARATIONS = (
         reads=(ITEMS,),
         selection="days",
         kinds=("parquet",),
-        settings=(*LANDING, "positive", "landing.attribution_hours", "landing.clock_tolerance_s"),
+        settings=(*PARTITION, *LANDING, "positive", "landing.attribution_hours", "landing.clock_tolerance_s"),
         asks=CALENDAR,
         daily=True,
         from_landing=True,
@@ -169,6 +181,7 @@ DECLARATIONS = (
         reads=(Read("raw.events", "day"), ITEM_CLUSTERS),
         selection="days",
         kinds=("sql",),
+        settings=PARTITION,
         daily=True,
         gates=("raw.rejected_rows",),
     ),
@@ -182,7 +195,7 @@ DECLARATIONS = (
         ),
         selection="days",
         kinds=("sql",),
-        settings=("history.clusters", "landing.attribution_hours"),
+        settings=(*PARTITION, "history.clusters", "landing.attribution_hours"),
         daily=True,
     ),
     Declaration(
@@ -196,7 +209,7 @@ DECLARATIONS = (
         ),
         selection="days",
         kinds=("sql",),
-        settings=("history.clusters", "feedback.source", "feedback.replay_share"),
+        settings=(*PARTITION, "history.clusters", "feedback.source", "feedback.replay_share"),
         daily=True,
         gates=("raw.rejected_rows",),
     ),
@@ -205,6 +218,7 @@ DECLARATIONS = (
         reads=(Read("feedback.transition_users", "day"),),
         selection="days",
         kinds=("sql",),
+        settings=PARTITION,
         daily=True,
     ),
     Declaration(
@@ -212,14 +226,16 @@ DECLARATIONS = (
         reads=(Read("feedback.transition_users", "window", feedback_window), CLUSTERS),
         selection="days",
         kinds=("sql", "scipy"),
-        settings=SCORING,
+        settings=(*PARTITION, *SCORING),
         daily=True,
+        changes=True,
     ),
     Declaration(
         "training.novel_transitions",
         reads=(Read("interests.first_interactions", "day"),),
         selection="days",
         kinds=("sql",),
+        settings=PARTITION,
         daily=True,
     ),
     Declaration(
@@ -239,13 +255,14 @@ DECLARATIONS = (
     Declaration(
         "training.pointwise_examples",
         reads=(
-            Read("feedback.transition_scores", "day"),
+            Read("feedback.transition_scores", "past"),
             Read("feedback.transition_users", "window", feedback_window),
             CLUSTERS,
         ),
         selection="learning",
         kinds=("polars",),
         settings=(
+            *PARTITION,
             *SCORING,
             "feedback.prior",
             *(f"alignment.{name}" for name in ("holdout_share", "report_share", "holdout_days")),
@@ -257,7 +274,10 @@ DECLARATIONS = (
         reads=(Read("training.pointwise_examples"), Read("feedback.transition_scores", "latest")),
         selection="learning",
         kinds=("polars",),
-        settings=tuple(f"alignment.{name}" for name in ("loss", "pairs_per_history", "holdout_days", "seed")),
+        settings=(
+            *PARTITION,
+            *(f"alignment.{name}" for name in ("loss", "pairs_per_history", "holdout_days", "seed")),
+        ),
         follows=("training.pointwise_examples",),
     ),
     Declaration(
@@ -363,7 +383,7 @@ DECLARATIONS = (
         # Gates and checks, the bucket, and what the manifest repeats of how pools and scores were made.
         asks=(
             *("publication", "checks.severity", "remote.published"),
-            *("candidates", "history", "feedback.window_days", "feedback.source"),
+            *("candidates", "history", "feedback.window_days", "feedback.source", *PARTITION),
         ),
         follows=("candidates.scored",),
     ),

@@ -46,6 +46,7 @@ Bucket = Annotated[
 Tune = Annotated[
     str, StringConstraints(pattern=r"^(full|lora|top:[1-9][0-9]*)$"), Shown("form", "`full`, `lora` or `top:<number>`")
 ]
+Partition = Literal["day", "week", "month"]
 LearningRate = Annotated[float, Field(gt=0, lt=1), unit("")]
 
 
@@ -63,6 +64,10 @@ class CalendarSettings(Section):
     last_day: date | None = None
     """Last day of a closed log; later rows are out of scope. None: the log is open, and each day can run when it is
     over."""
+    partition: Partition = "day"
+    """What is made, recorded and shown at once: a day, a week from Monday on, or a month, each called by its first day.
+    Histories go by the moment, whatever the partition; windows of days are widened to whole partitions. A change makes
+    every partition again."""
 
     @model_validator(mode="after")
     def _in_order(self) -> "CalendarSettings":

@@ -7,9 +7,12 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from alignrec_assets.settings.sections import Partition
 from alignrec_assets.warehouse.contract import check_table
 from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.tables import TABLES
+
+_OTHER_DAYS = "({0} NOT BETWEEN CAST($first AS DATE) AND CAST($last AS DATE) OR date_trunc($partition, {0}) <> {0})"
 
 
 def read_frame(
@@ -70,22 +73,25 @@ def replace_days(
     return {day: found.get(day, 0) for day in days}
 
 
-def clear_other_days(connection: duckdb.DuckDBPyConnection, table: str, first: str, last: str) -> int:
-    """Delete the days of a daily table before the first and after the last day, with their records; returns how many.
+def clear_other_days(
+    connection: duckdb.DuckDBPyConnection, table: str, first: str, last: str, partition: Partition
+) -> int:
+    """Delete the days of a daily table that are no partition from the first to the last one; returns how many.
 
-    The rejected rows and the pruned items of a raw log go with them.
+    Their records go with them, and the rejected rows and the pruned items of a raw log.
     """
-    limits = {"first": first, "last": last}
-    outside = "NOT BETWEEN $first AND $last"
+    limits = {"first": first, "last": last, "partition": partition}
     ((days,),) = connection.execute(
-        f"DELETE FROM registry.fingerprints WHERE asset = $asset AND partition {outside}", {"asset": table, **limits}
+        f"DELETE FROM registry.fingerprints WHERE asset = $asset AND {_OTHER_DAYS.format('CAST(partition AS DATE)')}",
+        {"asset": table, **limits},
     ).fetchall()
     if days:
-        connection.execute(f"DELETE FROM {table} WHERE day {outside}", limits)
+        outside = _OTHER_DAYS.format("day")
+        connection.execute(f"DELETE FROM {table} WHERE {outside}", limits)
         for kept in ("raw.rejected_rows", "raw.pruned_items"):
             kinds = {"raw.events": ["events"], "raw.feedback_logs": ["feedback", "outcomes"]}.get(table, [])
             connection.execute(
-                f"DELETE FROM {kept} WHERE list_contains($kinds::VARCHAR[], kind) AND day {outside}",
+                f"DELETE FROM {kept} WHERE list_contains($kinds::VARCHAR[], kind) AND {outside}",
                 {"kinds": kinds, **limits},
             )
     return int(days)

@@ -114,7 +114,8 @@ _ALL = (
     ),
     Table(
         "feedback.transition_scores",
-        "(S, C_n, L) by signal, as of a day over the window: filtered, shrunk, normalised and rounded.",
+        "(S, C_n, L) by signal, as of a day over the window: filtered, shrunk, normalised and rounded. A day holds the "
+        "cells whose counts or L changed since the day before: the scores as of a day are the latest rows up to it.",
         (
             DAY,
             TAXONOMY,
@@ -130,6 +131,7 @@ _ALL = (
             LOWER,
             UPPER,
             Column("score", "DOUBLE", "L: the shrunk rate, normalised and rounded"),
+            Column("standing", "BOOLEAN", "false where the cell no longer has enough feedback in the window"),
         ),
         key=("history", "cluster_id", "signal"),
         rules=(NOVEL, "positives <= impressions", INTERVAL),

@@ -1,4 +1,4 @@
--- evaluation.cells_of_some_users: the cells of a share of the users, in the window that ends on $as_of.
+-- evaluation.cells_of_some_users: the cells of a share of the users, in the window from $first_day to $as_of.
 -- A user is in or out by a hash of the id: a larger share holds all users of a smaller one.
 SELECT
     history,
@@ -7,7 +7,7 @@ SELECT
     count(DISTINCT user_id) AS users,
     sum(positives) AS positives
 FROM feedback.transition_users
-WHERE day > $as_of - CAST($window_days AS INTEGER)
+WHERE day >= $first_day
     AND day <= $as_of
     AND taxonomy_version = $taxonomy_version
     AND md5_number_lower(user_id) % 1000000 < CAST($share AS DOUBLE) * 1000000

@@ -1,4 +1,4 @@
--- evaluation.feedback_since: impressions and positives of each cluster in the window that ends on $as_of, and after it
+-- evaluation.feedback_since: impressions and positives of each cluster in the window from $first_day to $as_of, and after it
 -- up to $until.
 SELECT
     cluster_id,
@@ -7,7 +7,7 @@ SELECT
     coalesce(sum(positives) FILTER (WHERE day > $as_of), 0)::DOUBLE AS positives_after,
     coalesce(sum(impressions) FILTER (WHERE day > $as_of), 0)::DOUBLE AS after
 FROM feedback.transition_counts
-WHERE day > CAST($as_of AS DATE) - CAST($window_days AS INTEGER)
+WHERE day >= CAST($first_day AS DATE)
     AND day <= CAST($until AS DATE)
     AND taxonomy_version = $taxonomy_version
 GROUP BY cluster_id

@@ -1,4 +1,4 @@
--- feedback.transition_scores, before the statistics: the cells (S, C_n) of the window that ends on $as_of.
+-- feedback.transition_scores, before the statistics: the cells (S, C_n) of the window from $first_day to $as_of.
 -- Distinct users are counted over the window, never summed over its days. One column of counts per signal; what was not
 -- skipped counts, so that more is better for every signal.
 SELECT
@@ -12,7 +12,7 @@ SELECT
     sum(completions) AS completed,
     sum(impressions) - sum(skips) AS not_skipped
 FROM feedback.transition_users
-WHERE day > $as_of - CAST($window_days AS INTEGER)
+WHERE day >= $first_day
     AND day <= $as_of
     AND taxonomy_version = $taxonomy_version
 GROUP BY history, cluster_id

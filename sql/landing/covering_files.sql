@@ -1,5 +1,6 @@
--- Landing files that hold rows of each wanted day or of the days around it.
--- $kind; $days: the wanted days; $days_before, $days_after: how many days around; $first_day, $end: the calendar.
+-- Landing files that hold rows of each wanted partition or of the days around it.
+-- $kind; $days: the wanted partitions; $firsts, $lasts: the first and last day that counts for each; $first_day, $end:
+-- the calendar.
 WITH held AS (
     SELECT DISTINCT
         days.file,
@@ -8,10 +9,16 @@ WITH held AS (
     FROM raw.landing_days AS days
     INNER JOIN raw.landing_files AS files ON days.kind = files.kind AND days.file = files.file
     WHERE days.kind = $kind
+),
+
+wanted AS (
+    SELECT
+        unnest(CAST($days AS DATE[])) AS day,
+        unnest(CAST($firsts AS DATE[])) AS first_day,
+        unnest(CAST($lasts AS DATE[])) AS last_day
 )
 
 SELECT DISTINCT wanted.day, held.file, held.content_hash
-FROM (SELECT unnest(CAST($days AS DATE[])) AS day) AS wanted
-INNER JOIN held
-    ON wanted.day - CAST($days_before AS INTEGER) <= held.day AND wanted.day + CAST($days_after AS INTEGER) >= held.day
+FROM wanted
+INNER JOIN held ON wanted.first_day <= held.day AND wanted.last_day >= held.day
 ORDER BY wanted.day, held.file

@@ -1,14 +1,14 @@
 -- Rows of the events landing files that belong to a day of read_days: typed, with the reason where a row breaks the
 -- data contract, and marked `duplicate` where a row repeats an earlier one.
 -- Reads landing_events (a column is of its own type or text; blank is null), read_days and raw.items.
--- $first_day, $end: the calendar; rows of other days are out of scope.
+-- $first_day, $end: the calendar; rows of other days are out of scope. $partition: what `day` is the first day of.
 WITH timed AS (
     SELECT *, landed_moment(ts) AS moment
     FROM landing_events
 ),
 
 dated AS (
-    SELECT *, landed_day(moment, arrival_day, $first_day, $end) AS day
+    SELECT *, partition_of(landed_day(moment, arrival_day, $first_day, $end), $partition) AS day
     FROM timed
 ),
 

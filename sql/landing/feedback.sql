@@ -2,14 +2,14 @@
 -- typed, and null where a value is missing or cannot be read; columns named landed_ hold the values as they landed.
 -- The relation is read twice, for doubtful rows and for sound rows, and never stored: it is as large as the log.
 -- Reads landing_feedback (a column is of its own type or text; blank is null) and read_days.
--- $first_day, $end: the calendar; rows of other days are out of scope.
+-- $first_day, $end: the calendar; rows of other days are out of scope. $partition: what `day` is the first day of.
 WITH timed AS (
     SELECT *, landed_moment(ts) AS moment
     FROM landing_feedback
 ),
 
 dated AS (
-    SELECT *, landed_day(moment, arrival_day, $first_day, $end) AS day
+    SELECT *, partition_of(landed_day(moment, arrival_day, $first_day, $end), $partition) AS day
     FROM timed
 )
 

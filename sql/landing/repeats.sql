@@ -34,7 +34,7 @@ repeats AS (
         min_by(first.file || ', row ' || first.row_number, (first.file, first.row_number)) AS first_place
     FROM suspects AS later
     INNER JOIN suspects AS first ON later.request_id = first.request_id AND later.item_id = first.item_id
-    WHERE abs(date_diff('day', first.day, later.day)) <= $window_days
+    WHERE abs(date_diff('day', CAST(first.ts AS DATE), CAST(later.ts AS DATE))) <= $window_days
         AND (first.file < later.file OR (first.file = later.file AND first.row_number < later.row_number))
     GROUP BY later.file, later.row_number, later.request_id, later.content, later.landed
 ),

@@ -18,7 +18,7 @@ compared AS (
         bool_or(outcomes.ts < impression.ts) AS early
     FROM typed_feedback AS impression
     INNER JOIN outcomes ON impression.request_id = outcomes.request_id AND impression.item_id = outcomes.item_id
-    WHERE abs(date_diff('day', impression.day, outcomes.day)) <= $window_days
+    WHERE abs(date_diff('day', CAST(impression.ts AS DATE), CAST(outcomes.ts AS DATE))) <= $window_days
     GROUP BY outcomes.file, outcomes.row_number
 )
 

@@ -11,3 +11,7 @@ CREATE OR REPLACE TEMP MACRO landed_day(moment, arrival_day, first_day, end_day)
         WHEN arrival_day BETWEEN CAST(first_day AS DATE) AND CAST(end_day AS DATE) THEN arrival_day
         ELSE CAST(first_day AS DATE)
     END;
+
+-- The first day of the partition of a day: `partition` is day, week (from Monday on) or month.
+CREATE OR REPLACE TEMP MACRO partition_of(day, partition) AS
+    CASE WHEN partition = 'day' THEN day ELSE CAST(date_trunc(partition, day) AS DATE) END;

@@ -261,11 +261,11 @@ def test_scores_count_distinct_users_over_the_window(connection):
             {**row, "day": DAYS[2], "impressions": 9, "positives": 9, "completions": 0, "skips": 0},
         ],
     )
-    parameters = {"as_of": DAYS[1], "window_days": 2, "taxonomy_version": TAXONOMY}
+    parameters = {"first_day": DAYS[0], "as_of": DAYS[1], "taxonomy_version": TAXONOMY}
     cells = connection.execute(query("feedback.transition_scores"), parameters).fetchall()
     # history, cluster, impressions, users, then positive, liked, shared, completed and not skipped
     assert cells == [([0, 1], 2, 5, 1, 3, 0, 0, 0, 3)]
-    parameters["window_days"] = 1
+    parameters["first_day"] = DAYS[1]
     assert connection.execute(query("feedback.transition_scores"), parameters).fetchall() == [
         ([0, 1], 2, 2, 1, 2, 0, 0, 0, 2)
     ]

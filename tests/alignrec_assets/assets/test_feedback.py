@@ -6,7 +6,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from alignrec_assets.assets.feedback import score_day
+from alignrec_assets.assets.feedback import ScoresByDay
 from alignrec_assets.settings.schema import Settings
 from alignrec_assets.warehouse.connection import create_tables
 from alignrec_assets.warehouse.contract import check_table
@@ -43,7 +43,7 @@ def test_signals_that_a_log_does_not_have_are_not_scored(outcomes, scored, comes
     with duckdb.connect() as connection:
         create_tables(connection)
         append_rows(connection, "feedback.transition_users", users(**outcomes))
-        rows, facts = score_day(connection, DAY, "t", SETTINGS)
+        rows, facts = ScoresByDay(connection, "t", SETTINGS).write(DAY)
         found = connection.execute("FROM feedback.transition_scores SELECT DISTINCT signal").fetchall()
         check_table(connection, "feedback.transition_scores")
     assert {signal for (signal,) in found} == scored

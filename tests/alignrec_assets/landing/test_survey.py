@@ -141,23 +141,23 @@ def test_damage_inside_a_compressed_file_holds_back_its_day_alone(landing, conne
     content = bytearray(gzip.compress(b"user_id,item_id,ts\n" + b"u,a,2026-01-02\n" * 500))
     content[12:16] = b"\xff\xff\xff\xff"
     path.write_bytes(content)
-    found = unreadable_days(survey(connection, zone_of(landing), "events"), [D1, D2])
+    found = unreadable_days(survey(connection, zone_of(landing), "events"), [D1, D2], CALENDAR)
     assert list(found) == [D1]
     assert f"{path} cannot be read to its end" in found[D1]
 
 
 def test_a_file_that_cannot_be_opened_holds_back_its_day_alone(landing, connection):
     path = write(landing / "events" / f"day={D1}" / "x.csv", [EVENT | {"ts": "2026-01-02"}])
-    assert unreadable_days(survey(connection, zone_of(landing), "events"), [D1, D2]) == {}
+    assert unreadable_days(survey(connection, zone_of(landing), "events"), [D1, D2], CALENDAR) == {}
     content = path.read_bytes()
     path.unlink()
     path.symlink_to(landing / "elsewhere.csv")
-    found = unreadable_days(survey(connection, zone_of(landing), "events"), [D1, D2, D3])
+    found = unreadable_days(survey(connection, zone_of(landing), "events"), [D1, D2, D3], CALENDAR)
     assert list(found) == [D1, D2]  # its folder's day, and that of the row that was read before
     assert found[D1] == f"{path} cannot be opened: let this user read it, or take it away"
     path.unlink()
     path.write_bytes(content)
-    assert unreadable_days(survey(connection, zone_of(landing), "events"), [D1, D2]) == {}
+    assert unreadable_days(survey(connection, zone_of(landing), "events"), [D1, D2], CALENDAR) == {}
 
 
 def test_days_of_a_file_that_cannot_be_read_are_those_that_it_may_count_for(landing, connection):
@@ -167,7 +167,7 @@ def test_days_of_a_file_that_cannot_be_read_are_those_that_it_may_count_for(land
     days = [D1, D2, D3, D4]
 
     def broken():
-        return unreadable_days(survey(connection, zone_of(landing), "events"), days)
+        return unreadable_days(survey(connection, zone_of(landing), "events"), days, CALENDAR)
 
     assert broken() == {}
     path.write_text(damaged)
@@ -189,7 +189,7 @@ def test_impressions_that_cannot_be_read_count_for_the_days_around_them_outcomes
     for kind in ("feedback", "outcomes"):
         path = write(landing / kind / "day=2026-01-04" / "x.csv", [{"request_id": "o"}])
         surveyed = survey(connection, zone_of(landing, OPEN), kind)
-        around[kind] = [day.day for day in unreadable_days(surveyed, days, DAY_LONG)]
+        around[kind] = [day.day for day in unreadable_days(surveyed, days, CALENDAR, DAY_LONG)]
         path.unlink()
     # An outcome may come a few seconds before its impression, on the other side of midnight.
     assert around == {"feedback": [3, 4, 5], "outcomes": [3, 4, 5]}
