@@ -51,7 +51,7 @@ def write_settings(folder, first, last, partition):
     """What ingest would write, with a window over the whole log."""
     (folder / "settings.toml").write_text(
         f"[calendar]\nfirst_day = {first}\nlast_day = {last}\npartition = '{partition}'\n\n"
-        f"[positive]\nwatch_share = 'none'\nrating_at_least = 4.0\n\n"
+        f"[positive]\nrating_at_least = 4.0\n\n"
         f"[interests]\nembedding = 'tfidf'\n\n"
         f"[feedback]\nsource = 'replay'\nwindow_days = {WINDOW_DAYS}\n",
         encoding="utf-8",

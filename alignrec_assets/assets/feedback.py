@@ -19,7 +19,7 @@ from alignrec_assets.settings.schema import Settings
 from alignrec_assets.settings.sections import FeedbackSettings
 from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.records import read_records
-from alignrec_assets.warehouse.rows import append_rows, read_frame, replace_days
+from alignrec_assets.warehouse.rows import append_rows, read_frame, replace_days, set_wanted_days
 from models.feedback.score_changes import score_changes
 from models.progress import Progress
 
@@ -66,6 +66,8 @@ def transition_scores(context: dg.AssetExecutionContext, home: HomeResource) -> 
 
     def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
         scores = ScoresByDay(connection, taxonomy, settings)
+        set_wanted_days(connection, days)
+        connection.execute("DELETE FROM feedback.transition_scores WHERE day IN (FROM wanted_days)")
         progress = Progress(len(days), "days", context.log.info)
         made = {}
         for day in days:
@@ -93,19 +95,17 @@ class ScoresByDay:
         self.latest: tuple[date, pl.DataFrame, Facts] | None = None
 
     def write(self, day: date) -> tuple[int, Facts]:
-        """Replace the rows of a day; returns how many there are, and facts. Earlier days are written first."""
+        """Write the rows of a day that has none; returns how many, and facts. Earlier days are written first."""
         before = partition_of(day - timedelta(days=1), self.settings.calendar.partition)
         standing, facts = self._as_of(before)
-        if facts is None or self._window(day) != self._window(before):
-            scores, facts = score_day(self.connection, day, self.taxonomy, self.settings)
-        else:
-            scores = standing
-        changes = score_changes(standing, scores)
-        self.connection.execute("DELETE FROM feedback.transition_scores WHERE day = $day", {"day": day})
-        if changes.height:
-            append_rows(self.connection, "feedback.transition_scores", changes.with_columns(pl.lit(day).alias("day")))
         self.made.add(day)
+        if facts is not None and self._window(day) == self._window(before):
+            self.latest = (day, standing, facts)
+            return 0, facts
+        scores, facts = score_day(self.connection, day, self.taxonomy, self.settings)
         self.latest = (day, scores, facts)
+        changes = score_changes(standing, scores)
+        append_rows(self.connection, "feedback.transition_scores", changes.with_columns(pl.lit(day).alias("day")))
         return changes.height, facts
 
     def _as_of(self, day: date) -> tuple[pl.DataFrame, Facts | None]:

@@ -9,17 +9,24 @@ What and why:
   events of many days in one transaction. Dagster has no public base class for an event log.
 - ``ENDED_CHECK``: ``check_results`` asks for the last result of a check and leaves out executions without a result.
   The public API knows a check's latest execution only, whatever became of it.
+- ``add_metadata_of_days``: the public ``add_asset_metadata`` copies and checks what all days before were given, so that
+  8,036 days took 13 s for each table.
 - ``credit_days``: a step that fails credits none of its partitions, and an ``AssetMaterialization`` that it logs itself
   carries no data version. Dagster builds these tags in private functions at a step's end.
 """
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Protocol
+from typing import Any, Protocol
 
 import dagster as dg
 from dagster._config import UserConfigSchema
 from dagster._core.events import ASSET_EVENTS
+from dagster._core.execution.context.metadata_logging import (
+    AssetMetadataHandle,
+    OutputMetadataAccumulator,
+    OutputMetadataHandle,
+)
 from dagster._core.execution.plan.execute_step import (
     _build_data_version_tags,
     _get_code_version,
@@ -35,6 +42,7 @@ __all__ = [
     "ConfigurableClassData",
     "SqliteEventLogStorage",
     "UserConfigSchema",
+    "add_metadata_of_days",
     "credit_days",
 ]
 
@@ -65,3 +73,14 @@ def credit_days(context: dg.AssetExecutionContext, days: Mapping[date, MadeDay])
         context.log_event(
             dg.AssetMaterialization(context.asset_key, partition=day.isoformat(), metadata=metadata, tags=tags)
         )
+
+
+def add_metadata_of_days(context: dg.AssetExecutionContext, days: Mapping[date, Mapping[str, Any]]) -> None:
+    """Give each partition of the step's asset its metadata, as ``context.add_asset_metadata`` would one by one."""
+    step = context.get_step_execution_context()
+    given: dict[OutputMetadataHandle | AssetMetadataHandle, Mapping[str, Any]] = {
+        AssetMetadataHandle(asset_key=context.asset_key, partition_key=day.isoformat()): metadata
+        for day, metadata in days.items()
+    }
+    before = step._metadata_accumulator.per_output_metadata
+    step._metadata_accumulator = OutputMetadataAccumulator(per_output_metadata={**before, **given})

@@ -12,7 +12,7 @@ from itertools import groupby
 import dagster as dg
 import duckdb
 
-from alignrec_assets.instance.dagster_private import credit_days
+from alignrec_assets.instance.dagster_private import add_metadata_of_days, credit_days
 from alignrec_assets.refresh.fingerprints import day_fingerprints
 from alignrec_assets.refresh.tables import CONTRACT_CHECK, Facts, Result, kept_contract, plain_facts
 from alignrec_assets.resources import HomeResource
@@ -206,12 +206,17 @@ def _version_of_days(records: dict[date, Record]) -> dg.DataVersion:
 
 def _report_days(context: dg.AssetExecutionContext, table: str, written: WrittenDays) -> None:
     days = list(written.records)
-    for day, record in written.records.items():
-        metadata = {"dagster/partition_row_count": record.rows, **plain_facts(record.details)}
-        context.add_asset_metadata(metadata, partition_key=day.isoformat())
+    metadata = {day: _metadata_of(record) for day, record in written.records.items()}
     # Once a run: the UI shows that of the latest materialization, and each is 3 KB in the event log.
-    context.add_asset_metadata(lineage_metadata(table), partition_key=days[-1].isoformat())
+    metadata[days[-1]] |= lineage_metadata(table)
+    add_metadata_of_days(context, metadata)
     rows = sum(record.rows for record in written.records.values())
     skipped = len(days) - len(written.made)
     done = f"{rows:,} rows in {len(days)} days" if len(days) > 1 else f"{rows:,} rows on {days[0]}"
     context.log.info(f"{done}; skipped {skipped} unchanged" if skipped else done)
+
+
+def _metadata_of(record: Record) -> Facts:
+    """Rows and facts of a day; of a day without rows no empty facts, of which a long log has thousands."""
+    facts = record.details if record.rows else {name: value for name, value in record.details.items() if value}
+    return {"dagster/partition_row_count": record.rows, **plain_facts(facts)}

@@ -66,12 +66,16 @@ def broken_days(connection: duckdb.DuckDBPyConnection, name: str, rows: dict[dat
 
 
 def _parts(rows: dict[date, int]) -> Iterator[list[date]]:
+    """Days in groups of about ``ROWS_AT_ONCE`` rows; a day without rows keeps every contract."""
     part: list[date] = []
+    size = 0
     for day, count in rows.items():
-        if part and sum(rows[other] for other in part) + count > ROWS_AT_ONCE:
+        if part and size + count > ROWS_AT_ONCE:
             yield part
-            part = []
-        part.append(day)
+            part, size = [], 0
+        if count:
+            part.append(day)
+            size += count
     if part:
         yield part
 
@@ -82,7 +86,9 @@ def _is_clean(connection: duckdb.DuckDBPyConnection, table: Table, days: list[da
     Keys are compared by their hashes, which is faster on a long log. Where two hashes are equal, the caller compares
     the keys themselves.
     """
-    within = f"FROM {table.name} SELECT {{}} WHERE day BETWEEN $first AND $last AND list_contains($days::DATE[], day)"
+    within = (
+        f"FROM {table.name} SELECT {{}} WHERE day BETWEEN $first AND $last AND day IN (SELECT unnest($days::DATE[]))"
+    )
     parameters = {"first": min(days), "last": max(days), "days": days}
     every = " AND ".join(f"coalesce({condition}, true)" for condition in conditions(table))
     ((obeyed,),) = connection.execute(within.format(f"coalesce(bool_and({every}), true)"), parameters).fetchall()
