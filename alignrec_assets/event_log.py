@@ -7,30 +7,33 @@ over 365 days with its eight daily tables. Its log for Postgres batches by itsel
 A run over 8,036 days would leave 1.1 GB: each day is planned for every asset and for every check, and told twice. So:
 
 - A check of whole tables is planned once, not for each day: no result of it would ever name one.
-- Of a batch with many days of an asset the index knows every day that was made; what was planned, and the log of the
-  run, name the last alone. The UI shows no day of so long a range as under way, and days that failed as missing.
+- Of a batch with many days of an asset one event says that they are planned, and names none: the UI shows no day of so
+  long a range as under way, and those that failed as missing. The log of the run names the last day that was made.
+- The index knows every day that was made; one that is as it was before is not told again.
 """
 
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dagster import DagsterEventType, EventLogEntry
+from dagster import AssetKey, DagsterEventType, EventLogEntry
 
 from alignrec_assets.instance.dagster_private import (
     ASSET_EVENTS,
+    DATA_VERSION_TAG,
+    AssetMaterializationPlannedData,
     ConfigurableClassData,
     SqliteEventLogStorage,
     UserConfigSchema,
 )
 
-MADE, CHECK_PLANNED = DagsterEventType.ASSET_MATERIALIZATION, DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED
+MADE, PLANNED = DagsterEventType.ASSET_MATERIALIZATION, DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+CHECK_PLANNED = DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED
 BATCH_VARIABLE = "DAGSTER_EVENT_BATCH_SIZE"
 BATCH_EVENTS = 1000
 MOST_ALIKE = 200
-"""So many events of one type and asset in a batch are all told; of more of them, the last."""
+"""So many events of one type and asset in a batch are all told, as Dagster would."""
 
 
 class BatchedSqliteEventLog(SqliteEventLogStorage):
@@ -57,24 +60,38 @@ class BatchedSqliteEventLog(SqliteEventLogStorage):
         What the index tells of an asset itself is that of its last event, as in Dagster's log for Postgres.
         """
         of_assets = [event for event in events if event.dagster_event_type in ASSET_EVENTS]
-        told = _told(of_assets)
-        indexed = [event for event in of_assets if id(event) in told or event.dagster_event_type == MADE]
-        if indexed:
-            # The index first, for only there others write: a batch that fails is stored again, event by event.
-            with self.index_transaction() as connection:
-                inserts = [self.prepare_insert_event(event) for event in indexed]
-                numbers = [connection.execute(insert).lastrowid for insert in inserts]
-                self._store_asset_event_tags(connection, indexed, numbers)
-                last = {event.get_dagster_event().asset_key: place for place, event in enumerate(indexed)}
-                for place in last.values():
-                    self._store_asset_event(connection, indexed[place], numbers[place])
-            with self.run_connection(indexed[0].run_id) as connection:
-                for event, insert in zip(indexed, inserts, strict=True):
-                    if id(event) in told:
-                        connection.execute(insert)
+        for alike in _alike(of_assets):
+            if len(alike) <= MOST_ALIKE:
+                self._store(alike, in_run=alike)
+            elif alike[0].dagster_event_type == PLANNED:
+                last = _of_no_day(alike[-1])
+                self._store([last], in_run=[last])
+            else:
+                self._store([*self._news(alike[:-1]), alike[-1]], in_run=alike[-1:])
         for event in events:
             if event.dagster_event_type not in ASSET_EVENTS:
                 self.store_event(event)
+
+    def _store(self, events: Sequence[EventLogEntry], in_run: Sequence[EventLogEntry]) -> None:
+        """Store events of an asset in the index, and some of them, the last ones, in the log of their run."""
+        inserts = [self.prepare_insert_event(event) for event in events]
+        # The index first, for only there others write: a batch that fails is stored again, event by event.
+        with self.index_transaction() as connection:
+            numbers = [connection.execute(insert).lastrowid for insert in inserts]
+            self._store_asset_event_tags(connection, events, numbers)
+            self._store_asset_event(connection, events[-1], numbers[-1])
+        with self.run_connection(events[0].run_id) as connection:
+            for insert in inserts[-len(in_run) :]:
+                connection.execute(insert)
+
+    def _news(self, made: Sequence[EventLogEntry]) -> list[EventLogEntry]:
+        """Materializations of days that were never made, or whose version is another one than before."""
+        key = made[0].get_dagster_event().asset_key
+        days = [day for event in made if (day := event.get_dagster_event().partition) is not None]
+        if key is None or len(days) < len(made):
+            return list(made)
+        before = self.get_latest_tags_by_partition(key, MADE, [DATA_VERSION_TAG], asset_partitions=days)
+        return [event for day, event in zip(days, made, strict=True) if before.get(day) != _version_of(event)]
 
     def store_asset_check_event(self, event: EventLogEntry, event_id: int | None) -> None:
         """Store the plan or the result of a check; the plan once, whatever the days of the run."""
@@ -86,12 +103,22 @@ class BatchedSqliteEventLog(SqliteEventLogStorage):
         super().store_asset_check_event(event, event_id)
 
 
-def _told(events: Sequence[EventLogEntry]) -> set[int]:
-    """Of events of assets, those for the log of the run, by identity: of many alike the last alone."""
-    kinds = [(event.dagster_event_type, event.get_dagster_event().asset_key) for event in events]
-    alike, last = Counter(kinds), {kind: id(event) for kind, event in zip(kinds, events, strict=True)}
-    return {
-        id(event)
-        for kind, event in zip(kinds, events, strict=True)
-        if alike[kind] <= MOST_ALIKE or last[kind] == id(event)
-    }
+def _alike(events: Sequence[EventLogEntry]) -> list[list[EventLogEntry]]:
+    """Events of assets by type and asset, in the order in which these came."""
+    groups: dict[tuple[DagsterEventType | None, AssetKey | None], list[EventLogEntry]] = {}
+    for event in events:
+        groups.setdefault((event.dagster_event_type, event.get_dagster_event().asset_key), []).append(event)
+    return list(groups.values())
+
+
+def _version_of(made: EventLogEntry) -> dict[str, str]:
+    """The data version of a materialization, as the index tells it."""
+    tags = made.asset_materialization.tags if made.asset_materialization else None
+    return {name: value for name, value in (tags or {}).items() if name == DATA_VERSION_TAG}
+
+
+def _of_no_day(planned: EventLogEntry) -> EventLogEntry:
+    """A planned materialization without its partition."""
+    happened = planned.get_dagster_event()
+    data = AssetMaterializationPlannedData(happened.event_specific_data.asset_key)  # type: ignore[union-attr]
+    return planned._replace(dagster_event=happened._replace(event_specific_data=data))

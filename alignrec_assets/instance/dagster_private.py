@@ -5,8 +5,9 @@ No other module imports from them. Dagster may move any of these in a minor rele
 
 What and why:
 
-- ``SqliteEventLogStorage``, ``ASSET_EVENTS``, ``ConfigurableClassData``, ``UserConfigSchema``: ``event_log`` stores the
-  events of many days in one transaction. Dagster has no public base class for an event log.
+- ``SqliteEventLogStorage``, ``ASSET_EVENTS``, ``DATA_VERSION_TAG``, ``AssetMaterializationPlannedData``,
+  ``ConfigurableClassData``, ``UserConfigSchema``: ``event_log`` stores the events of many days in one transaction.
+  Dagster has no public base class for an event log.
 - ``ENDED_CHECK``: ``check_results`` asks for the last result of a check and leaves out executions without a result.
   The public API knows a check's latest execution only, whatever became of it.
 - ``add_metadata_of_days``: the public ``add_asset_metadata`` copies and checks what all days before were given, so that
@@ -21,7 +22,8 @@ from typing import Any, Protocol
 
 import dagster as dg
 from dagster._config import UserConfigSchema
-from dagster._core.events import ASSET_EVENTS
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
+from dagster._core.events import ASSET_EVENTS, AssetMaterializationPlannedData
 from dagster._core.execution.context.metadata_logging import (
     AssetMetadataHandle,
     OutputMetadataAccumulator,
@@ -38,7 +40,9 @@ from dagster._serdes import ConfigurableClassData
 
 __all__ = [
     "ASSET_EVENTS",
+    "DATA_VERSION_TAG",
     "ENDED_CHECK",
+    "AssetMaterializationPlannedData",
     "ConfigurableClassData",
     "SqliteEventLogStorage",
     "UserConfigSchema",

@@ -33,9 +33,10 @@ class Read:
 
     def since(self, reader: date, settings: Settings) -> date:
         """The first partition of this asset that a partition of the reader looks at; the last one is its own."""
-        if self.reach in ("window", "day"):
-            return window_start(reader, self.days(settings), settings.calendar.partition)
-        return date.min
+        if self.reach not in ("window", "day"):
+            return date.min
+        days = self.days(settings) if self.reach == "window" else 1
+        return window_start(reader, days, settings.calendar.partition)
 
     def covers(self, read: date, reader: date, settings: Settings) -> bool:
         """Whether a partition of the reader looks at the given partition of this asset."""

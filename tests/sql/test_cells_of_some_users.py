@@ -7,6 +7,8 @@ import pytest
 
 from alignrec_assets.warehouse.queries import query
 
+WINDOW = {"first_day": date(2026, 1, 2), "as_of": date(2026, 1, 3)}
+
 
 @pytest.fixture
 def counted():
@@ -30,12 +32,12 @@ def cells(connection, name, **parameters):
 
 def test_some_users_are_a_part_of_more_users(counted):
     def users(share):
-        found = cells(counted, "evaluation.cells_of_some_users", as_of=date(2026, 1, 3), window_days=2, share=share)
+        found = cells(counted, "evaluation.cells_of_some_users", **WINDOW, share=share)
         return found[0][3] if found else 0
 
     assert users(1.0) == 200
     assert users(0.0) == 0
     assert 0 < users(0.1) < users(0.3) < users(0.9) < 200
     assert 30 < users(0.3) < 90
-    everybody = cells(counted, "evaluation.cells_of_some_users", as_of=date(2026, 1, 3), window_days=2, share=1.0)
+    everybody = cells(counted, "evaluation.cells_of_some_users", **WINDOW, share=1.0)
     assert everybody == [([1, 2], 3, 400, 200, 200)]  # days 2 and 3

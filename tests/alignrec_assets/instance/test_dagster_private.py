@@ -18,6 +18,8 @@ STEP = "dagster._core.execution.plan.execute_step"
 BATCHES = "event_log.py stores the events of many days in one transaction"
 CHECKS = "check_results.py reads the last results of checks: publication and automation are held by those that failed"
 CREDIT = "credit_days tells Dagster of the good days of a failed step, with their data versions"
+CONTEXT = "dagster._core.execution.context"
+METADATA = "add_metadata_of_days gives each day of a long range its metadata"
 SLOTS = "dagster_home.py frees the places of runs whose process is gone"
 PRUNING = "housekeeping/pruning.py keeps the runs that made what stands"
 # Module, name in it, parameters by name (None: it is no function), and what depends on it.
@@ -25,6 +27,8 @@ USES = [
     ("dagster._config", "UserConfigSchema", None, BATCHES),
     ("dagster._serdes", "ConfigurableClassData", None, BATCHES),
     ("dagster._core.events", "ASSET_EVENTS", None, BATCHES),
+    ("dagster._core.events", "AssetMaterializationPlannedData", "asset_key partition partitions_subset", BATCHES),
+    ("dagster._core.definitions.data_version", "DATA_VERSION_TAG", None, BATCHES),
     (LOG, "SqliteEventLogStorage", "base_dir inst_data", BATCHES),
     (LOG, "SqliteEventLogStorage.config_type", "", BATCHES),
     (LOG, "SqliteEventLogStorage.from_config_value", "inst_data config_value", BATCHES),
@@ -33,6 +37,7 @@ USES = [
     (LOG, "SqliteEventLogStorage.prepare_insert_event", "self event", BATCHES),
     (LOG, "SqliteEventLogStorage.index_transaction", "self", BATCHES),
     (LOG, "SqliteEventLogStorage.run_connection", "self run_id", BATCHES),
+    (LOG, "SqliteEventLogStorage.store_asset_check_event", "self event event_id", BATCHES),
     (LOG, "SqliteEventLogStorage._store_asset_event", "self conn event event_id", BATCHES),
     (LOG, "SqliteEventLogStorage._store_asset_event_tags", "self conn events event_ids", BATCHES),
     ("dagster._core.storage.asset_check_execution_record", "AssetCheckExecutionRecordStatus.SUCCEEDED", None, CHECKS),
@@ -45,6 +50,9 @@ USES = [
         "data_version code_version input_provenance_data data_version_is_user_provided",
         CREDIT,
     ),
+    (f"{CONTEXT}.metadata_logging", "AssetMetadataHandle", "asset_key partition_key", METADATA),
+    (f"{CONTEXT}.metadata_logging", "OutputMetadataHandle", None, METADATA),
+    (f"{CONTEXT}.metadata_logging", "OutputMetadataAccumulator", "per_output_metadata", METADATA),
     (STEP, "_get_code_version", "asset_key step_context", CREDIT),
     (STEP, "_get_input_provenance_data", "asset_key step_context", CREDIT),
     ("dagster", "AssetExecutionContext.get_step_execution_context", "self", CREDIT),
