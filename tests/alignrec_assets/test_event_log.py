@@ -102,3 +102,55 @@ def test_a_run_over_days_leaves_what_dagsters_own_log_would(tmp_path, monkeypatc
     assert found == expected
     assert len(found[1][DagsterEventType.ASSET_MATERIALIZATION]) == 10
     assert len(transactions) - one_by_one < 0.75 * one_by_one
+
+
+LONG = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_date="2025-01-01")
+FIRST, LAST, DAYS_OF_YEAR = "2024-01-01", "2024-12-31", 366
+
+
+@dg.asset(
+    partitions_def=LONG,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    check_specs=[dg.AssetCheckSpec("sound", asset="year")],
+    config_schema={"version": str},
+)
+def year(context):
+    version = dg.DataVersion(context.op_config["version"])
+    return dg.MaterializeResult(
+        data_version=version, check_results=[dg.AssetCheckResult(check_name="sound", passed=True)]
+    )
+
+
+def run_year(instance, version):
+    """A run over a year; returns its id."""
+    tags = {"dagster/asset_partition_range_start": FIRST, "dagster/asset_partition_range_end": LAST}
+    config = {"ops": {"year": {"config": {"version": version}}}}
+    return dg.materialize([year], instance=instance, tags=tags, run_config=config).run_id
+
+
+def recorded(instance, type_):
+    return instance.event_log_storage.get_event_records(dg.EventRecordsFilter(type_), ascending=True)
+
+
+def test_of_a_long_range_every_day_is_known_and_little_is_kept(tmp_path):
+    home = Home(tmp_path)
+    home.create()
+    made, planned = DagsterEventType.ASSET_MATERIALIZATION, DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+    with open_instance(home) as instance:
+        run_id = run_year(instance, "a")
+        assert len(instance.get_materialized_partitions(year.key)) == DAYS_OF_YEAR
+        assert len(recorded(instance, made)) == DAYS_OF_YEAR
+        assert [record.partition_key for record in recorded(instance, planned)] == [None]
+        told = [entry.dagster_event for entry in instance.all_logs(run_id, of_type=made)]
+        assert [event.partition for event in told] == [LAST]
+        with instance.event_log_storage.index_connection() as connection:
+            checks = connection.exec_driver_sql("SELECT execution_status, partition FROM asset_check_executions")
+            assert checks.fetchall() == [("SUCCEEDED", None)]
+        run_year(instance, "a")  # nothing is new
+        assert len(recorded(instance, made)) == DAYS_OF_YEAR + 1
+        run_year(instance, "b")
+        assert len(recorded(instance, made)) == 2 * DAYS_OF_YEAR + 1
+        version = instance.get_latest_data_version_record(year.key, partition_key="2024-05-05")
+        assert version.asset_materialization.tags["dagster/data_version"] == "b"
+        failed = instance.event_log_storage.get_latest_asset_partition_materialization_attempts_without_materializations
+        assert failed(year.key) == {}
