@@ -1,5 +1,5 @@
--- evaluation.feedback_since: impressions and positives of each cluster in the window from $first_day to $as_of, and after it
--- up to $until.
+-- evaluation.feedback_since: impressions and positives of each cluster in the window from $first_day to $as_of, and
+-- after it up to $until.
 SELECT
     cluster_id,
     coalesce(sum(positives) FILTER (WHERE day <= $as_of), 0)::DOUBLE AS positives_before,

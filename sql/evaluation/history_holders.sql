@@ -1,4 +1,5 @@
--- evaluation.history_holders: who was shown something while holding a history, and how often, from $first_day to $as_of.
+-- evaluation.history_holders: who was shown something while holding a history, and how often, from $first_day to
+-- $as_of.
 SELECT history, user_id, sum(impressions) AS impressions
 FROM feedback.transition_users
 WHERE day >= $first_day

@@ -115,7 +115,7 @@ FIRST, LAST, DAYS_OF_YEAR = "2024-01-01", "2024-12-31", 366
     config_schema={"version": str},
 )
 def year(context):
-    version = dg.DataVersion(context.op_config["version"])
+    version = dg.DataVersion(context.op_execution_context.op_config["version"])
     return dg.MaterializeResult(
         data_version=version, check_results=[dg.AssetCheckResult(check_name="sound", passed=True)]
     )

@@ -141,3 +141,12 @@ def test_ctrl_c_in_a_query_ends_the_command_and_undoes_the_transaction(warehouse
         connection.execute("DELETE FROM interests.item_clusters")
         connection.execute("SELECT count(*) FROM range(100_000) a, range(100_000) b WHERE hash(a.range, b.range) = 1")
     assert items(warehouse) == ["good"]
+
+
+def test_a_column_that_came_with_an_upgrade_is_added_to_the_tables_of_a_home(warehouse):
+    with warehouse.writing() as connection:
+        connection.execute("ALTER TABLE interests.item_clusters DROP COLUMN similarity")
+    with warehouse.writing() as connection:
+        connection.execute("INSERT INTO interests.item_clusters VALUES ('t', 'new', 1, 0.5)")
+        rows = connection.execute("FROM interests.item_clusters SELECT item_id, similarity ORDER BY ALL").fetchall()
+    assert rows == [("good", None), ("new", 0.5)]
