@@ -4,6 +4,7 @@ A setting that the user, the environment or the profile has fixed is not chosen;
 """
 
 from collections.abc import Callable, Collection
+from itertools import count
 from math import ceil, comb
 from typing import Any
 
@@ -188,17 +189,21 @@ def possible_histories(clusters: int, history: int) -> int:
 
 
 def window_days(facts: LogFacts, source: str, shown: int, cells: int) -> Choice:
-    """How many days of feedback count: 28, more where they hold too little, or all."""
+    """How many days of feedback count: 28, or twice as many as often as they hold too little.
+
+    In coarse steps: where a log that grows by a day had a longer window, the scores of every day would be made again.
+    """
     if facts.days <= WINDOW_DAYS:
         return WINDOW_DAYS, f"all {facts.days:,} days of the log"
+    wanted = ceil(IMPRESSIONS_PER_CELL * cells / max(shown / facts.days, 1e-9))
+    needed = facts.days if source == "replay" else min(facts.days, wanted)
+    days = next(days for days in (WINDOW_DAYS << doubled for doubled in count()) if days >= needed)
     if source == "replay":
-        return facts.days, f"all {facts.days:,} days: a user meets a cluster for the first time only once"
-    wanted = IMPRESSIONS_PER_CELL * cells
-    days = min(facts.days, max(WINDOW_DAYS, ceil(wanted / max(shown / facts.days, 1e-9))))
+        return days, f"all {facts.days:,} days: a user meets a cluster for the first time only once"
     told = f"{shown:,} impressions in {facts.days:,} days"
-    if days == WINDOW_DAYS:
+    if days < facts.days:
         return days, f"{told}: so many days hold {IMPRESSIONS_PER_CELL} for each of {cells:,} cells"
-    return days, f"{told}: it takes {'all' if days == facts.days else 'these'} days for {cells:,} cells"
+    return days, f"{told}: it takes all days for {cells:,} cells"
 
 
 def minimum_impressions(seen: float, cells: int) -> Choice:

@@ -68,7 +68,7 @@ def test_a_thick_log_has_many_clusters_and_examples_for_each():
     assert found["novelty.maximum_examples"] == 7900
     assert found["novelty.epochs"] == 2
     assert found["novelty.most_steps"] == 2 * 124  # ceil(7,900 / 64) batches in a pass
-    assert found["feedback.window_days"] == 100  # a first interaction happens once
+    assert found["feedback.window_days"] == 112  # all 100 days: a first interaction happens once
     assert found["alignment.holdout_share"] == 0.3
 
 
@@ -81,10 +81,10 @@ def test_random_and_logged_impressions_are_chosen_where_they_are():
 def test_the_window_holds_five_impressions_of_each_cell():
     # 64 clusters make 2,016 histories and 124,992 cells; five for each are 624,960 impressions, at 10,000 a day.
     random = replace(THICK, impressions=1_000_000, random_impressions=1_000_000)
-    assert chosen(random)["feedback.window_days"] == 63
+    assert chosen(random)["feedback.window_days"] == 112
     assert chosen(replace(random, days=40))["feedback.window_days"] == 28
     few = replace(random, impressions=900, random_impressions=900)  # 5 for each of 168 cells, at 9 a day
-    assert chosen(few)["feedback.window_days"] == 94
+    assert chosen(few)["feedback.window_days"] == 112
 
 
 def test_impressions_are_worth_enough_clusters_to_align_with():
@@ -119,7 +119,7 @@ def test_fixed_settings_are_not_chosen_and_the_others_go_by_them():
     found = chosen(THICK, settings, {"interests.clusters", "feedback.source"})
     assert not {"interests.clusters", "feedback.source"} & found.keys()
     assert found["novelty.maximum_examples"] == 3400
-    assert found["feedback.window_days"] == 100  # none of the days has an impression
+    assert found["feedback.window_days"] == 112  # none of the days has an impression
 
 
 def test_users_meet_as_many_clusters_as_balls_fill_boxes():

@@ -57,7 +57,7 @@ def test_more_data_widen_the_calendar_and_choose_again(home, tmp_path):
     ingest(home, tmp_path / "many", interactions(1_000, days=60))
     settings = load_settings(home)
     assert settings.calendar.last_day == date(2026, 3, 5)
-    assert settings.feedback.window_days == 60
+    assert settings.feedback.window_days == 112  # 28 doubled until all 60 days count
     assert fixed_settings(home) == set()
     assert home.settings.read_text().count("clusters = ") == 1
 
