@@ -52,7 +52,7 @@ def _settle(home: Home, chosen: list[Chosen], write: Log) -> None:
 def _settle_calendar(home: Home, rows: dict[date, int], write: Log) -> None:
     """Write the first and last day of the log, unless the home names them; tell what lies outside."""
     fixed, calendar = fixed_settings(home), load_settings(home).calendar
-    stays_open = "calendar" in settings_in_file(home) and calendar.last_day is None
+    stays_open = "first_day" in settings_in_file(home).get("calendar", {}) and calendar.last_day is None
     within = {
         day: count
         for day, count in rows.items()
