@@ -51,7 +51,8 @@ def novelty_examples(context: dg.AssetExecutionContext, home: HomeResource) -> R
     def build() -> tuple[pl.DataFrame, Facts]:
         from models.novelty.examples import choose_novelty_examples
 
-        parameters = {"until": latest, "taxonomy_version": taxonomy, "replay_share": replay_share}
+        until = last_day_of(partition_of(latest, partition), partition)
+        parameters = {"until": until, "taxonomy_version": taxonomy, "replay_share": replay_share}
         with warehouse.reading() as connection:
             found = read_frame(connection, query("training.novelty_examples"), parameters)
         transitions = found.filter(pl.col("day") <= as_of).drop("day")

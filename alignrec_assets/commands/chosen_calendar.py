@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import date
 from itertools import accumulate, pairwise
-from typing import Literal
+
+from alignrec_assets.settings.sections import Partition
 
 HANDFUL = 0.01
 """At most this share of the rows, on either side of the log, may be a handful with wrong times."""
@@ -16,7 +17,6 @@ SPARSE = 0.1
 ROWS_PER_PARTITION = 100
 DAYS_OF_MONTH = 365.25 / 12
 DAYS_OF_PARTITION = {"day": 1.0, "week": 7.0, "month": DAYS_OF_MONTH}
-Partition = Literal["day", "week", "month"]
 
 
 class CalendarError(ValueError):

@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 
 from alignrec_assets.assets.raw import attribution_window, landing_zone, positive_rule
-from alignrec_assets.commands.chosen_calendar import CalendarError, Span, told_calendar
+from alignrec_assets.commands.chosen_calendar import CalendarError, Span, told_calendar, told_partition
 from alignrec_assets.commands.chosen_settings import choose_positive, choose_settings, require_teaching
 from alignrec_assets.commands.log_facts import LogFacts, SurveyedLog, surveyed_log
 from alignrec_assets.home import Home
@@ -50,7 +50,7 @@ def _settle(home: Home, chosen: list[Chosen], write: Log) -> None:
 
 
 def _settle_calendar(home: Home, rows: dict[date, int], write: Log) -> None:
-    """Write the first and last day of the log, unless the home names them; tell what lies outside."""
+    """Write the days of the log and how they are made at once, unless the home names them; tell what lies outside."""
     fixed, calendar = fixed_settings(home), load_settings(home).calendar
     stays_open = "first_day" in settings_in_file(home).get("calendar", {}) and calendar.last_day is None
     within = {
@@ -68,10 +68,9 @@ def _settle_calendar(home: Home, rows: dict[date, int], write: Log) -> None:
         span = _told_calendar(home, within, fixed)
         kept = fixed | ({"calendar.last_day"} if stays_open else set())
         days = {"calendar.first_day": (span.first, "first day"), "calendar.last_day": (span.last, "last day")}
-        reasons = [
-            Chosen(name, day, f"the {word} with a row") for name, (day, word) in days.items() if name not in kept
-        ]
-        _settle(home, reasons, write)
+        chosen = [Chosen(name, day, f"the {word} with a row") for name, (day, word) in days.items()]
+        chosen.append(Chosen("calendar.partition", *told_partition(sum(within.values()), span.days)))
+        _settle(home, [each for each in chosen if each.name not in kept], write)
     if stays_open:
         write("the calendar has no last_day: the log is open, and its days run up to yesterday")
 

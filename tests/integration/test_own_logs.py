@@ -15,7 +15,7 @@ from alignrec_assets.settings.chosen_values import fixed_settings
 from alignrec_assets.settings.sources import update_settings_file
 from models.serving.transition_table import TransitionTable
 
-LAST_DAY = "2026-01-24"
+LAST_DAY = "2026-01-25"  # of the last week
 FAST = (("landing with impressions", 500), ("landing", 5_000))
 """Random exposures and replay. The settings that each format gets are tested with `ingest`."""
 SIZES = [

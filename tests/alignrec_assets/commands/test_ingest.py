@@ -40,6 +40,7 @@ def test_every_format_gets_its_settings_with_reasons(kind, home, tmp_path):
     settings = load_settings(home)
     assert (settings.calendar.first_day, settings.calendar.last_day) == (FIRST_DAY, LAST_DAY)
     assert (LAST_DAY - FIRST_DAY).days + 1 == DAYS
+    assert settings.calendar.partition == "week"  # 500 rows in 20 days
     assert settings.feedback.source == SOURCE_OF.get(kind, "replay")
     for name, value in POSITIVE.get(kind, {"rating_at_least": 4.0}).items():
         assert getattr(settings.positive, name) == value
