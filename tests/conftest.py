@@ -2,11 +2,15 @@
 
 import os
 import shutil
+import signal
 import sys
 from dataclasses import astuple
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # Inherited from a shell that runs the tests in the background: commands under test must hear Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 import torch
