@@ -64,7 +64,8 @@ def clusters(context: dg.AssetExecutionContext, config: ClusterConfig, home: Hom
     )
     image = home.home.reports / MAP_FILE
     image.write_bytes((checkpoint.folder / MAP_FILE).read_bytes())
-    record = Record(version, rows.height, {"taxonomy": version, "embedding": taxonomy.embedder.method})
+    facts = {"taxonomy": version, "embedding": taxonomy.embedder.method, **taxonomy.label_figures}
+    record = Record(version, rows.height, facts)
     with warehouse.writing() as connection:
         replace_table(connection, "interests.clusters", rows)
         write_records(connection, "interests.clusters", {"": record})
@@ -142,7 +143,7 @@ def _fit(context: dg.AssetExecutionContext, home: HomeResource, warehouse: Wareh
         draw_cluster_map(folder / MAP_FILE, taxonomy.centroids, taxonomy.labels, taxonomy.sizes, title)
         return {
             "settings": wanted.model_dump(),
-            "figures": {"clusters": len(taxonomy.labels), "items": catalogue.height},
+            "figures": {"clusters": len(taxonomy.labels), "items": catalogue.height, **taxonomy.label_figures},
         }
 
     checkpoint = refresh_checkpoint(context, home.home, "taxonomy", taxonomy.version, build, made_from)

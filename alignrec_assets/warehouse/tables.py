@@ -45,7 +45,7 @@ _ALL = (
         (
             TAXONOMY,
             CLUSTER,
-            Column("label", "VARCHAR", "two to four keywords"),
+            Column("label", "VARCHAR", "up to four keywords"),
             Column("readable", "BOOLEAN", "false where items carry nothing but tag ids"),
             Column("items", "BIGINT", "items when the taxonomy was made", least=0),
         ),

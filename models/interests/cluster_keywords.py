@@ -4,6 +4,7 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -17,10 +18,12 @@ from models.interests.words import SpacelessWords, numbered_names, split_words
 FIELD_WEIGHTS = {"tags": 4.0, "category": 3.0, "title": 1.0, "description": 0.5}
 LONGEST_PHRASE = 3  # words in a tag that stays one keyword; longer tags are read word by word
 NAME_SHARE = 0.5  # a word that comes with its number, or in one name, at least so often is told as that name
-# A term that is rarer here than in the mean cluster, or in fewer items than this share, describes some items, not the
-# cluster: its weight is multiplied by UNTYPICAL.
-TYPICAL_SHARE = 0.01
-UNTYPICAL = 0.05
+# A keyword that fewer items of a cluster use than this share or this number tells of these items, not of the cluster.
+TYPICAL_SHARE = 0.1
+TYPICAL_ITEMS = 3
+DESCRIBING_SHARE = 0.2  # a keyword that so many items use describes the cluster, also where the others use it as much
+SMOOTHING = 0.01  # added to shares before they are compared
+MOST_KEYWORDS = 16  # of a cluster, from which its label is chosen
 ITEMS_READ = 2_000  # per cluster: more do not move the keywords
 
 _NUMERAL = re.compile(r"(?=[ivxlcdm])(x{0,3})(ix|iv|v?i{0,3})|m{1,4}d?c{0,4}l?x{0,4}v?i{0,4}")
@@ -35,22 +38,36 @@ und van vom von zu zum zur"""
 STOP_WORDS = frozenset([*ENGLISH_STOP_WORDS, *_NUMBER_WORDS.split(), *_CLIPPED_WORDS.split(), *_FOREIGN_WORDS.split()])
 
 
-def keyword_weights(items: pl.DataFrame, cluster_ids: IntArray, clusters: int) -> list[dict[str, float]]:
-    """Weight of each keyword in each cluster, heaviest first, by class-based TF-IDF.
+class Keyword(NamedTuple):
+    """A keyword of a cluster.
 
-    After Grootendorst (2022), BERTopic, equation 2, with one change: term frequency is the share of the cluster's items
-    that use the term, so that neither large clusters nor long descriptions drown the rest. The weight is
-    ``field weight * share(t, c) * log(1 + 1 / mean over clusters of share(t, .))``; terms that are not typical of the
-    cluster count for next to nothing.
+    Attributes:
+        text: one word, or a tag of up to three, or a name with its number.
+        typical: whether it tells of the cluster and not of some of its items only.
+        describes: whether many of the cluster's items use it, and more than of the others.
+        weight: how much it sets the cluster apart from the others.
+    """
+
+    text: str
+    typical: bool
+    describes: bool
+    weight: float
+
+
+def cluster_keywords(items: pl.DataFrame, cluster_ids: IntArray, clusters: int) -> list[list[Keyword]]:
+    """The best keywords of each cluster: typical ones first, the heaviest first.
+
+    A weight is what the keyword adds to the divergence of Kullback and Leibler between the cluster and the others,
+    ``share in the cluster * log(share in the cluster / mean share in the others)``, times the weight of its field.
+    Shares are of items, so that neither large clusters nor long descriptions drown the rest.
     """
     read = [items[rows] for rows in rows_by_cluster(cluster_ids, clusters)]
     spaceless = SpacelessWords(text for some in read for text in _texts(some))
-    term_shares = [_term_shares(some, spaceless) for some in read]
-    mean_share: defaultdict[str, float] = defaultdict(float)
-    for shares in term_shares:
-        for term, (share, _) in shares.items():
-            mean_share[term] += share / clusters
-    return [_cluster_weights(shares, mean_share) for shares in term_shares]
+    shares = [_term_shares(some, spaceless) for some in read]
+    summed: Counter[str] = Counter()
+    for terms in shares:
+        summed.update({term: share for term, (share, _) in terms.items()})
+    return [_best_keywords(terms, some.height, summed, clusters) for terms, some in zip(shares, read, strict=True)]
 
 
 def rows_by_cluster(cluster_ids: IntArray, clusters: int) -> list[IntArray]:
@@ -78,14 +95,20 @@ def _twins(one: str, other: str) -> bool:
     return plural or (shared >= 4 and shared >= 0.75 * shortest and max(len(one), len(other)) - shared <= 6)
 
 
-def _cluster_weights(shares: dict[str, tuple[float, float]], mean_share: dict[str, float]) -> dict[str, float]:
-    """Weights of one cluster's terms from their shares, plain and by field; heaviest first."""
-    weights = {}
-    for term, (share, by_field) in shares.items():
-        typical = share >= max(TYPICAL_SHARE, mean_share[term])
-        weights[term] = by_field * math.log1p(1 / mean_share[term]) * (1 if typical else UNTYPICAL)
-    # Rounded, so that ties are decided by the alphabet and not by the order in which shares were summed.
-    return dict(sorted(weights.items(), key=lambda pair: (-round(pair[1], 9), pair[0])))
+def _best_keywords(
+    terms: dict[str, tuple[float, float]], size: int, summed: Counter[str], clusters: int
+) -> list[Keyword]:
+    """The best of one cluster's terms, from their shares in it, plain and by field, and the sums over all clusters."""
+    found = []
+    for term, (share, by_field) in terms.items():
+        elsewhere = max(0.0, summed[term] - share) / max(1, clusters - 1)
+        weight = by_field * math.log((share + SMOOTHING) / (elsewhere + SMOOTHING))
+        enough = share >= TYPICAL_SHARE and share * size >= min(TYPICAL_ITEMS, size) - 1e-6
+        typical = enough and (weight > 0 or share >= DESCRIBING_SHARE)
+        # Rounded, so that ties are decided by the alphabet and not by the order in which shares were summed.
+        place = (not typical, -round(weight if typical else by_field, 9), term)
+        found.append((place, Keyword(term, typical, typical and weight > 0 and share >= DESCRIBING_SHARE, weight)))
+    return [keyword for _, keyword in sorted(found)[:MOST_KEYWORDS]]
 
 
 def _texts(items: pl.DataFrame) -> Iterable[str]:

@@ -1,20 +1,27 @@
 """Short, readable, unique names for clusters: the words in which the language models read and write interests.
 
-Which words a label may be made of, and what they weigh, is in cluster_keywords. A label is for people and for language
-models alike: "wildlife, nature, documentary".
+Which words a label may be made of is in cluster_keywords, which of them it gets in label_choice, how well all labels
+together tell the clusters apart in label_quality. A label is for people and for language models alike: "wildlife,
+nature, documentary".
 """
 
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
-from models.arrays import IntArray
-from models.interests.cluster_keywords import keyword_weights, near_duplicates
-from models.language.prompts import words_that_differ
+from models.arrays import Float32Array, IntArray
+from models.interests.cluster_keywords import Keyword, cluster_keywords
+from models.interests.item_embeddings import Embedder
+from models.interests.label_choice import Pool, choose_labels, label_of
+from models.interests.label_quality import LabelQuality, held_out, measure_labels
+from models.interests.label_spaces import meaning_space, word_space
+from models.progress import Log, silent
 
-USUAL_KEYWORDS = 3
-MOST_KEYWORDS = 4
-KEPT_SHARE = 0.25  # a third keyword must weigh this share of the first; a second one is always kept
+USUAL_KEYWORDS = 2
+DESCRIBING_SHARE = (
+    0.2  # a keyword that so many of the cluster's items use describes it, also where it sets little apart
+)
 
 
 @dataclass(frozen=True)
@@ -25,54 +32,43 @@ class ClusterLabel:
     readable: bool
 
 
-def label_clusters(items: pl.DataFrame, cluster_ids: IntArray, clusters: int) -> list[ClusterLabel]:
-    """Name clusters 0..N-1, each by two to four keywords, so that no two labels have the same words.
+def label_clusters(
+    items: pl.DataFrame,
+    cluster_ids: IntArray,
+    clusters: int,
+    embedder: Embedder,
+    embeddings: Float32Array,
+    seed: int,
+    log: Log = silent,
+) -> tuple[list[ClusterLabel], LabelQuality]:
+    """Name clusters 0..N-1 so that their labels tell them apart, and measure how well they do.
 
-    Keywords are in falling order of weight. A cluster whose items share only one usable keyword is named by it alone;
-    one without any is ``topic <id>``. Larger clusters (lower ids, as ``fit_clusters`` numbers them) choose first.
+    A label has up to four keywords: two where two describe the cluster, more where they set it further apart, one where
+    no second tells anything. No two labels have the same words. A cluster without a usable keyword is ``topic <id>``.
+    Some items of each cluster are not read; on them the labels are measured.
 
     Args:
         items: ``item_id`` and any of ``title``, ``tags``, ``category``, ``description``.
         cluster_ids: [items], the cluster of each item.
         clusters: N.
+        embedder: that gave ``embeddings``.
+        embeddings: [items, d].
+        seed: of which items are held out, and of those that are compared with the labels.
+        log: receives progress lines.
     """
-    taken = {words_that_differ(f"topic {cluster}") for cluster in range(clusters)}
-    labels = []
-    for cluster, weights in enumerate(keyword_weights(items, cluster_ids, clusters)):
-        text = ", ".join(_unique_keywords(weights, taken))
-        taken.add(words_that_differ(text))
-        labels.append(ClusterLabel(text or f"topic {cluster}", readable=bool(text)))
-    return labels
+    log(f"choosing {clusters} labels")
+    held = held_out(cluster_ids, clusters, seed)
+    read = np.flatnonzero(~held)
+    keywords = cluster_keywords(items[read], cluster_ids[read], clusters)
+    meaning = meaning_space(embedder, embeddings)
+    spaces = [*([meaning] if meaning else []), word_space(items, read)]
+    chosen = choose_labels([_pool(some) for some in keywords], cluster_ids, read, spaces, seed)
+    labels = [ClusterLabel(label_of(some, cluster), bool(some)) for cluster, some in enumerate(chosen)]
+    return labels, measure_labels([label.text for label in labels], cluster_ids, np.flatnonzero(held), spaces)
 
 
-def _is_free(keywords: list[str], taken: set[frozenset[str]]) -> bool:
-    return words_that_differ(", ".join(keywords)) not in taken
-
-
-def _unique_keywords(weights: dict[str, float], taken: set[frozenset[str]]) -> list[str]:
-    """The heaviest keywords; then one more, then other last keywords, until their words are free. May be empty."""
-    candidates: list[str] = []
-    for term in weights:
-        if not any(near_duplicates(term, chosen) for chosen in candidates):
-            candidates.append(term)
-        if len(candidates) == 60:  # far more than a label needs; more would only cost time
-            break
-    if not candidates:
-        return []
-    heaviest = weights[candidates[0]]
-    usual = sum(weights[term] >= KEPT_SHARE * heaviest for term in candidates[:USUAL_KEYWORDS])
-    usual = min(max(usual, 2), len(candidates))
-    for size in range(usual, min(MOST_KEYWORDS, len(candidates)) + 1):
-        if _is_free(candidates[:size], taken):
-            return candidates[:size]
-    return _replaced_keywords(candidates, taken)
-
-
-def _replaced_keywords(candidates: list[str], taken: set[frozenset[str]]) -> list[str]:
-    """Keep the beginning, the longer the better, and replace what follows by lighter keywords until it is free."""
-    for size in range(min(MOST_KEYWORDS, len(candidates)), 0, -1):
-        kept = candidates[: size - 1]
-        for last in candidates[size:]:
-            if _is_free([*kept, last], taken):
-                return [*kept, last]
-    return []
+def _pool(keywords: list[Keyword]) -> Pool:
+    typical = sum(keyword.typical for keyword in keywords)
+    describing = sum(keyword.describes for keyword in keywords)
+    fewest = min(USUAL_KEYWORDS, max(1, describing))
+    return Pool([keyword.text for keyword in keywords], max(1, typical), fewest)

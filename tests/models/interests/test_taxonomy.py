@@ -70,6 +70,27 @@ def test_a_taxonomy_reads_back_as_it_was(tmp_path, catalogue, fitted):
     assert assign_items(loaded, catalogue.first_frame).equals(assignment)
 
 
+def test_a_taxonomy_tells_how_well_its_labels_tell_clusters_apart(tmp_path, fitted):
+    taxonomy = fitted[0]
+    figures = taxonomy.label_figures
+    assert figures["labels_pairs"] == 24 * 23 / 2
+    assert figures["labels_nearest_share_by_chance"] == 1 / 24
+    assert figures["labels_held_out_items"] == sum(size // 5 for size in taxonomy.sizes)
+    assert min(figures["labels_nearest_share_by_meaning"], figures["labels_nearest_share_by_words"]) > 0.5
+    save_taxonomy(taxonomy, tmp_path / "taxonomy")
+    assert load_taxonomy(tmp_path / "taxonomy").label_figures == figures
+
+
+def test_a_taxonomy_made_before_labels_were_measured_is_read_as_it_stands(tmp_path, fitted):
+    save_taxonomy(fitted[0], tmp_path / "taxonomy")
+    path = tmp_path / "taxonomy" / "taxonomy.json"
+    content = json.loads(path.read_text())
+    del content["label_figures"]
+    path.write_text(json.dumps(content))
+    loaded = load_taxonomy(tmp_path / "taxonomy")
+    assert (loaded.version, loaded.labels, loaded.label_figures) == (fitted[0].version, fitted[0].labels, {})
+
+
 def test_every_part_is_in_the_version(fitted):
     taxonomy = fitted[0]
     centroids = taxonomy.centroids.copy()
