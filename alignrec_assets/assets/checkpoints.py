@@ -62,7 +62,7 @@ def novelty_model(context: dg.AssetExecutionContext, home: HomeResource) -> Resu
         from models.novelty.pictures import draw_novelty_curve
         from models.novelty.training import train_novelty_model
 
-        base = required_checkpoint(warehouse, "base_model")
+        base, labels = required_checkpoint(warehouse, "base_model"), cluster_labels(warehouse)
         with warehouse.reading() as connection:
             examples = table_frame(connection, "training.novelty_examples")
         chosen = NoveltyOptions(
@@ -76,12 +76,12 @@ def novelty_model(context: dg.AssetExecutionContext, home: HomeResource) -> Resu
         report = train_novelty_model(
             base.folder / MODEL_FOLDER,
             folder / MODEL_FOLDER,
-            cluster_labels(warehouse),
+            labels,
             examples.select("history", "cluster_id", "split"),
             chosen,
             log=context.log.info,
         )
-        draw_novelty_curve(report, folder / "novelty.png")
+        draw_novelty_curve(report, len(labels) - len(examples["history"][0]), folder / "novelty.png")
         return {
             "figures": report.figures,
             "curve": [vars(point) for point in report.curve],

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from models.alignment.trials import LOSSES, NORMALISATIONS, SearchReport, Trial, describe_parameters
-from models.drawing import BLUE, GREY, ORANGE, save
+from models.drawing import BLUE, GREY, ORANGE, against_chance, draw_legend, save
 
 COLOURS = dict(zip(NORMALISATIONS, (BLUE, ORANGE, "#3b8f4f", "#c2452d"), strict=True))
 MARKERS = dict(zip(LOSSES, ("o", "^"), strict=True))
@@ -17,7 +17,7 @@ MARKERS = dict(zip(LOSSES, ("o", "^"), strict=True))
 def draw_search(report: SearchReport, k: int, path: Path) -> None:
     """Draw F1@k of the trials by number, and by learning rate, normalisation and loss, as a PNG."""
     measured = [trial for trial in report.trials if trial.figures["f1_at_k"] is not None]
-    figure, panels = plt.subplots(1, 2, figsize=(13, 4.6), width_ratios=(3, 2), layout="constrained", sharey=True)
+    figure, panels = plt.subplots(1, 2, figsize=(13, 5.4), width_ratios=(3, 2), layout="constrained", sharey=True)
     _draw_course(panels[0], report, measured, k)
     _draw_learning_rates(panels[1], report, measured)
     save(figure, list(panels), path)
@@ -26,19 +26,37 @@ def draw_search(report: SearchReport, k: int, path: Path) -> None:
 def _draw_course(panel: Axes, report: SearchReport, measured: list[Trial], k: int) -> None:
     numbers = [trial.number for trial in measured]
     values = [trial.figures["f1_at_k"] for trial in measured]
-    panel.plot(numbers, values, "o", color=GREY, label="trial")
-    panel.step(numbers, np.maximum.accumulate(values), where="post", color=BLUE, label="the best so far")
-    panel.axhline(values[0], color=ORANGE, linestyle="--", linewidth=1, label="the settings before the search")
+    panel.plot(numbers, values, "o", color=GREY, label="trial, validation")
+    if measured:
+        panel.step(
+            numbers,
+            np.maximum.accumulate(values),
+            where="post",
+            color=BLUE,
+            label="best so far, validation",
+        )
+        panel.axhline(
+            values[0],
+            color=ORANGE,
+            linestyle="--",
+            linewidth=1,
+            label="settings before the search, validation",
+        )
+    chance = report.test["figures"].get("f1_at_k_random")
+    if chance is not None:
+        panel.axhline(chance, color=GREY, linestyle=":", label="chance, test histories")
     test = report.test["figures"]["f1_at_k"]
     if test is not None:
         panel.plot(
             [report.winner.number], [test], color=BLUE, marker="*", markersize=16, linestyle="",
             label="the winner on the test histories",
         )  # fmt: skip
-    panel.set(xlabel="trial", ylabel=f"F1@{k}, validation histories")
-    panel.set_title(f"The winner: {describe_parameters(report.winner.parameters)}", fontsize=10)
+    panel.set(xlabel="trial", ylabel=f"F1@{k}")
+    told = against_chance(report.test["leads"].get("random", {}).get("f1_at_k"))
+    winner = describe_parameters(report.winner.parameters)
+    panel.set_title(f"The winner: {winner}\n{told} on the test histories", fontsize=10)
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-    panel.legend(frameon=False, fontsize=9)
+    draw_legend(panel)
 
 
 def _draw_learning_rates(panel: Axes, report: SearchReport, measured: list[Trial]) -> None:
@@ -56,9 +74,10 @@ def _draw_learning_rates(panel: Axes, report: SearchReport, measured: list[Trial
                     color=COLOURS[normalisation], marker=MARKERS[loss], linestyle="", label=f"{normalisation}, {loss}",
                 )  # fmt: skip
     winner = report.winner
-    panel.plot(
-        [winner.parameters["learning_rate"]], [winner.figures["f1_at_k"]], color=BLUE, marker="o", markersize=16,
-        markerfacecolor="none", linestyle="",
-    )  # fmt: skip
+    if winner.figures["f1_at_k"] is not None:
+        panel.plot(
+            [winner.parameters["learning_rate"]], [winner.figures["f1_at_k"]], color=BLUE, marker="o", markersize=16,
+            markerfacecolor="none", linestyle="",
+        )  # fmt: skip
     panel.set(xlabel="learning rate", xscale="log", title="By learning rate")
-    panel.legend(frameon=False, fontsize=9)
+    draw_legend(panel)

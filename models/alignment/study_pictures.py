@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib import pyplot as plt
 
-from models.drawing import BLUE, GREY, ORANGE, save
+from models.drawing import BLUE, GREY, ORANGE, against_chance, draw_legend, save
 
 CONTESTANTS = {
     "": ("stack", BLUE, "-"),
@@ -16,7 +16,7 @@ CONTESTANTS = {
     "_training_means": ("training means", "#3b8f4f", "-"),
     "_label_regression": ("label regression", "#b0803a", ":"),
     "_prior": ("prior of the cluster", "#c2452d", ":"),
-    "_random": ("random", GREY, ":"),
+    "_random": ("chance", GREY, ":"),
 }
 
 
@@ -24,7 +24,7 @@ def draw_amounts(amounts: Sequence[dict[str, Any]], k: int, path: Path) -> None:
     """Draw F1@k and NDCG@k of all contestants over the amount of feedback that they learned from, as a PNG.
 
     Args:
-        amounts: each with ``name``, ``training_impressions`` and ``figures``.
+        amounts: each with ``name``, ``training_impressions``, ``figures`` and ``leads``.
         k: the cut.
         path: of the picture.
     """
@@ -37,10 +37,19 @@ def draw_amounts(amounts: Sequence[dict[str, Any]], k: int, path: Path) -> None:
             if any(value is not None for value in values):
                 shown = [float("nan") if value is None else value for value in values]
                 panel.plot(impressions, shown, color=colour, linestyle=style, marker="o", markersize=4, label=name)
-        panel.set(xscale="log", xlabel="impressions to learn from", title=f"{title} on the same held-out histories")
+        told = against_chance(ordered[-1]["leads"].get("random", {}).get(measure)) if ordered else against_chance(None)
+        panel.set(
+            xlabel="impressions to learn from",
+            title=f"{title} on the same held-out histories\nwith most feedback {told}",
+        )
+        if impressions:
+            panel.set_xscale("log")
         panel.set_xticks(
             impressions, [f"{arm['name']}\n{count:,}" for arm, count in zip(ordered, impressions, strict=True)]
         )
         panel.minorticks_off()
-    panels[1].legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5))
+        if not panel.has_data():
+            draw_legend(panel)
+    if panels[1].get_legend_handles_labels()[0]:
+        panels[1].legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5))
     save(figure, list(panels), path)

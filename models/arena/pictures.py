@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from models.arena.predictors import PREDICTORS
 from models.arena.responses import SIGNALS
 from models.arena.summary import WorldSummary
-from models.drawing import BLUE, GREY, ORANGE, save
+from models.drawing import BLUE, GREY, ORANGE, draw_course, draw_legend, save, write_values
 
 
 def draw_world(summary: WorldSummary, path: Path) -> None:
@@ -38,13 +38,15 @@ def draw_contests(contests: pl.DataFrame, path: Path) -> None:
     for colour, name in zip(plt.get_cmap("tab10").colors, shown, strict=False):  # type: ignore[attr-defined]
         for number, (_, world) in enumerate(contests.sort("mix").group_by("seed", maintain_order=True)):
             label = name.replace("_", " ") if number == 0 else None
-            axes.plot(world["mix"], world[f"explained_{name}"], color=colour, alpha=0.6, label=label)
+            points = list(zip(world["mix"], world[f"explained_{name}"], strict=True))
+            draw_course(axes, points, color=colour, alpha=0.6, label=label)
+    axes.axhline(0, color=GREY, linestyle=":", label="chance")
     axes.set(
-        title="What predictors find of users' next topics (random 0, oracle 1), a line per seed",
+        title="What predictors find of users' next topics (chance 0, oracle 1), a line per seed",
         xlabel="mix: share of taste that words do not tell",
-        ylim=(-0.1, 1),
     )
-    axes.legend(frameon=False, ncols=3, loc="upper left")
+    axes.set_ylim(top=1)
+    draw_legend(axes, columns=4)
     save(figure, [axes], path)
 
 
@@ -55,12 +57,17 @@ def _activity(axes: Axes, summary: WorldSummary) -> None:
     axes.set(title="Activity", xlabel="day")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, loc="center right")
+    draw_legend(axes)
 
 
 def _plays_per_user(axes: Axes, summary: WorldSummary) -> None:
     plays = np.sort(summary.plays_per_user[summary.plays_per_user > 0])[::-1]
-    axes.loglog(plays, np.arange(1, len(plays) + 1) / len(plays), color=BLUE)
+    if len(plays):
+        draw_course(
+            axes, list(zip(plays, np.arange(1, len(plays) + 1) / len(plays), strict=True)), color=BLUE, markersize=2
+        )
+        axes.set(xscale="log", yscale="log")
+    draw_legend(axes)
     top = summary.figures["plays_of_top_fifth"]
     axes.set(
         title=f"Plays per user: the top fifth has {top:.0%}", xlabel="plays", ylabel="share of users with at least"
@@ -69,9 +76,8 @@ def _plays_per_user(axes: Axes, summary: WorldSummary) -> None:
 
 def _responses(axes: Axes, summary: WorldSummary) -> None:
     rates = [summary.figures[f"{signal}_rate"] for signal in SIGNALS]
-    bars = axes.barh(list(SIGNALS), rates, color=BLUE)
-    axes.bar_label(bars, labels=[f" {rate:.1%}" for rate in rates])
-    axes.set(title="Responses to organic plays", xlim=(0, 1.15 * max(rates)))
+    write_values(axes, axes.barh(list(SIGNALS), rates, color=BLUE), [f"{rate:.1%}" for rate in rates])
+    axes.set(title="Responses to organic plays", xlim=(0, 1.2 * max(*rates, 0.01)))
     axes.invert_yaxis()
 
 
@@ -94,6 +100,7 @@ def _contest(axes: Axes, summary: WorldSummary) -> None:
     shares = [summary.figures[f"explained_{name}"] for name in PREDICTORS]
     names = [name.replace("_", " ") for name in PREDICTORS]
     bars = axes.barh(names, shares, color=[GREY if name in ("random", "oracle") else BLUE for name in PREDICTORS])
-    axes.bar_label(bars, labels=[f" {share:.2f}" for share in shares])
-    axes.set(title="What predictors find", xlim=(min(0.0, *shares) - 0.02, 1.15))
+    axes.axvline(0, color=GREY, linewidth=1)
+    write_values(axes, bars, [f"{share:.2f}" for share in shares])
+    axes.set(title="What predictors find (chance 0, oracle 1)", xlim=(min(0.0, *shares) - 0.1, 1.2))
     axes.invert_yaxis()

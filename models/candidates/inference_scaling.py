@@ -18,7 +18,7 @@ from models.alignment.scoring import CandidateScorer
 from models.arrays import BoolArray, Float64Array
 from models.candidates.best_of_n_distribution import coverage, expected_top_score, selection_probabilities
 from models.candidates.histories import all_histories, evenly_spread
-from models.drawing import GREY, save
+from models.drawing import GREY, draw_legend, save
 from models.novelty.label_distribution import label_distributions
 from models.progress import Log, silent
 
@@ -149,7 +149,7 @@ def draw_scaling(points: Sequence[dict[str, Any]], k: int, path: Path) -> None:
     panels += [("alignment", "mean score of what is selected")]
     known = all(point["true_rate"] is not None for point in points)
     panels += [("true_rate", "true rate of what is selected")] if known else []
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 4.2), layout="constrained")
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 4.8), layout="constrained")
     overall = [point for point in points if point["entropy"] == "all"]
     for axis, (name, title) in zip(axes, panels, strict=True):
         temperatures = sorted({point["temperature"] for point in overall if point["temperature"] is not None})
@@ -166,7 +166,7 @@ def draw_scaling(points: Sequence[dict[str, Any]], k: int, path: Path) -> None:
         axis.set(xscale="log", xlabel="draws n", title=title)
         axis.set_xticks([multiple * k for multiple in MULTIPLES], [f"{multiple}k" for multiple in MULTIPLES])
         axis.minorticks_off()
-    axes[0].legend(frameon=False, fontsize=8)
+        draw_legend(axis)
     figure.suptitle(f"Best of n, k = {k}: the circles are n = {PAPER}k, as in the paper", fontsize=11)
     save(figure, list(axes), path)
 

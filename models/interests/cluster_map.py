@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.decomposition import PCA
@@ -75,7 +76,7 @@ def spread_points(points: Float64Array) -> Float64Array:
     extent = np.ptp(points, axis=0)
     by_value = (points - points.min(axis=0)) / np.where(extent > 0, extent, 1)
     by_rank = points.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable") / max(1, count - 1)
-    return np.asarray((by_value + by_rank) / 2)
+    return np.where(extent > 0, (by_value + by_rank) / 2, 0.5)  # points that do not differ stand in the middle
 
 
 def _colours(centroids: Float32Array) -> Float64Array:
@@ -94,6 +95,7 @@ def _write_labels(axes: Axes, points: Float64Array, labels: Sequence[str], areas
     taken = [Bbox([place - radius, place + radius]) for place, radius in zip(places, radii, strict=True)]
     for cluster in np.argsort(-areas, kind="stable")[:MOST_LABELS]:
         text = axes.text(0, 0, _wrapped(labels[cluster]), fontsize=7.5, color="#222222", ha="center", va="center")
+        text.set_path_effects([withStroke(linewidth=2, foreground="white")])  # where a disc cannot be avoided
         box = text.get_window_extent()
         place = _free_place(places[cluster], radii[cluster], box.width, box.height, taken, axes.bbox)
         taken.append(Bbox.from_bounds(place[0] - box.width / 2, place[1] - box.height / 2, box.width, box.height))

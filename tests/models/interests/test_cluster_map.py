@@ -34,3 +34,8 @@ def test_spreading_keeps_the_order_and_fills_the_square():
     spread = spread_points(points)
     assert spread[:, 0].tolist() == pytest.approx([0.0, (0.01 + 0.5) / 2, 1.0])
     assert spread[:, 1].tolist() == pytest.approx([1.0, 0.5, 0.0])
+
+
+def test_one_point_stands_in_the_middle_and_two_beside_each_other():
+    assert spread_points(np.array([[0.25, 0.5]])).tolist() == [[0.5, 0.5]]
+    assert spread_points(np.array([[0.25, 0.5], [0.75, 0.5]])).tolist() == [[0.0, 0.5], [1.0, 0.5]]
