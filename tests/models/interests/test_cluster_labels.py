@@ -81,6 +81,14 @@ def test_labels_are_chosen_for_what_sets_each_apart_from_the_others():
     assert sum("crime" in label for label in labels) + sum("thriller" in label for label in labels) < 6
 
 
+def test_a_name_that_all_clusters_share_is_in_no_label_and_a_number_stays_with_its_name():
+    topics = ["Title 42", "budget", "court", "wildfire", "election", "tennis"]
+    rows = [(f"Senator Smith on {topic}", None, None) for topic in topics for _ in range(10)]
+    labels = texts(rows, [number // 10 for number in range(60)], 6)
+    assert [label for label in labels if "smith" in label or "senator" in label] == []
+    assert labels == [topic.lower() for topic in topics]
+
+
 def test_noise_is_left_out():
     rows = [("The 2nd best of 1994, part III: a b two", ["documentary", "80s", "1994", "The Lord of the Rings"], "x")]
     label = texts(rows, [0], 1)[0]
