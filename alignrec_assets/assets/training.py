@@ -17,7 +17,7 @@ from alignrec_assets.settings.schema import Settings
 from alignrec_assets.settings.sections import NoveltySettings
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.queries import query
-from alignrec_assets.warehouse.records import latest_day
+from alignrec_assets.warehouse.records import Record, latest_day
 from alignrec_assets.warehouse.rows import read_frame, table_frame
 from models.novelty.examples import last_learning_day
 
@@ -72,7 +72,19 @@ def novelty_examples(context: dg.AssetExecutionContext, home: HomeResource) -> R
         context.log.info(told_examples(facts, options))
         return rows.with_columns(pl.lit(as_of).alias("as_of")), facts
 
-    return refresh_table(context, home, "training.novelty_examples", as_of, build)
+    def little_new(record: Record) -> str | None:
+        parameters = {"until": as_of, "taxonomy_version": taxonomy, "replay_share": replay_share}
+        with warehouse.reading() as connection:
+            now = read_frame(connection, query("training.novelty_examples"), parameters).height
+        then = int(record.details["novel_transitions"])
+        if abs(now - then) >= options.new_transitions_share * then:
+            return None
+        return (
+            f"{now:,} novel transitions up to {as_of}, {then:,} when the examples were chosen: the model learns again "
+            f"when they differ by {options.new_transitions_share:.0%} (novelty.new_transitions_share)"
+        )
+
+    return refresh_table(context, home, "training.novelty_examples", as_of, build, little_new)
 
 
 def require_transitions(transitions: pl.DataFrame, settings: Settings, as_of: date) -> None:

@@ -251,7 +251,7 @@ DECLARATIONS = (
             "feedback.source",
             "feedback.replay_share",
         ),
-        asks=(*CALENDAR, "history.clusters"),
+        asks=(*CALENDAR, "history.clusters", "novelty.new_transitions_share"),
     ),
     Declaration(
         "training.pointwise_examples",

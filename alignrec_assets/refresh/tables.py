@@ -11,7 +11,7 @@ from alignrec_assets.refresh.fingerprints import day_fingerprints, days_read, ma
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.warehouse.column_lineage import lineage_metadata
 from alignrec_assets.warehouse.records import Record, read_records, write_records
-from alignrec_assets.warehouse.rows import replace_table
+from alignrec_assets.warehouse.rows import count_rows, replace_table
 from models.files import fingerprint
 
 if TYPE_CHECKING:
@@ -29,17 +29,33 @@ def refresh_table(
     table: str,
     as_of: date,
     build: Callable[[], tuple[pl.DataFrame, Facts]],
+    little_new: Callable[[Record], str | None] = lambda _: None,
 ) -> Result:
-    """Refresh a whole table that Python computes as of a day; ``build`` returns its rows and facts, unconnected."""
+    """Refresh a whole table that Python computes as of a day.
+
+    Args:
+        context: of the step.
+        home: the home.
+        table: its name.
+        as_of: the last day that is read.
+        build: returns its rows and facts, unconnected.
+        little_new: where the days alone changed, and rows are there as they were made: why they stand all the same.
+    """
     settings, warehouse = home.settings, home.warehouse(context.log.info)
     origin = {**made_by(table, settings), "as_of": as_of.isoformat()}
     with warehouse.writing() as connection:
         wanted = day_fingerprints(connection, table, [as_of], settings, as_of=as_of.isoformat())[as_of]
         record = read_records(connection, table).get("")
         read = days_read(connection, table, as_of, settings)
+        whole = count_rows(connection, [table])[table] == (record.rows if record else None)
     if record is not None and record.fingerprint == wanted:
         context.log.info("skipped: inputs, settings and code are unchanged")
         return table_result(record, **lineage_metadata(table))
+    if record is not None and whole and _days_alone_changed(record, origin, read):
+        reason = little_new(record)
+        if reason:
+            context.log.info(f"kept: {reason}")
+            return table_result(record, **lineage_metadata(table))
     rows, facts = build()
     # Readers see the content: a late outcome may give a day another fingerprint and the same examples, and a model that
     # takes minutes is not trained again for that.
@@ -51,6 +67,15 @@ def refresh_table(
         write_records(connection, table, {"": record})
     context.log.info(f"{rows.height:,} rows")
     return table_result(record, **lineage_metadata(table))
+
+
+def _days_alone_changed(record: Record, origin: Facts, read: Facts) -> bool:
+    """Whether a table would be made by the same code and settings, and from the same whole tables, as it was."""
+    made_from = record.details.get("made_from", {})
+    before = made_from.get("inputs", {})
+    whole = [name for name, each in read.items() if not each["days"]]
+    same_inputs = before.keys() == read.keys() and all(before[name] == read[name] for name in whole)
+    return same_inputs and all(made_from.get(name) == origin[name] for name in ("code", "settings"))
 
 
 def table_result(record: Record, **metadata: Any) -> Result:

@@ -154,6 +154,9 @@ class NoveltySettings(Section):
     """Share of the users who are held out."""
     refresh_days: Days = 28
     """The model learns from the first week of the log, and again after every period of this length."""
+    new_transitions_share: Share = 0.05
+    """It learns again only if its novel transitions are more or fewer by this share than when it learned last, so that
+    late rows and single days do not train it anew. 0: whatever changed."""
     tune: Tune = "top:8"
     """Which weights are trained: all, LoRA adapters, or those of the given number of top decoder layers."""
     learning_rate: LearningRate = 1e-3

@@ -20,7 +20,9 @@ EVERY_KEY = {f"{section}.{key}" for kind, section in SECTIONS.items() if hasattr
              for key in kind.model_fields}  # fmt: skip
 
 
-SOMETIMES = {"training.novelty_examples": {"feedback.replay_share", "history.clusters"}}
+SOMETIMES = {
+    "training.novelty_examples": {"feedback.replay_share", "history.clusters", "novelty.new_transitions_share"},
+}
 """Asked for with replayed feedback alone, and to tell why there are no examples."""
 
 
