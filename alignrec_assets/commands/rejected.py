@@ -10,6 +10,8 @@ from rich.table import Table
 from alignrec_assets.commands.lookup import Show
 from alignrec_assets.home import Home
 from alignrec_assets.landing.formats.rejected import REJECTED_FOLDER
+from alignrec_assets.partitions import partition_of
+from alignrec_assets.settings.sources import load_settings
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.queries import query
 from models.messages import MOST_LINES, one_line
@@ -23,7 +25,7 @@ PAYLOAD_CHARACTERS = 200
 
 
 def show_rejected(home: Home, day: date | None, kind: str | None, reason: str | None, show: Show) -> None:
-    """Show the rejected rows of a day, of a kind of landing file, or with some words in their reason.
+    """Show the rejected rows of a day's partition, of a kind of landing file, or with some words in their reason.
 
     Raises:
         WarehouseError: there is no warehouse yet.
@@ -31,6 +33,8 @@ def show_rejected(home: Home, day: date | None, kind: str | None, reason: str | 
     """
     if kind is not None and kind not in KINDS:
         raise ValueError(f"--kind {kind!r} is no kind of landing file: name one of {', '.join(KINDS)}")
+    if day is not None:
+        day = partition_of(day, load_settings(home).calendar.partition)
     with Warehouse(home).reading() as connection:
         connection.register("source_rows", _source_rows(connection, home.landing / REJECTED_FOLDER))
         rows = connection.sql(query("raw.rejected_rows_shown"), params={"day": day, "kind": kind, "reason": reason})

@@ -14,7 +14,7 @@ from alignrec_assets.failures import Failure, UnexpectedError, bounded, explain_
 from alignrec_assets.home import Home
 from alignrec_assets.instance.dagster_home import fail_dead_runs, open_instance
 from alignrec_assets.instance.step_log import STEP_LOGGER
-from alignrec_assets.partitions import FIRST_DAY_TAG, LAST_DAY_TAG, days_of
+from alignrec_assets.partitions import FIRST_DAY_TAG, LAST_DAY_TAG, days_of, partition_of
 from alignrec_assets.settings.sections import CalendarSettings
 from alignrec_assets.settings.sources import load_settings
 from models.messages import listed
@@ -113,7 +113,7 @@ def run_selection(
 
 
 def day_range(calendar: CalendarSettings, first: date | None, last: date | None) -> tuple[str, str]:
-    """The range as partition keys.
+    """The range as partition keys: those of the partitions that hold the two days.
 
     Raises:
         RunFailedError: a day outside the calendar.
@@ -121,10 +121,10 @@ def day_range(calendar: CalendarSettings, first: date | None, last: date | None)
     keys = days_of(calendar).get_partition_keys()
     if not keys:
         raise RunFailedError("the calendar has no day that is over yet: see calendar.first_day in settings.toml")
-    start = first.isoformat() if first else keys[0]
-    end = last.isoformat() if last else keys[-1]
-    for day in (start, end):
-        if day not in keys:
+    start = partition_of(first, calendar.partition).isoformat() if first else keys[0]
+    end = partition_of(last, calendar.partition).isoformat() if last else keys[-1]
+    for key, day in ((start, first), (end, last)):
+        if key not in keys:
             raise RunFailedError(
                 f"day {day} is outside the calendar {keys[0]} to {keys[-1]}: name another, "
                 "or change [calendar] in settings.toml"

@@ -127,7 +127,7 @@ def refresh_days(context: dg.AssetExecutionContext, home: HomeResource, table: D
         partition = home.settings.calendar.partition
         gone = clear_other_days(connection, table.name, calendar[0], calendar[-1], partition)
     if gone:
-        context.log.info(f"{gone:,} days are out of scope since the calendar changed: their rows are gone")
+        context.log.info(f"{gone:,} days are none of the calendar since it changed: their rows are gone")
     written = _write_good_days(warehouse, table, run_days(context))
     if written.broken:
         error = BrokenDaysError(table.name, written.broken)

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from alignrec_assets.commands.run import run_line
+from alignrec_assets.commands.run import RunFailedError, day_range, run_line
 from alignrec_assets.home import HOME_VARIABLE, Home
 from alignrec_assets.settings.sources import load_settings, update_settings_file
 from alignrec_assets.warehouse.connection import Warehouse
@@ -125,7 +125,7 @@ def test_another_partition_makes_every_row_again_and_none_twice(homes):
     days = {str(day) for (day,) in rows(home, "FROM raw.events SELECT DISTINCT day")}
     assert days == {"2025-01-01", "2025-02-01", "2025-03-01", "2025-04-01"}
     assert len(rows(home, "FROM registry.fingerprints WHERE asset = 'raw.events'")) == 4
-    assert any("out of scope" in line for line in run_days(home)) is False  # the second run finds nothing to clear
+    assert not any("none of the calendar" in line for line in run_days(home))  # the second run finds nothing to clear
     assert standing(home, LAST) == standing(homes["day"], LAST)
 
 
@@ -159,6 +159,13 @@ def test_scores_as_of_a_day_are_those_of_its_window(homes):
             columns = ["history", "cluster_id", "impressions", "users", "positives", "score", "signal"]
             expected = sorted(alone.select(columns).rows(), key=str)
             assert sorted(standing(home, day), key=str) == [(h, c, i, u, p, s, n) for h, c, i, u, p, s, n in expected]
+
+
+def test_any_day_of_a_partition_names_it(homes):
+    calendar = load_settings(homes["month"]).calendar
+    assert day_range(calendar, date(2025, 2, 11), date(2025, 3, 31)) == ("2025-02-01", "2025-03-01")
+    with pytest.raises(RunFailedError, match="day 2025-05-01 is outside the calendar 2025-01-01 to 2025-04-01"):
+        day_range(calendar, None, date(2025, 5, 1))
 
 
 def test_no_event_is_lost_between_landing_and_table(homes):
