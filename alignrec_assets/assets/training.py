@@ -17,7 +17,7 @@ from alignrec_assets.settings.schema import Settings
 from alignrec_assets.settings.sections import NoveltySettings
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.queries import query
-from alignrec_assets.warehouse.records import Record, latest_day
+from alignrec_assets.warehouse.records import latest_day
 from alignrec_assets.warehouse.rows import read_frame, table_frame
 from models.novelty.examples import last_learning_day
 
@@ -72,11 +72,8 @@ def novelty_examples(context: dg.AssetExecutionContext, home: HomeResource) -> R
         context.log.info(told_examples(facts, options))
         return rows.with_columns(pl.lit(as_of).alias("as_of")), facts
 
-    def little_new(record: Record) -> str | None:
-        parameters = {"until": as_of, "taxonomy_version": taxonomy, "replay_share": replay_share}
-        with warehouse.reading() as connection:
-            now = read_frame(connection, query("training.novelty_examples"), parameters).height
-        then = int(record.details["novel_transitions"])
+    def little_new(standing: Facts, facts: Facts) -> str | None:
+        then, now = int(standing["novel_transitions"]), int(facts["novel_transitions"])
         if abs(now - then) >= options.new_transitions_share * then:
             return None
         return (

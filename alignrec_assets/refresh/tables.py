@@ -29,7 +29,7 @@ def refresh_table(
     table: str,
     as_of: date,
     build: Callable[[], tuple[pl.DataFrame, Facts]],
-    little_new: Callable[[Record], str | None] = lambda _: None,
+    little_new: Callable[[Facts, Facts], str | None] = lambda _, __: None,
 ) -> Result:
     """Refresh a whole table that Python computes as of a day.
 
@@ -39,7 +39,8 @@ def refresh_table(
         table: its name.
         as_of: the last day that is read.
         build: returns its rows and facts, unconnected.
-        little_new: where the days alone changed, and rows are there as they were made: why they stand all the same.
+        little_new: from the facts of the rows that stand and of those that would replace them, where the days alone
+            changed: why the rows stand all the same.
     """
     settings, warehouse = home.settings, home.warehouse(context.log.info)
     origin = {**made_by(table, settings), "as_of": as_of.isoformat()}
@@ -51,15 +52,15 @@ def refresh_table(
     if record is not None and record.fingerprint == wanted:
         context.log.info("skipped: inputs, settings and code are unchanged")
         return table_result(record, **lineage_metadata(table))
-    if record is not None and whole and _days_alone_changed(record, origin, read):
-        reason = little_new(record)
-        if reason:
-            context.log.info(f"kept: {reason}")
-            return table_result(record, **lineage_metadata(table))
     rows, facts = build()
     # Readers see the content: a late outcome may give a day another fingerprint and the same examples, and a model that
     # takes minutes is not trained again for that.
     facts["data_version"] = fingerprint(rows.write_json())
+    if record is not None and whole and record.data_version != facts["data_version"]:
+        reason = little_new(record.details, facts) if _days_alone_changed(record, origin, read) else None
+        if reason:
+            context.log.info(f"kept: {reason}")
+            return table_result(record, **lineage_metadata(table))
     facts["made_from"] = origin | {"inputs": read, "run_id": context.run.run_id}
     with warehouse.writing() as connection:
         replace_table(connection, table, rows)

@@ -127,7 +127,7 @@ def test_rollback_takes_no_path(home, comes_out):
 
 
 def test_settings_tell_what_ingest_chose_from_what_the_user_set(home, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(cli.console, "width", 200)
     home.settings.write_text("[interests]\nclusters = 40 # ingest chose 40: some reason\nseed = 7\n")
     told = typed(home, "settings").stdout.splitlines()
     lines = {line.split()[0]: line.split(maxsplit=2)[2].strip() for line in told if line.startswith("interests.")}

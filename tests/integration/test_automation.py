@@ -85,7 +85,7 @@ def test_a_late_day_asks_for_itself_and_then_for_all_days_that_look_back_at_it(c
     readers = ("interests/first_interactions", "feedback/transition_users")
     materialize_each(copied_home, *((asset, ALL_DAYS[1], ALL_DAYS[-1]) for asset in readers))
     (third,) = ticks(copied_home)
-    assert third["feedback/transition_scores"] == ALL_DAYS[1:]
+    assert third["feedback/transition_scores"] == ALL_DAYS[2:]  # the days before have no feedback, late event or not
     assert third["training/novel_transitions"] == ALL_DAYS[1:]
     assert "interests/first_interactions" not in third
 

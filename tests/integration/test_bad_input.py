@@ -208,7 +208,7 @@ def test_one_single_user_is_told_what_is_missing(tmp_path, tiny_model_folder):
     done = command(home.path, "alignrec", "run", check=False)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert "no novel transition" in done.stderr
+    assert "there are 0 novel transitions of 0 users, and 2 such users are needed" in done.stderr
 
 
 def test_an_unknown_data_format_and_a_missing_folder(line_home):
