@@ -1,7 +1,10 @@
 """A home that an older alignrec made is used as it is: nothing is asked of the user, and what changed is made again."""
 
 import json
+import re
+from datetime import timedelta
 
+import polars as pl
 import pytest
 from support.line import DAYS, command
 from support.older_home import unpack
@@ -62,3 +65,23 @@ def test_its_older_versions_can_be_made_current(older):
     home, before, _, _ = older
     command(home.path, "alignrec", "rollback", before["table"].version)
     assert TransitionTable.open(home.published).rows.equals(before["table"].rows)
+
+
+def test_late_rows_make_their_days_again_and_train_no_novelty_model(older):
+    home, *_ = older
+    models = {path.name for path in home.checkpoints.glob("novelty_model/*")}
+    landed = sorted((home.landing / "events").glob("*/*.parquet"))[-1]
+    late = (
+        pl.read_parquet(landed)
+        .head(60)
+        .with_columns(pl.col("item_id").reverse(), pl.col("ts") + timedelta(seconds=1), positive=pl.lit(True))
+    )
+    late.write_parquet(landed.with_name("late.parquet"))
+    told = command(home.path, "alignrec", "run", ALIGNREC_NOVELTY__NEW_TRANSITIONS_SHARE="1").stdout
+    (line,) = [line for line in told.splitlines() if "training/novelty_examples" in line]
+    assert re.search(r"kept: \d+ novel transitions up to .*, \d+ when the examples were chosen", line)
+    assert re.search(r"  raw/events .* skipped \d+ unchanged", told)
+    assert {path.name for path in home.checkpoints.glob("novelty_model/*")} == models
+    told = command(home.path, "alignrec", "run", ALIGNREC_NOVELTY__NEW_TRANSITIONS_SHARE="0").stdout
+    assert "kept:" not in told
+    assert {path.name for path in home.checkpoints.glob("novelty_model/*")} > models

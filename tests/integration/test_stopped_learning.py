@@ -1,9 +1,7 @@
 """Learning that comes to nothing is told before time is spent on it, on a small home whose models are made anew."""
 
 import re
-from datetime import timedelta
 
-import polars as pl
 import pytest
 from support.line import command
 from support.older_home import unpack
@@ -45,23 +43,3 @@ def test_feedback_too_thin_to_align_is_counted_before_training_and_the_table_is_
     published = TransitionTable.open(home.published)
     assert published.version != table
     assert published.manifest["ranking"] == "novelty"
-
-
-def test_late_rows_make_their_days_again_and_train_no_novelty_model(home):
-    command(home.path, "alignrec", "run")
-    models = {path.name for path in home.checkpoints.glob("novelty_model/*")}
-    landed = sorted((home.landing / "events").glob("*/*.parquet"))[-1]
-    late = (
-        pl.read_parquet(landed)
-        .head(60)
-        .with_columns(pl.col("item_id").reverse(), pl.col("ts") + timedelta(seconds=1), positive=pl.lit(True))
-    )
-    late.write_parquet(landed.with_name("late.parquet"))
-    told = command(home.path, "alignrec", "run", ALIGNREC_NOVELTY__NEW_TRANSITIONS_SHARE="1").stdout
-    (line,) = [line for line in told.splitlines() if "training/novelty_examples" in line]
-    assert re.search(r"kept: \d+ novel transitions up to .*, \d+ when the examples were chosen", line)
-    assert re.search(r"  raw/events .* skipped \d+ unchanged", told)
-    assert {path.name for path in home.checkpoints.glob("novelty_model/*")} == models
-    told = command(home.path, "alignrec", "run", ALIGNREC_NOVELTY__NEW_TRANSITIONS_SHARE="0").stdout
-    assert "kept:" not in told
-    assert {path.name for path in home.checkpoints.glob("novelty_model/*")} > models
