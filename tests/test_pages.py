@@ -6,6 +6,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 import typer
+from support.robustness import KINDS
 
 from alignrec_assets.cli import app, ingest
 from alignrec_assets.landing.formats.converters import FORMATS
@@ -122,7 +123,7 @@ def test_settings_and_tables_exist(page):
     named = {span for span in spans if re.fullmatch(r"[a-z_]+\.[a-z_]+", span)}
     known = settings | {f"{section}.*" for section in sections} | set(TABLES)
     doubtful = {name for name in named if name.partition(".")[0] in sections | dict.fromkeys(schemas)}
-    assert {name for name in doubtful - known if not name.endswith((".py", ".toml", ".json"))} == set()
+    assert {name for name in doubtful - known if not name.endswith((".py", ".toml", ".json", ".csv"))} == set()
 
 
 @pytest.mark.parametrize(("page", "names"), [("data-contract.md", list(FORMATS)), ("models.md", ENGINES)])
@@ -151,3 +152,11 @@ def test_readme_maps_every_room_of_sql():
     rooms = {folder.name for folder in (PROJECT / "sql").iterdir() if folder.is_dir()}
     paragraph = re.search(r"^`sql/` .*?`tests/`", README.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     assert set(re.findall(r"`(\w+)/`", paragraph[0])) == rooms | {"sql", "tests"}
+
+
+def test_the_page_of_robustness_tells_something_of_every_kind():
+    page = (PROJECT / "docs" / "robustness.md").read_text(encoding="utf-8")
+    table = r"^### (.*?)\n\n\| input \| what comes out \|\n\|---\|---\|\n((?:\|.*\n)*)"
+    parts = dict(re.findall(table, page, re.MULTILINE))
+    assert [*parts] == [heading for kinds in KINDS.values() for heading in kinds.values()]
+    assert all(parts.values())
