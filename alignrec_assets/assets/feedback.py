@@ -10,10 +10,10 @@ from alignrec_assets.assets.raw import bring_back_pruned_days
 from alignrec_assets.partitions import partition_of
 from alignrec_assets.refresh.asset_factory import makes
 from alignrec_assets.refresh.days import DailyTable, declared_fingerprints, refresh_days, refresh_query_days
-from alignrec_assets.refresh.declarations import first_feedback_day
 from alignrec_assets.refresh.fingerprints import SeenDays
 from alignrec_assets.refresh.tables import Facts, Result
 from alignrec_assets.refresh.taxonomies import required_taxonomy
+from alignrec_assets.refresh.windows import first_feedback_day
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings.schema import Settings
 from alignrec_assets.settings.sections import FeedbackSettings

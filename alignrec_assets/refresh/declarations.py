@@ -11,6 +11,7 @@ from datetime import date
 from typing import Any, Literal
 
 from alignrec_assets.partitions import window_start
+from alignrec_assets.refresh.windows import attribution_window, feedback_window
 from alignrec_assets.settings.schema import Settings
 
 Selection = Literal["days", "learning", "publication", "search", "scaling"]
@@ -87,21 +88,6 @@ def settings_of(asset: str, settings: Settings) -> dict[str, Any]:
         section, _, key = name.partition(".")
         found[name] = values[section][key] if key else values[section]
     return found
-
-
-def attribution_window(settings: Settings) -> int:
-    """Days on which an impression may lie whose outcome comes on the last of them."""
-    return 1 + -int(-settings.landing.attribution_hours // 24)
-
-
-def feedback_window(settings: Settings) -> int:
-    """Days whose feedback counts for a score."""
-    return settings.feedback.window_days
-
-
-def first_feedback_day(as_of: date, settings: Settings) -> date:
-    """The first partition of the feedback that counts for the scores as of a partition."""
-    return window_start(as_of, feedback_window(settings), settings.calendar.partition)
 
 
 CALENDAR = ("calendar",)
