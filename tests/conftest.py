@@ -14,6 +14,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 import pytest
 import torch
+from filelock import FileLock
 from support.line import command, simulate, write_random_feedback
 from support.robustness import ComesOut, known_kind, write_page
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -93,15 +94,27 @@ def vllm_model_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def line_home(tmp_path_factory, tiny_model_folder):
-    """A home on which the line has run twice: by novelty alone, then with random feedback. Do not change it."""
-    home = Home(tmp_path_factory.mktemp("line"))
-    simulate(home, tiny_model_folder)
+    """A home on which the line has run twice: by novelty alone, then with random feedback. Do not change it.
+
+    Building it takes 45 s on a core: all processes of tests share the one that the first of them makes.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    home = Home(folder / "line")
+    with FileLock(folder / "line.lock"):
+        if not (home.reports / "second.txt").exists():
+            build_line_home(home, tiny_model_folder)
+    return home
+
+
+def build_line_home(home, model_folder):
+    simulate(home, model_folder)
     first = command(home.path, "alignrec", "run")
     write_random_feedback(home)
     second = command(home.path, "alignrec", "run")
     home.reports.joinpath("first.txt").write_text(first.stdout)
     home.reports.joinpath("second.txt").write_text(second.stdout)
-    return home
 
 
 @pytest.fixture
