@@ -24,15 +24,14 @@ run of seconds says little on a shared machine, where the same code gave 0.50, 0
 """
 
 import argparse
-import multiprocessing
 import os
 import shutil
 import tempfile
-import time
 from pathlib import Path
 
 import duckdb
 from synthetic.feedback_log import FIRST_DAY, LAST_DAY, write_catalogue, write_feedback
+from synthetic.processes import in_a_process, use_home
 from synthetic.report import print_report
 
 RAW = ("raw__items", "raw__events", "raw__feedback_logs", "raw__rejected_rows")
@@ -43,25 +42,6 @@ COMPARED = {
     "raw.rejected_rows": "kind, day, file, row_number, reason",
 }
 """Tables of both sides with the columns that must be equal: the payload is for readers, each side has its own form."""
-
-
-def in_a_process(context, work, *arguments):
-    """What ``work`` returns, with the peak of memory of the process that it had for itself."""
-    mine, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, work, arguments))
-    process.start()
-    theirs.close()
-    found = mine.recv()
-    process.join()
-    return found
-
-
-def _work(connection, work, arguments):
-    from models.progress import peak_gigabytes
-
-    started = time.perf_counter()
-    found = work(*arguments)
-    connection.send({"wall": time.perf_counter() - started, "steps": found, "peak_gb": peak_gigabytes()})
 
 
 def run_days(home_folder):
@@ -82,13 +62,6 @@ def run_by_hand(home_folder, database):
     from synthetic.handwritten_ingest import ingest
 
     return ingest(home_folder / "landing", database, FIRST_DAY, LAST_DAY, PEER_MEMORY)
-
-
-def use_home(folder):
-    from alignrec_assets.home import HOME_VARIABLE, Home
-
-    os.environ[HOME_VARIABLE] = str(folder)
-    return Home(folder)
 
 
 def prepare(home_folder):
@@ -119,50 +92,49 @@ def content(database):
         }
 
 
-def measure(context, prepared, folder, millions):
+def measure(prepared, folder, millions):
     """Figures of the run with the median ratio."""
     runs = [
-        measure_once(context, prepared, folder, millions * 1_000_000)
+        measure_once(prepared, folder, millions * 1_000_000)
         for _ in range(REPEATS if millions <= REPEATED_UP_TO else 1)
     ]
     return sorted(runs, key=lambda figures: figures["ratio_vs_handwritten"])[len(runs) // 2]
 
 
-def measure_once(context, prepared, folder, rows):
+def measure_once(prepared, folder, rows):
     """Figures of one run; its files are gone afterwards."""
     home = folder / str(rows)
     shutil.copytree(prepared["folder"], home)
-    facts = prepared["steps"]
-    in_a_process(context, write_feedback, home / "landing", rows, facts["clusters"], facts["taxonomy"])
+    in_a_process(write_feedback, home / "landing", rows, prepared["clusters"], prepared["taxonomy"])
     with duckdb.connect() as connection:
         pattern = str(home / "landing" / "feedback" / "*" / "*.parquet")
         ((landed,),) = connection.execute("SELECT count(*) FROM read_parquet($1)", [pattern]).fetchall()
     database = folder / f"handwritten-{rows}.duckdb"
-    peer = in_a_process(context, run_by_hand, home, database)
+    peer = in_a_process(run_by_hand, home, database)
     print(rows, "by hand", peer, flush=True)
-    mine = in_a_process(context, run_days, home)
+    mine = in_a_process(run_days, home)
     print(rows, "project", mine, flush=True)
     ours, theirs = content(home / "warehouse.duckdb"), content(database)
     if ours != theirs:
         raise AssertionError(f"the peer made other tables, so this is no comparison: {theirs}, the project {ours}")
     database.unlink()
     shutil.rmtree(home)
-    raw = sum(mine["steps"][step] for step in RAW)
+    raw = sum(mine.found[step] for step in RAW)
     figures = {
-        "ratio_vs_handwritten": peer["wall"] / raw,
+        "ratio_vs_handwritten": peer.work_seconds / raw,
         "rows": landed,
         "rejected_rows": ours["raw.rejected_rows"][0][0],
-        "rows_per_second": landed / mine["wall"],
+        "rows_per_second": landed / mine.work_seconds,
         "raw_rows_per_second": landed / raw,
-        "handwritten_rows_per_second": landed / peer["wall"],
-        "seconds": mine["wall"],
+        "handwritten_rows_per_second": landed / peer.work_seconds,
+        "seconds": mine.work_seconds,
         "raw_seconds": raw,
-        "handwritten_seconds": peer["wall"],
-        "users_seconds": mine["steps"]["feedback__transition_users"],
-        "counts_seconds": mine["steps"]["feedback__transition_counts"],
-        "scores_seconds": mine["steps"]["feedback__transition_scores"],
-        "peak_gb": mine["peak_gb"],
-        "handwritten_peak_gb": peer["peak_gb"],
+        "handwritten_seconds": peer.work_seconds,
+        "users_seconds": mine.found["feedback__transition_users"],
+        "counts_seconds": mine.found["feedback__transition_counts"],
+        "scores_seconds": mine.found["feedback__transition_scores"],
+        "peak_gb": mine.peak_gb,
+        "handwritten_peak_gb": peer.peak_gb,
     }
     print(rows, {name: round(value, 3) for name, value in figures.items()}, flush=True)
     return figures
@@ -173,13 +145,12 @@ def main():
     parser.add_argument("--millions", type=int, nargs="+", default=[1, 10, 100], help="of impressions")
     parser.add_argument("--folder", type=Path, help="where to work; by default a temporary folder")
     chosen = parser.parse_args()
-    context = multiprocessing.get_context("spawn")
     found = {}
     with tempfile.TemporaryDirectory(dir=chosen.folder) as temporary:
         folder = Path(temporary).resolve()
-        prepared = in_a_process(context, prepare, folder / "prepared") | {"folder": folder / "prepared"}
+        prepared = in_a_process(prepare, folder / "prepared").found | {"folder": folder / "prepared"}
         for millions in sorted(chosen.millions):
-            found[millions] = measure(context, prepared, folder, millions)
+            found[millions] = measure(prepared, folder, millions)
     figures = {f"{name}_{size}m": value for size, facts in found.items() for name, value in facts.items()}
     if len(found) > 1:
         smaller, larger = sorted(found)[-2:]

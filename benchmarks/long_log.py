@@ -16,43 +16,15 @@ longest span.
 """
 
 import argparse
-import multiprocessing
 import os
 import shutil
 import tempfile
-import time
 from datetime import timedelta
 from pathlib import Path
 
 from synthetic.long_rating_log import write_long_log, write_next_day
+from synthetic.processes import in_a_process, use_home
 from synthetic.report import print_report
-
-
-def in_a_process(work, *arguments):
-    """Seconds and peak memory of a process that does nothing but ``work``."""
-    context = multiprocessing.get_context("spawn")
-    mine, theirs = context.Pipe()
-    started = time.perf_counter()
-    process = context.Process(target=_work, args=(theirs, work, arguments))
-    process.start()
-    theirs.close()
-    peak = mine.recv()
-    process.join()
-    return time.perf_counter() - started, peak
-
-
-def _work(connection, work, arguments):
-    from models.progress import peak_gigabytes
-
-    work(*arguments)
-    connection.send(peak_gigabytes())
-
-
-def use_home(folder):
-    from alignrec_assets.home import HOME_VARIABLE, Home
-
-    os.environ[HOME_VARIABLE] = str(folder)
-    return Home(folder)
 
 
 def ingest(folder, partition):
@@ -89,22 +61,22 @@ def measure(folder, rows, years, partition=None):
     """Figures of one log, and the partition that it was given."""
     home = folder / f"{rows}-{years}-{partition}"
     _, last = write_long_log(home / "landing", rows, years)
-    ingested, _ = in_a_process(ingest, home, partition)
-    seconds, peak = in_a_process(run_days, home)
+    ingested = in_a_process(ingest, home, partition)
+    first = in_a_process(run_days, home)
     dagster = folder_megabytes(home / "dagster")
-    second, _ = in_a_process(run_days, home)
+    second = in_a_process(run_days, home)
     write_next_day(home / "landing", last + timedelta(days=1))
-    ingested_again, _ = in_a_process(ingest, home, partition)
-    next_day, _ = in_a_process(run_days, home)
+    ingested_again = in_a_process(ingest, home, partition)
+    next_day = in_a_process(run_days, home)
     found = {
-        "ingest_seconds": ingested,
-        "days_seconds": seconds,
-        "days_peak_gb": peak,
+        "ingest_seconds": ingested.process_seconds,
+        "days_seconds": first.process_seconds,
+        "days_peak_gb": first.peak_gb,
         "dagster_mb": dagster,
         "warehouse_mb": (home / "warehouse.duckdb").stat().st_size / 1e6,
-        "second_run_seconds": second,
-        "next_day_seconds": next_day,
-        "next_day_ingest_seconds": ingested_again,
+        "second_run_seconds": second.process_seconds,
+        "next_day_seconds": next_day.process_seconds,
+        "next_day_ingest_seconds": ingested_again.process_seconds,
     }
     partition = partition_of(home)
     told = {name: round(value, 2) for name, value in found.items()}

@@ -31,7 +31,6 @@ from alignrec_assets.warehouse.tables import TABLES
 from models.messages import listed
 
 LEAST_TRAILING_DAYS = 3  # with fewer days before it, nothing is said of a day's volume
-SURE_OF_DRIFT = 0.001  # probability that chance alone would look like it
 TAXONOMY_REVIEW = dg.AssetCheckKey(asset_key("interests.item_clusters"), "new_items_fit")
 
 Made = dict[date, Record]
@@ -149,7 +148,7 @@ def clustered_share(context: dg.AssetCheckExecutionContext, home: HomeResource) 
 
 def feedback_rates(context: dg.AssetCheckExecutionContext, home: HomeResource) -> dg.AssetCheckResult:
     """Drift of the clusters' positive rates on a day against the days before it."""
-    from models.feedback.drift import feedback_drift
+    from models.feedback.drift import SURE_OF_DRIFT, feedback_drift
 
     limits, partition = home.settings.checks, home.settings.calendar.partition
 

@@ -4,6 +4,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
+import duckdb
 import polars as pl
 
 from alignrec_assets.assets.feedback import counted_cells, feedback_span, score_options
@@ -17,7 +18,7 @@ from alignrec_assets.settings.schema import Settings
 from alignrec_assets.settings.sections import NoveltySettings
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.queries import query
-from alignrec_assets.warehouse.records import latest_day
+from alignrec_assets.warehouse.records import latest_day, read_records
 from alignrec_assets.warehouse.rows import read_frame, table_frame
 from models.novelty.examples import last_learning_day
 
@@ -138,10 +139,61 @@ def pointwise_examples(context: dg.AssetExecutionContext, home: HomeResource) ->
         if options.training_user_share < 1:
             rows = taught_by_some_users(warehouse, settings, rows, options.training_user_share, as_of)
         held = {f"{split}_histories": histories for split, histories in histories_by_split(rows).items()}
-        facts: Facts = {"as_of": as_of.isoformat(), **held}
+        facts: Facts = {
+            "as_of": as_of.isoformat(),
+            "taxonomy_version": taxonomy,
+            "impressions": int(counted["impressions"].sum()),
+            **held,
+        }
         return rows.with_columns(pl.lit(as_of).alias("as_of"), pl.lit(taxonomy).alias("taxonomy_version")), facts
 
-    return refresh_table(context, home, "training.pointwise_examples", as_of, build)
+    def little_new(standing: Facts, _: Facts) -> str | None:
+        with warehouse.reading() as connection:
+            if news_of_feedback(connection, standing, as_of, settings):
+                return None
+        share, limit = settings.automation.new_feedback_share, settings.automation.drift_limit
+        return (
+            f"the feedback up to {as_of} holds less than {share:.0%} new impressions (automation.new_feedback_share) "
+            f"and no drift above {limit:g} (automation.drift_limit) since the training set of {standing['as_of']}"
+        )
+
+    return refresh_table(context, home, "training.pointwise_examples", as_of, build, little_new)
+
+
+def news_of_feedback(
+    connection: duckdb.DuckDBPyConnection, learned: Facts, until: date, settings: Settings
+) -> str | None:
+    """Why the alignment model is worth training again, or None.
+
+    Args:
+        connection: reads.
+        learned: the facts of the training set that stands.
+        until: the last day whose feedback would be learned from.
+        settings: the shares of ``automation``.
+    """
+    if "impressions" not in learned:
+        return "the training set was made by an older alignrec"
+    span = feedback_span(date.fromisoformat(learned["as_of"]), learned["taxonomy_version"], settings)
+    counts = read_frame(connection, query("evaluation.feedback_since"), span | {"until": until})
+    return _growth(counts, learned["impressions"], settings) or _drift(counts, settings)
+
+
+def _growth(counts: pl.DataFrame, learned: int, settings: Settings) -> str | None:
+    """Impressions of later days, and those that came late for days that were learned from."""
+    after = float(counts["after"].sum()) + abs(float(counts["before"].sum()) - learned)
+    if after > 0 and after >= settings.automation.new_feedback_share * learned:
+        return f"{after:,.0f} impressions since the last training set, which was made from {learned:,}"
+    return None
+
+
+def _drift(counts: pl.DataFrame, settings: Settings) -> str | None:
+    from models.feedback.drift import SURE_OF_DRIFT, feedback_drift
+
+    drift = feedback_drift(counts)
+    limit = settings.automation.drift_limit
+    if drift.p_value < SURE_OF_DRIFT and drift.change > limit:
+        return f"rates of clusters changed by {drift.change:.3f} since the last training set, more than {limit:g}"
+    return None
 
 
 def require_a_positive(counted: pl.DataFrame, settings: Settings, as_of: date) -> None:
@@ -173,13 +225,16 @@ def pairwise_examples(context: dg.AssetExecutionContext, home: HomeResource) -> 
     """Pairs of the pointwise examples of a history, ties dropped; empty while the loss is pointwise."""
     settings = home.settings
     warehouse = home.warehouse(context.log.info)
-    as_of = last_day_learned(warehouse, settings)
+    with warehouse.reading() as connection:
+        rows = table_frame(connection, "training.pointwise_examples")
+        learned = read_records(connection, "training.pointwise_examples").get("")
+    if learned is None:
+        raise ValueError("training.pointwise_examples is not materialized yet: materialize it first")
+    as_of = date.fromisoformat(learned.details["as_of"])
 
     def build() -> tuple[pl.DataFrame, Facts]:
         from models.alignment.pairs import pairs_for_loss
 
-        with warehouse.reading() as connection:
-            rows = table_frame(connection, "training.pointwise_examples")
         options = settings.alignment
         pairs = pairs_for_loss(rows, options.loss, options.pairs_per_history, options.seed)
         stamped = pairs.with_columns(

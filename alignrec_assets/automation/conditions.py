@@ -10,26 +10,19 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 
 import dagster as dg
-import polars as pl
 
-from alignrec_assets.assets.feedback import feedback_span
-from alignrec_assets.assets.quality_checks import (
-    SURE_OF_DRIFT,
-    checks_before,
-)
+from alignrec_assets.assets.quality_checks import checks_before
+from alignrec_assets.assets.training import news_of_feedback
 from alignrec_assets.home import Home
 from alignrec_assets.instance.check_results import failed_checks
 from alignrec_assets.partitions import partition_days
 from alignrec_assets.refresh.declarations import DECLARED, Read
 from alignrec_assets.refresh.fingerprints import day_fingerprints
 from alignrec_assets.refresh.tables import CONTRACT_CHECK
-from alignrec_assets.refresh.taxonomies import required_taxonomy
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings.schema import Settings
 from alignrec_assets.warehouse.connection import Warehouse, WarehouseError
-from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.records import Record, read_records
-from alignrec_assets.warehouse.rows import read_frame
 
 PUBLISHED = "publication.transition_table"
 PATIENCE_SECONDS = 5.0  # where a step holds the warehouse, the next tick looks again
@@ -142,30 +135,10 @@ def reason_to_learn(home: HomeResource) -> str | None:
                 return None
             if learned is None:
                 return "there are scores, and nothing has learned from them yet"
-            settings = home.settings
-            span = feedback_span(date.fromisoformat(learned.details["as_of"]), required_taxonomy(home.home), settings)
-            until = date.fromisoformat(max(scored)) - timedelta(days=settings.alignment.holdout_days)
-            counts = read_frame(connection, query("evaluation.feedback_since"), span | {"until": until})
+            until = date.fromisoformat(max(scored)) - timedelta(days=home.settings.alignment.holdout_days)
+            return news_of_feedback(connection, learned.details, until, home.settings)
     except (WarehouseError, ValueError):
         return None
-    return _growth(counts, home) or _drift(counts, home)
-
-
-def _growth(counts: pl.DataFrame, home: HomeResource) -> str | None:
-    before, after = float(counts["before"].sum()), float(counts["after"].sum())
-    if after > 0 and after >= home.settings.automation.new_feedback_share * before:
-        return f"{after:,.0f} impressions since the last training set, which was made from {before:,.0f}"
-    return None
-
-
-def _drift(counts: pl.DataFrame, home: HomeResource) -> str | None:
-    from models.feedback.drift import feedback_drift
-
-    drift = feedback_drift(counts)
-    limit = home.settings.automation.drift_limit
-    if drift.p_value < SURE_OF_DRIFT and drift.change > limit:
-        return f"rates of clusters changed by {drift.change:.3f} since the last training set, more than {limit:g}"
-    return None
 
 
 def _complete_days(

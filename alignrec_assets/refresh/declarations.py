@@ -255,16 +255,14 @@ DECLARATIONS = (
             *(f"alignment.{name}" for name in ("holdout_share", "report_share", "holdout_days")),
             *(f"alignment.{name}" for name in ("unseen_cluster_share", "training_user_share", "seed")),
         ),
+        asks=("automation.new_feedback_share", "automation.drift_limit"),
     ),
     Declaration(
         "training.pairwise_examples",
-        reads=(Read("training.pointwise_examples"), Read("feedback.transition_scores", "latest")),
+        reads=(Read("training.pointwise_examples"),),
         selection="learning",
         kinds=("polars",),
-        settings=(
-            *PARTITION,
-            *(f"alignment.{name}" for name in ("loss", "pairs_per_history", "holdout_days", "seed")),
-        ),
+        settings=tuple(f"alignment.{name}" for name in ("loss", "pairs_per_history", "seed")),
         follows=("training.pointwise_examples",),
     ),
     Declaration(

@@ -299,10 +299,10 @@ class PublicationSettings(Section):
 
 
 class AutomationSettings(Section):
-    """When the alignment model is trained without being asked: when either of these is reached."""
+    """When the alignment model learns again, by automation or by `alignrec run`: when either of these is reached."""
 
-    new_feedback_share: Annotated[float, Field(gt=0), unit("share")] = 0.1
-    """New impressions, as a share of the impressions that the last training set was made from."""
+    new_feedback_share: Annotated[float, Field(ge=0), unit("share")] = 0.1
+    """New impressions, as a share of the impressions that the last training set was made from. 0: whatever is new."""
     drift_limit: Share = 0.05
     """Root mean square change of the positive rates of the clusters, corrected for chance."""
 

@@ -8,6 +8,9 @@ from scipy.stats import chi2
 
 from models.arrays import Float64Array
 
+SURE_OF_DRIFT = 0.001
+"""With a lower probability that chance alone changes rates so much, they drifted."""
+
 
 class Drift(NamedTuple):
     """How much rates changed.

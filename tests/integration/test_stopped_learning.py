@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from support.line import command
+from support.line import command, write_random_feedback
 from support.older_home import unpack
 
 from models.serving.transition_table import TransitionTable
@@ -43,3 +43,18 @@ def test_feedback_too_thin_to_align_is_counted_before_training_and_the_table_is_
     published = TransitionTable.open(home.published)
     assert published.version != table
     assert published.manifest["ranking"] == "novelty"
+
+
+def test_a_little_new_feedback_trains_nothing_until_there_is_enough_of_it(copied_home):
+    models = alignment_models(copied_home)
+    write_random_feedback(copied_home, impressions=300, seed=6, file="few")
+    told = command(copied_home.path, "alignrec", "run").stdout
+    assert re.search(
+        r"training/pointwise_examples +kept: the feedback up to 2026-01-08 holds less than 10% new impressions "
+        r"\(automation\.new_feedback_share\) and no drift above 0\.05 \(automation\.drift_limit\)",
+        told,
+    )
+    assert alignment_models(copied_home) == models
+    write_random_feedback(copied_home, impressions=600, seed=7, file="more")
+    command(copied_home.path, "alignrec", "run")
+    assert len(alignment_models(copied_home) - models) == 1

@@ -114,7 +114,7 @@ def simulate(home, base_model, days=DAYS, users=150, items=200):
         traffic.events.write_parquet(folder / "part-0.parquet")
 
 
-def write_random_feedback(home, impressions=6000, seed=5):
+def write_random_feedback(home, impressions=6000, seed=5, file="part-0"):
     """Random exposures of the last two days, answered by a taste that only feedback can teach."""
     import numpy as np
     import polars as pl
@@ -132,7 +132,7 @@ def write_random_feedback(home, impressions=6000, seed=5):
     days = rng.integers(DAYS - 2, DAYS, size=impressions)
     frame = pl.DataFrame(
         {
-            "request_id": [f"r{number}" for number in range(impressions)],
+            "request_id": [f"{file}-{number}" for number in range(impressions)],
             "item_id": chosen["item_id"],
             "user_id": [f"x{number % 500}" for number in range(impressions)],
             "ts": [f"{FIRST_DAY + timedelta(days=int(day))}T12:00:00Z" for day in days],
