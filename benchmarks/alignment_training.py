@@ -12,7 +12,7 @@ same batches, at the same learning rate. The peers are set up to be fast: tokens
 sorted by length and padded to the longest of a pass of 56 rows or 32 pairs (32 to 112 rows took the same time), no
 autocast, no gradient checkpointing, no workers, neither logs nor saved checkpoints. One thing is not their default:
 AdamW on bfloat16 weights loses small updates, so their optimiser keeps float32 copies and float32 gradients, as the
-project's does. Evidence weights are 1, because RewardTrainer has none.
+project's does. Evidence weights and probabilities of pairs are 1, because RewardTrainer has neither.
 
 Losses are measured on fixed histories by one reader. They may differ by LOSS_TOLERANCE, see there; the benchmark fails
 beyond. Rates count rows, or pairs, per second; tokens per example count padding. Prints one JSON object as its last
@@ -90,7 +90,7 @@ def served_histories(count):
         lower=pl.col("score") - 0.1,
         upper=pl.col("score") + 0.1,
     )
-    pairs = sample_pairs(examples, AlignmentSettings().pairs_per_history, SEED).with_columns(weight=1.0)
+    pairs = sample_pairs(examples, AlignmentSettings().pairs_per_history, SEED).with_columns(probability=1.0)
     return group_by_history(examples, TOPICS, pairs)["train"]
 
 

@@ -175,7 +175,7 @@ _ALL = (
             HISTORY,
             Column("better_id", "INTEGER", "cluster with the higher score", least=0),
             Column("worse_id", "INTEGER", "cluster with the lower score", least=0),
-            Column("weight", "DOUBLE", "probability that the order is real", least=0),
+            Column("probability", "DOUBLE", "probability that the order is real, the soft label", least=0.5, most=1),
             SPLIT,
         ),
         key=("history", "better_id", "worse_id"),

@@ -29,7 +29,7 @@ class ServedHistory:
         rates: [m] raw rates, the truth of held-out histories.
         impressions: [m] behind each rate.
         pairs: [p, 2] places in ``clusters`` of a better and a worse one; empty without a pairwise loss.
-        pair_weights: [p] probability that the order is real.
+        pair_probabilities: [p] that the better one is the better one, their soft labels.
     """
 
     history: list[int]
@@ -39,7 +39,7 @@ class ServedHistory:
     rates: Float64Array
     impressions: IntArray
     pairs: IntArray
-    pair_weights: Float64Array
+    pair_probabilities: Float64Array
 
 
 def group_by_history(
@@ -50,7 +50,7 @@ def group_by_history(
     Args:
         examples: see the head of this module.
         clusters: N.
-        pairs: ``history``, ``better_id``, ``worse_id``, ``weight``: both clusters served to the history.
+        pairs: ``history``, ``better_id``, ``worse_id``, ``probability``: both clusters served to the history.
 
     Raises:
         ValueError: naming the first example or pair that no training can use.
@@ -63,11 +63,12 @@ def group_by_history(
     )
     paired: dict[tuple[int, ...], list[tuple[int, int, float]]] = {}
     if pairs is not None:
-        for history, better, worse, weight in pairs.select("history", "better_id", "worse_id", "weight").iter_rows():
-            paired.setdefault(tuple(history), []).append((better, worse, weight))
+        columns = ("history", "better_id", "worse_id", "probability")
+        for history, better, worse, probability in pairs.select(columns).iter_rows():
+            paired.setdefault(tuple(history), []).append((better, worse, probability))
     served: dict[str, list[ServedHistory]] = {split: [] for split in SPLITS}
     for split, history, candidates, scores, weights, rates, impressions in grouped.iter_rows():
-        places, pair_weights = _pair_places(history, candidates, paired.get(tuple(history), []))
+        places, probabilities = _pair_places(history, candidates, paired.get(tuple(history), []))
         served[split].append(
             ServedHistory(
                 history=history,
@@ -77,7 +78,7 @@ def group_by_history(
                 rates=np.array(rates),
                 impressions=np.array(impressions, dtype=np.int64),
                 pairs=places,
-                pair_weights=pair_weights,
+                pair_probabilities=probabilities,
             )
         )
     if not served["train"]:
@@ -93,7 +94,7 @@ def _pair_places(
         if better not in place or worse not in place:
             raise ValueError(f"the pair {better} above {worse} of history {history} is not among its served clusters")
     places = np.array([[place[better], place[worse]] for better, worse, _ in pairs], dtype=np.int64).reshape(-1, 2)
-    return places, np.array([weight for *_, weight in pairs], dtype=np.float64)
+    return places, np.array([probability for *_, probability in pairs], dtype=np.float64)
 
 
 def _check_examples(examples: pl.DataFrame, clusters: int) -> None:

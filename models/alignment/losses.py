@@ -1,7 +1,7 @@
 """The two losses of the alignment model: on the score as a soft label, and on pairs of clusters of one history."""
 
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, softplus
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 
 def soft_label_loss(logits: Tensor, scores: Tensor, weights: Tensor) -> Tensor:
@@ -10,6 +10,10 @@ def soft_label_loss(logits: Tensor, scores: Tensor, weights: Tensor) -> Tensor:
     return (losses * weights).sum() / weights.sum()
 
 
-def pairwise_loss(better: Tensor, worse: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean of -log sigmoid(better - worse), the logistic loss of pairs (Bradley and Terry 1952)."""
-    return (softplus(worse - better) * weights).sum() / weights.sum()
+def pairwise_loss(better: Tensor, worse: Tensor, probabilities: Tensor) -> Tensor:
+    """Mean binary cross-entropy of the order, whose model is sigmoid(better - worse) (Bradley and Terry 1952).
+
+    The soft label is the probability that the order is real: a pair at 1/2 draws the two logits together, and teaches
+    no order.
+    """
+    return binary_cross_entropy_with_logits(better - worse, probabilities)

@@ -13,7 +13,7 @@ PAIR_SCHEMA = pl.Schema(
         "history": pl.List(pl.Int32()),
         "better_id": pl.Int32(),
         "worse_id": pl.Int32(),
-        "weight": pl.Float64(),
+        "probability": pl.Float64(),
         "split": pl.String(),
     }
 )
@@ -22,8 +22,8 @@ PAIR_SCHEMA = pl.Schema(
 def sample_pairs(rows: pl.DataFrame, per_history: int, seed: int) -> pl.DataFrame:
     """Pairs of served clusters of each history, ties dropped, at most ``per_history`` of them at random.
 
-    The weight is the probability that the order is real: with both posteriors taken as normal around the shrunk rates r
-    with deviations s (from the credible intervals), P = Phi((r_b - r_w) / sqrt(s_b^2 + s_w^2)), at least 1/2.
+    The probability of the order is the soft label of the pair: with both posteriors taken as normal around the shrunk
+    rates r with deviations s (from the credible intervals), P = Phi((r_b - r_w) / sqrt(s_b^2 + s_w^2)), at least 1/2.
 
     Args:
         rows: ``history``, ``cluster_id``, ``score``, ``shrunk_rate``, ``lower``, ``upper``, ``split``.
@@ -31,7 +31,7 @@ def sample_pairs(rows: pl.DataFrame, per_history: int, seed: int) -> pl.DataFram
         seed: of the choice; each history has its own stream, so that other histories do not change it.
 
     Returns:
-        ``history``, ``better_id``, ``worse_id``, ``weight``, ``split``.
+        ``history``, ``better_id``, ``worse_id``, ``probability``, ``split``.
     """
     spread = (pl.col("upper") - pl.col("lower")) / (2 * float(ndtri(0.5 + CREDIBLE_MASS / 2)))
     grouped = (
@@ -48,8 +48,8 @@ def sample_pairs(rows: pl.DataFrame, per_history: int, seed: int) -> pl.DataFram
         for index in sorted(chosen.tolist()):
             better, worse = sorted(differing[index], key=lambda place: -rates[place])
             deviation = float(np.hypot(spreads[better], spreads[worse]))
-            weight = float(ndtr((rates[better] - rates[worse]) / max(deviation, 1e-12)))
-            pairs.append((history, clusters[better], clusters[worse], weight, split))
+            probability = float(ndtr((rates[better] - rates[worse]) / max(deviation, 1e-12)))
+            pairs.append((history, clusters[better], clusters[worse], probability, split))
     return pl.DataFrame(pairs, schema=PAIR_SCHEMA, orient="row")
 
 

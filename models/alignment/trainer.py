@@ -158,11 +158,12 @@ class AlignmentTrainer:
         with shuffled ones (NDCG@3 0.885 against 0.899 on 87 held-out histories of a simulated log).
         """
         logits = self.reader.logits([row.history for row in served], [row.clusters for row in served])
-        weights = torch.from_numpy(self._evidence(served)).to(logits)
         if self.options.loss == "pairwise":
             first = np.cumsum([0, *(len(row.clusters) for row in served[:-1])])
             places = np.concatenate([row.pairs + offset for row, offset in zip(served, first, strict=True)])
-            return pairwise_loss(logits[places[:, 0]], logits[places[:, 1]], weights)
+            probabilities = torch.from_numpy(np.concatenate([row.pair_probabilities for row in served])).to(logits)
+            return pairwise_loss(logits[places[:, 0]], logits[places[:, 1]], probabilities)
+        weights = torch.from_numpy(self._evidence(served)).to(logits)
         scores = torch.from_numpy(np.concatenate([row.scores for row in served])).to(logits)
         return soft_label_loss(logits, scores, weights)
 
@@ -292,9 +293,9 @@ class AlignmentTrainer:
                 saved = time.monotonic()
 
     def _evidence(self, served: Sequence[ServedHistory]) -> Float64Array:
-        """[clusters or pairs in all] the weights of the loss."""
+        """[clusters or pairs in all] the weights of the loss; pairs count alike."""
         pairwise = self.options.loss == "pairwise"
-        return np.concatenate([row.pair_weights if pairwise else row.weights for row in served])
+        return np.concatenate([np.ones(len(row.pairs)) if pairwise else row.weights for row in served])
 
     def _save_state(self, path: Path, optimiser: Optimiser) -> None:
         state = {

@@ -146,7 +146,7 @@ def test_loss_normalisation_and_unseen_clusters_are_a_matter_of_settings(copied_
     assert len(kept) == 2
     assert pairs.height > 100
     assert not kept & (set(pairs["better_id"]) | set(pairs["worse_id"]))
-    assert pairs["weight"].is_between(0.5, 1).all()
+    assert pairs["probability"].is_between(0.5, 1).all()
     assert not list(copied_home.checkpoints.glob("alignment_model/.*.unfinished"))
 
 

@@ -51,14 +51,14 @@ def toy_examples(seed=0):
 
 
 def toy_pairs(examples):
-    """Every two served clusters of a history with different scores, all weights 1."""
+    """Every two served clusters of a history with different scores, surer the more they differ."""
     rows = [
-        (history, a, b, 1.0, split) if first > second else (history, b, a, 1.0, split)
+        (history, *((a, b) if first > second else (b, a)), 0.5 + abs(first - second) / 2, split)
         for (history, split), group in examples.sort("cluster_id").group_by("history", "split")
         for (a, first), (b, second) in combinations(group.select("cluster_id", "score").iter_rows(), 2)
         if first != second
     ]
-    return pl.DataFrame(rows, schema=["history", "better_id", "worse_id", "weight", "split"], orient="row")
+    return pl.DataFrame(rows, schema=["history", "better_id", "worse_id", "probability", "split"], orient="row")
 
 
 def logit_alone(reader, history, cluster):

@@ -10,7 +10,7 @@ from models.alignment.examples import group_by_history
 def test_pairs_of_clusters_that_were_not_served_are_refused():
     examples = toy_examples()
     history = examples["history"][0].to_list()
-    pairs = pl.DataFrame({"history": [history], "better_id": [history[0]], "worse_id": [7], "weight": [1.0]})
+    pairs = pl.DataFrame({"history": [history], "better_id": [history[0]], "worse_id": [7], "probability": [1.0]})
     with pytest.raises(ValueError, match="is not among its served clusters"):
         group_by_history(examples, len(LABELS), pairs)
 

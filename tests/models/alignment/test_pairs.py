@@ -1,4 +1,4 @@
-"""Pairs for the pairwise loss: the better first, ties dropped, weights that are probabilities of the order."""
+"""Pairs for the pairwise loss: the better first, ties dropped, each with the probability of the order."""
 
 import numpy as np
 import polars as pl
@@ -28,15 +28,15 @@ def test_by_hand():
     assert pairs.select("better_id", "worse_id").rows() == [(11, 10), (12, 10)]  # 11 and 12 tie
     deviation = 0.1 / stats.norm.ppf(0.95)
     expected = stats.norm.cdf(0.4 / (np.sqrt(2) * deviation))
-    np.testing.assert_allclose(pairs["weight"], expected)
+    np.testing.assert_allclose(pairs["probability"], expected)
 
 
-def test_the_weight_is_how_often_the_order_holds_in_the_posteriors():
+def test_the_probability_is_how_often_the_order_holds_in_the_posteriors():
     pairs = sample_pairs(rows([0.50, 0.55], width=0.15), per_history=10, seed=0)
     rng = np.random.default_rng(0)
     deviation = 0.075 / stats.norm.ppf(0.95)
     better, worse = rng.normal(0.55, deviation, 200_000), rng.normal(0.50, deviation, 200_000)
-    assert pairs["weight"][0] == pytest.approx((better > worse).mean(), abs=0.005)
+    assert pairs["probability"][0] == pytest.approx((better > worse).mean(), abs=0.005)
 
 
 def test_no_more_than_asked_and_other_histories_change_nothing():

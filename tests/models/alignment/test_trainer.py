@@ -42,6 +42,18 @@ def test_packed_gradient_equals_the_unpacked_computation(tiny_model_folder, exam
         torch.testing.assert_close(packed[name], weight.grad, rtol=1e-3, atol=1e-6, msg=name)
 
 
+def test_pairs_count_alike_and_their_probabilities_are_soft_labels(tiny_model_folder, examples):
+    training = AlignmentTrainer(tiny_model_folder, LABELS, replace(QUICK, loss="pairwise"), k=2)
+    served = group_by_history(examples, len(LABELS), toy_pairs(examples))["train"][:2]
+    losses = []
+    for row in served:
+        logits = [logit_alone(training.reader, row.history, cluster).item() for cluster in row.clusters]
+        for (better, worse), probability in zip(row.pairs, row.pair_probabilities, strict=True):
+            modelled = expit(logits[better] - logits[worse])
+            losses.append(-probability * np.log(modelled) - (1 - probability) * np.log(1 - modelled))
+    assert training.loss(served).item() == pytest.approx(np.mean(losses), rel=1e-4)
+
+
 @pytest.mark.parametrize("loss", ["pointwise", "pairwise"])
 def test_passes_add_up_to_the_gradient_of_the_whole_batch(loss, tiny_model_folder, examples):
     gradients = []
