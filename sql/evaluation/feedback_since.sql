@@ -6,7 +6,7 @@ SELECT
     coalesce(sum(impressions) FILTER (WHERE day <= $as_of), 0)::DOUBLE AS before,
     coalesce(sum(positives) FILTER (WHERE day > $as_of), 0)::DOUBLE AS positives_after,
     coalesce(sum(impressions) FILTER (WHERE day > $as_of), 0)::DOUBLE AS after
-FROM feedback.transition_counts
+FROM feedback.transition_users
 WHERE day >= CAST($first_day AS DATE)
     AND day <= CAST($until AS DATE)
     AND taxonomy_version = $taxonomy_version
