@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from models.arrays import Float64Array
 from models.feedback.affinity import FOLDS
 from models.feedback.normalisation import Method, Normalisation, posterior_interval, round_to_interval
 from models.feedback.priors import AffinityPrior, ClusterPriors, fit_cluster_priors, shrink
@@ -96,9 +97,9 @@ class TransitionScores:
 def transition_scores(cells: pl.DataFrame, options: ScoreOptions) -> TransitionScores:
     """Turn counted cells into scores: filter, shrink, normalise, round.
 
-    Where cells carry a column ``split``, priors and the quantile map are fitted on its ``train`` rows alone (and, with
-    a column ``unseen``, on those that are not), so that no held-out feedback leaks into training scores. Intervals
-    overlap by design: they are per cell, not simultaneous.
+    Where cells carry a column ``split``, priors, the map and the rounding interval are fitted on its ``train`` rows
+    alone (and, with a column ``unseen``, on those that are not), so that no held-out feedback leaks into training
+    scores. Credible intervals overlap by design: they are per cell, not simultaneous.
 
     Raises:
         ValueError: when a cell has more positives than impressions, or a negative count.
@@ -146,8 +147,8 @@ def scores_of_signal(counted: pl.DataFrame, signal: str, options: ScoreOptions) 
 def normalise_scores(cells: pl.DataFrame, normalisation: Method, interval: float | None) -> tuple[pl.DataFrame, float]:
     """Set the column ``score`` of shrunken cells: their rates normalised, then rounded.
 
-    The map is fitted on training cells alone, see :func:`transition_scores`. Nothing else of a cell changes, so that
-    two normalisations of the same cells have the same splits and the same truth.
+    Map and interval follow from training cells alone, see :func:`transition_scores`. Nothing else of a cell changes, so
+    that two normalisations of the same cells have the same splits and the same truth.
 
     Args:
         cells: ``impressions`` and the columns that ``priors.shrink`` adds.
@@ -163,12 +164,14 @@ def normalise_scores(cells: pl.DataFrame, normalisation: Method, interval: float
         reference["shrunk_rate"].to_numpy(),
         reference["impressions"].to_numpy().astype(np.float64),
     )
-    rates, lower, upper = (
-        fitted.scores(cells[name].to_numpy(), cells["prior_rate"].to_numpy())
-        for name in ("shrunk_rate", "lower", "upper")
-    )
-    rounding = posterior_interval(lower, upper) if interval is None else interval
-    return cells.with_columns(pl.Series("score", round_to_interval(rates, rounding), dtype=pl.Float64)), rounding
+
+    def scored(rows: pl.DataFrame, name: str) -> Float64Array:
+        return fitted.scores(rows[name].to_numpy(), rows["prior_rate"].to_numpy())
+
+    if interval is None:
+        interval = posterior_interval(scored(reference, "lower"), scored(reference, "upper"))
+    rounded = round_to_interval(scored(cells, "shrunk_rate"), interval)
+    return cells.with_columns(pl.Series("score", rounded, dtype=pl.Float64)), interval
 
 
 def _cluster_count(cells: pl.DataFrame) -> int:
