@@ -106,7 +106,6 @@ def options_of(loss, steps, histories_per_batch):
         histories_per_pass=8,
         evaluate_every=8,
         head_histories=256,
-        validation_histories=96,
         stack=False,
         keep_overtrained=False,
         seed=0,

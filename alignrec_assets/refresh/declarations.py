@@ -106,7 +106,7 @@ SCORING = (
 TRAINING = (
     *(f"alignment.{name}" for name in ("loss", "layers", "head_histories", "tune", "learning_rate", "steps", "stack")),
     *(f"alignment.{name}" for name in ("histories_per_batch", "histories_per_pass", "evaluate_every")),
-    *(f"alignment.{name}" for name in ("validation_histories", "keep_overtrained", "seed")),
+    *(f"alignment.{name}" for name in ("keep_overtrained", "seed")),
     "candidates.k",
     "feedback.normalisation",
     "feedback.source",

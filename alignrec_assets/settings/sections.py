@@ -227,7 +227,7 @@ class AlignmentSettings(Section):
     layers: Annotated[int, Field(ge=1), unit("layers")] | None = None
     """Number of lower decoder layers of the base model that are kept. None: all."""
     head_histories: Annotated[int, Field(ge=1), unit("histories")] = 256
-    """Number of training histories that the linear head is fitted to."""
+    """Number of training histories that the linear head is fitted to; that of a stack at each evaluation."""
     tune: Tune = "top:10"
     """Which weights are trained: all, LoRA adapters, or those of the given number of top layers (of those kept)."""
     learning_rate: LearningRate = 1e-4
@@ -240,9 +240,7 @@ class AlignmentSettings(Section):
     steps: Annotated[int, Field(ge=1), unit("steps")] = 24
     """Optimiser steps."""
     evaluate_every: Annotated[int, Field(ge=1), unit("steps")] = 8
-    """Steps between two evaluations on the histories that select."""
-    validation_histories: Annotated[int, Field(ge=1), unit("histories")] = 96
-    """The most histories that are ranked at each evaluation."""
+    """Steps between two evaluations on the histories that select. Each fits a stack again to the body as it then is."""
     stack: bool = True
     """Whether the head is fitted together with an additive affinity model of the same feedback. The language model
     learns from the words of all clusters, the affinity model learns what words do not tell. Only with normalisation

@@ -142,7 +142,7 @@ class CandidateReader:
     def read(self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent) -> CandidateStates:
         """Read the candidates of many histories, in micro-batches by index. A history without candidates is skipped."""
         batches: list[Tensor] = []
-        progress = Progress(len(histories), "histories read for the head", log)
+        progress = Progress(len(histories), "histories read", log)
         for batch in micro_batches(len(histories), HISTORIES_PER_PASS):
             filled = [index for index in batch if candidates[index]]
             if filled:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from scipy.special import expit
 
-from models.alignment.candidate_reader import CandidateReader, Clusters
+from models.alignment.candidate_reader import Clusters
 from models.alignment.examples import ServedHistory
 from models.alignment.losses import soft_label_loss
 from models.arrays import Float64Array
@@ -19,7 +19,8 @@ class ValidationPoint:
     """One evaluation on the validation histories; a figure is None where it could not be measured.
 
     ``training_loss`` is the mean over the steps since the point before (None at step 0), ``seconds`` the time of all
-    steps so far, without the evaluations.
+    steps so far, without the evaluations. ``spreads`` are those of the stack that was fitted for it, see
+    ``joint_head.Spreads``; None: no stack.
     """
 
     step: int
@@ -28,6 +29,7 @@ class ValidationPoint:
     f1_at_k: float | None
     ndcg_at_k: float | None
     seconds: float = field(default=0.0, compare=False)
+    spreads: dict[str, float] | None = None
 
 
 def merit(point: ValidationPoint) -> tuple[float, float, float]:
@@ -51,18 +53,17 @@ def describe(point: ValidationPoint) -> str:
 
 
 def validation_point(
-    reader: CandidateReader,
+    logits: Sequence[Float64Array],
     served: Sequence[ServedHistory],
     k: int,
     step: int,
     training_loss: float | None,
     multipliers: Float64Array,
 ) -> ValidationPoint:
-    """Loss (pointwise, whatever the training uses) and ranking of the validation histories."""
+    """Loss (pointwise, whatever the training uses) and ranking of the validation histories by the logits of each."""
     if not served:
         return ValidationPoint(step, training_loss, None, None, None)
     clusters = [row.clusters for row in served]
-    logits = reader.all_logits([row.history for row in served], clusters)
     loss = soft_label_loss(
         torch.from_numpy(np.concatenate(logits)),
         torch.from_numpy(np.concatenate([row.scores for row in served])),

@@ -13,7 +13,8 @@ regression) ranked worse than one fit: the affinities then have already explaine
 words could have explained for all of them.
 
 It is fitted to raw rates, each with its evidence. Labels L are already shrunk: with those, the fitted spreads are too
-wide, because there is no noise left that would make them smaller.
+wide, because there is no noise left that would make them smaller. The spreads are those of least deviance on validation
+histories, which the body never learned from: left-out histories that taught the body make the head look too good.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from scipy.special import expit, logit
 from models.alignment.candidate_reader import CandidateStates
 from models.alignment.examples import ServedHistory
 from models.alignment.linear_head import LEAST_MEAN
-from models.arrays import BoolArray, Float64Array, IntArray
+from models.arrays import Float64Array, IntArray
 from models.feedback.affinity import AdditiveAffinity
 
 BIAS_SPREAD = 0.6
@@ -34,7 +35,6 @@ HEAD_SPREADS_ALONE = (*HEAD_SPREADS, 1.0, 1.8, 3.2)  # without biases, the head 
 EMBEDDING_SPREADS = (0.1, 0.15, 0.2, 0.3)
 AFFINITY_SPREADS = (0.03, 0.06, 0.12)
 RANK = 8
-FOLDS = 5
 CHOOSING_ITERATIONS, ITERATIONS = 4, 10
 START = 0.2  # length of the coordinates of u in the first round
 TINY = 1e-6  # a spread of 0 has no precision
@@ -80,17 +80,13 @@ class JointHead:
 
 @dataclass(frozen=True, eq=False)
 class JointCells:
-    """Training cells: states [rows, hidden], members [rows, N] of their histories, clusters, rates, weights [rows].
-
-    ``folds`` [rows] is the part that a row is left out with; all rows of a history share one.
-    """
+    """Cells: states [rows, hidden], members [rows, N] of their histories, clusters, rates, weights [rows]."""
 
     states: Float64Array
     members: Float64Array
     clusters: IntArray
     rates: Float64Array
     weights: Float64Array
-    folds: IntArray
 
     @classmethod
     def of(cls, states: Float64Array, served: Sequence[ServedHistory], clusters: int) -> "JointCells":
@@ -105,38 +101,34 @@ class JointCells:
             clusters=np.concatenate([np.array(row.clusters, dtype=np.int64) for row in served]),
             rates=np.concatenate([row.rates for row in served]),
             weights=np.concatenate([row.weights for row in served]),
-            folds=repeated % FOLDS,
         )
 
-    def part(self, chosen: BoolArray) -> "JointCells":
-        """Some of the rows."""
-        return JointCells(**{name: values[chosen] for name, values in vars(self).items()})
 
-
-def choose_spreads(cells: JointCells) -> Spreads:
-    """The spreads of least deviance on left-out histories, one fifth of them; the middle ones where there are too few.
+def choose_spreads(training: JointCells, validation: JointCells | None) -> Spreads:
+    """The spreads of least deviance on the validation cells; without any, the middle ones.
 
     One kind after the other, while the others are at their middle or already chosen.
     """
     chosen = Spreads(HEAD_SPREADS[2], BIAS_SPREAD, EMBEDDING_SPREADS[1], AFFINITY_SPREADS[1])
     for kind, values in (("embedding", EMBEDDING_SPREADS), ("affinity", AFFINITY_SPREADS), ("head", HEAD_SPREADS)):
-        chosen = _best_on_left_out(cells, chosen, kind, values)
+        chosen = _best_on_validation(training, validation, chosen, kind, values)
     return chosen
 
 
-def spreads_of_head_alone(cells: JointCells) -> Spreads:
+def spreads_of_head_alone(training: JointCells, validation: JointCells | None) -> Spreads:
     """Likewise of a fit without biases and affinities: the language model alone."""
-    return _best_on_left_out(cells, Spreads(HEAD_SPREADS[-1], 0.0, 0.0, 0.0), "head", HEAD_SPREADS_ALONE)
+    start = Spreads(HEAD_SPREADS[-1], 0.0, 0.0, 0.0)
+    return _best_on_validation(training, validation, start, "head", HEAD_SPREADS_ALONE)
 
 
-def _best_on_left_out(cells: JointCells, spreads: Spreads, kind: str, values: Sequence[float]) -> Spreads:
-    """The spreads with the best value of one kind on left-out histories; unchanged where none can be left out."""
-    out = cells.folds == 0
-    if not (out.any() and (~out).any()):
+def _best_on_validation(
+    training: JointCells, validation: JointCells | None, spreads: Spreads, kind: str, values: Sequence[float]
+) -> Spreads:
+    """The spreads with the best value of one kind on the validation cells; unchanged without any."""
+    if validation is None:
         return spreads
-    kept, left_out = cells.part(~out), cells.part(out)
     candidates = [replace(spreads, **{kind: value}) for value in values]
-    deviances = [_deviance(fit_joint_head(kept, each, CHOOSING_ITERATIONS), left_out) for each in candidates]
+    deviances = [deviance(fit_joint_head(training, each, CHOOSING_ITERATIONS), validation) for each in candidates]
     return candidates[int(np.argmin(deviances))]
 
 
@@ -252,7 +244,7 @@ def _standards(cells: JointCells) -> tuple[Float64Array, Float64Array]:
     return middle, np.sqrt(variance * cells.states.shape[1]) + TINY
 
 
-def _deviance(fitted: JointHead, cells: JointCells) -> float:
+def deviance(fitted: JointHead, cells: JointCells) -> float:
     """Weighted mean of -(rate log p + (1 - rate) log(1 - p))."""
     affinities = np.einsum("rn,nr->r", cells.members, fitted.offsets.affinity[:, cells.clusters])
     eta = cells.states @ fitted.head + fitted.offsets.bias[cells.clusters] + affinities

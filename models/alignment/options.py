@@ -20,9 +20,8 @@ class AlignmentOptions:
         histories_per_batch: histories in one step, each with all its served clusters.
         histories_per_pass: histories in one pass; the gradients of the passes of a step add up.
         evaluate_every: steps between two evaluations on the validation histories.
-        head_histories: training histories that the head is fitted to before the first step, see ``linear_head``; of a
-            stack, also after the last, to the selected body.
-        validation_histories: how many of the validation histories are ranked at each evaluation.
+        head_histories: training histories that the head is fitted to before the first step, see ``linear_head``; that
+            of a stack is fitted at each evaluation.
         stack: whether the head is fitted together with an additive affinity model of the same feedback, see
             ``joint_head``.
         keep_overtrained: whether the weights at two and three times the selected step are kept as comparison arms.
@@ -40,7 +39,6 @@ class AlignmentOptions:
     histories_per_pass: int
     evaluate_every: int
     head_histories: int
-    validation_histories: int
     stack: bool
     keep_overtrained: bool
     seed: int

@@ -3,6 +3,10 @@
 All candidates of one history are separate branches under its prompt in one packed sequence, so a history with m served
 clusters costs one prompt and m labels. Two losses: binary cross-entropy on the score L as a soft label (pointwise), or
 a logistic loss on pairs of clusters of one history (pairwise).
+
+What an evaluation judges is what would be saved: a stack is fitted again to the body as it then is, its spreads chosen
+on the validation histories. The best of what was judged is saved as it was judged. Between evaluations training goes
+on under the head that it trains: how often it is looked at does not change it.
 """
 
 import time
@@ -23,6 +27,7 @@ from models.alignment.examples import ServedHistory
 from models.alignment.joint_head import (
     JointCells,
     JointHead,
+    Spreads,
     choose_spreads,
     fit_joint_head,
     spreads_of_head_alone,
@@ -32,12 +37,12 @@ from models.alignment.linear_head import fit_head
 from models.alignment.losses import pairwise_loss, soft_label_loss
 from models.alignment.options import AlignmentOptions
 from models.alignment.predicted_rates import Cells, PredictedRates
+from models.alignment.snapshots import Snapshot, offset_tensors, offsets_of
 from models.arrays import Float64Array
-from models.feedback.affinity import AdditiveAffinity
 from models.files import new_folder, replacing
 from models.language.fine_tuning import Optimiser, Schedule
 from models.language.language_model import load_tokenizer, new_scoring_model, save_checkpoint, select_trainable
-from models.progress import Log, Progress, silent
+from models.progress import Log, Progress
 
 OVERTRAINING = (2, 3)  # times the selected step
 
@@ -86,8 +91,9 @@ class AlignmentTrainer:
         self.reader = CandidateReader(self.model, self.tokenizer, labels)
         self.curve: list[ValidationPoint] = []
         self.selected: ValidationPoint | None = None
-        self.best_weights: dict[str, Tensor] = {}
-        self.evaluated_weights: dict[int, dict[str, Tensor]] = {}
+        self.best: Snapshot | None = None
+        self.best_cells: tuple[JointCells, JointCells | None] | None = None  # read by the best body, for its head alone
+        self.evaluated: dict[int, Snapshot] = {}
         self.recent: list[float] = []
         self.seconds = 0.0
 
@@ -99,19 +105,17 @@ class AlignmentTrainer:
         resume: Path | None = None,
         save_every_seconds: float = SAVE_EVERY_SECONDS,
     ) -> None:
-        """Fit the head, take the steps, and end with the weights of the best evaluation on the validation histories.
+        """Fit the head, take the steps, and end with the model of the best evaluation on the validation histories.
 
         Args:
             training: what to learn from.
-            validation: what to select by.
+            validation: what to choose the spreads of a stack and to select by.
             log: receives progress lines.
             resume: file of an unfinished training of the same data and options: the training resumes from it if it
                 exists, writes it now and then, and removes it at the end. An interruption does not change the result.
             save_every_seconds: least time between two writes of it.
         """
         options = self.options
-        order = np.random.default_rng((options.seed, 2)).permutation(len(validation))
-        shown = [validation[index] for index in sorted(order[: options.validation_histories])]
         schedule = Schedule(options.learning_rate, options.steps, options.warmup_share, options.weight_decay)
         with torch.random.fork_rng():
             torch.manual_seed(options.seed)  # of dropout, where the model has any
@@ -120,14 +124,16 @@ class AlignmentTrainer:
                 self._load_state(resume, optimiser)
                 log(f"the training that was interrupted after step {optimiser.step_count} resumes")
             else:
-                self._fit_head(training, log)
-                self.evaluate(shown, 0, None, log)
+                if not options.stack:
+                    self._fit_head(training, log)
+                self.evaluate(training, validation, 0, None, log)  # a stack is fitted here, and trained from there
                 optimiser = Optimiser(self.model.parameters(), schedule)
-            self._take_steps(optimiser, training, shown, log, resume, save_every_seconds)
-        if self.selected is not None and self.selected.step == 0 and self.alone is not None:
-            self.model.load_state_dict(self.best_weights, strict=False)  # under the head that was fitted to them
-        else:
-            self.use_weights(self.best_weights, training, log)
+            self._take_steps(optimiser, training, validation, log, resume, save_every_seconds)
+        if self.best is not None:
+            self.best.put_into(self.reader)
+        if options.stack:
+            cells = self.best_cells or self._cells(training, validation, self._read(validation, log), log)
+            self.alone = fit_joint_head(cells[0], spreads_of_head_alone(*cells))
         if resume is not None:
             resume.unlink(missing_ok=True)
 
@@ -167,21 +173,33 @@ class AlignmentTrainer:
         scores = torch.from_numpy(np.concatenate([row.scores for row in served])).to(logits)
         return soft_label_loss(logits, scores, weights)
 
-    def evaluate(self, validation: Sequence[ServedHistory], step: int, training_loss: float | None, log: Log) -> None:
-        """Add a point of the validation histories to the curve, and keep the weights if they are the best so far."""
-        point = validation_point(self.reader, validation, self.k, step, training_loss, self.multipliers)
-        point = replace(point, seconds=self.seconds)
+    def evaluate(
+        self,
+        training: Sequence[ServedHistory],
+        validation: Sequence[ServedHistory],
+        step: int,
+        training_loss: float | None,
+        log: Log,
+    ) -> None:
+        """Judge what would be saved now on the validation histories, and keep it if it is the best so far.
+
+        A stack is fitted to the body as it is, and stays in place.
+        """
+        read = self._read(validation, log)
+        cells = self._cells(training, validation, read, log) if self.options.stack else None
+        spreads = self._fit_stack(*cells, log) if cells else None
+        point = validation_point(self.reader.score(read), validation, self.k, step, training_loss, self.multipliers)
+        point = replace(point, seconds=self.seconds, spreads=asdict(spreads) if spreads else None)
         self.curve.append(point)
         log(f"step {step}: {describe(point)}")
         best = self.selected is None or merit(point) > merit(self.selected)
-        if best or self.options.keep_overtrained:
-            weights = {
-                name: weight.detach().clone() for name, weight in self.model.named_parameters() if weight.requires_grad
-            }
-            if self.options.keep_overtrained:
-                self.evaluated_weights[step] = weights
-            if best:
-                self.selected, self.best_weights = point, weights
+        if not (best or self.options.keep_overtrained):
+            return
+        snapshot = Snapshot.of(self.reader)
+        if self.options.keep_overtrained:
+            self.evaluated[step] = snapshot
+        if best:
+            self.selected, self.best, self.best_cells = point, snapshot, cells
 
     def score(self, read: CandidateStates) -> list[Float64Array]:
         """Predicted scores L of candidates that the reader has read, by the head as it is."""
@@ -223,16 +241,10 @@ class AlignmentTrainer:
         selected = self.selected.step if self.selected else 0
         found = {}
         for factor in OVERTRAINING if selected else ():
-            later = [step for step in self.evaluated_weights if step >= factor * selected]
+            later = [step for step in self.evaluated if step >= factor * selected]
             if later:
                 found[factor] = min(later)
         return found
-
-    def use_weights(self, weights: dict[str, Tensor], training: Sequence[ServedHistory], log: Log = silent) -> None:
-        """Give the model the weights of an evaluation; the head of a stack is fitted to them again."""
-        self.model.load_state_dict(weights, strict=False)
-        if self.options.stack:
-            self._fit_head(training, log)
 
     def save(self, output: Path) -> None:
         """Write the model, with what turns its scores into rates once it is calibrated, whole or not at all."""
@@ -243,25 +255,42 @@ class AlignmentTrainer:
                 self.predicted_rates.save(folder)
 
     def _fit_head(self, training: Sequence[ServedHistory], log: Log) -> None:
-        options = self.options
-        order = np.random.default_rng((options.seed, 1)).permutation(len(training))[: options.head_histories]
-        served = [training[index] for index in sorted(order)]
-        if not options.stack:
-            penalty = fit_head(self.reader, served, log)
-            log(f"the head starts from a ridge regression on {len(order)} histories, penalty {penalty:g}")
-            return
-        read = self.reader.read([row.history for row in served], [row.clusters for row in served], log)
-        cells = JointCells.of(read.array(), served, len(self.reader.labels))
-        spreads = choose_spreads(cells)
+        served = self._sample(training)
+        penalty = fit_head(self.reader, served, log)
+        log(f"the head starts from a ridge regression on {len(served)} histories, penalty {penalty:g}")
+
+    def _sample(self, training: Sequence[ServedHistory]) -> list[ServedHistory]:
+        """The histories that a head is fitted to."""
+        order = np.random.default_rng((self.options.seed, 1)).permutation(len(training))[: self.options.head_histories]
+        return [training[index] for index in sorted(order)]
+
+    def _read(self, served: Sequence[ServedHistory], log: Log) -> CandidateStates:
+        return self.reader.read([row.history for row in served], [row.clusters for row in served], log)
+
+    def _cells(
+        self,
+        training: Sequence[ServedHistory],
+        validation: Sequence[ServedHistory],
+        read: CandidateStates,
+        log: Log,
+    ) -> tuple[JointCells, JointCells | None]:
+        """Cells to fit a stack to, and the validation cells, which were ``read``, to choose its spreads by."""
+        served, clusters = self._sample(training), len(self.reader.labels)
+        states = self._read(served, log).array()
+        held_out = JointCells.of(read.array(), validation, clusters) if validation else None
+        return JointCells.of(states, served, clusters), held_out
+
+    def _fit_stack(self, cells: JointCells, validation: JointCells | None, log: Log) -> Spreads:
+        """Fit head and offsets to the body as it is."""
+        spreads = choose_spreads(cells, validation)
         joint = fit_joint_head(cells, spreads)
         self.reader.set_head(joint.head)
         self.reader.offsets = joint.offsets_beside(self.reader.head_weights())
-        self.alone = fit_joint_head(cells, spreads_of_head_alone(cells))
         log(
-            f"head and affinities fitted to {len(order)} histories, {len(cells.rates):,} cells; "
-            f"spreads in log-odds: head {spreads.head:g}, embeddings {spreads.embedding:g}, "
-            f"own affinities {spreads.affinity:g}; head alone {self.alone.spreads.head:g}"
+            f"head and affinities fitted to {len(cells.rates):,} cells; spreads in log-odds: head {spreads.head:g}, "
+            f"embeddings {spreads.embedding:g}, own affinities {spreads.affinity:g}"
         )
+        return spreads
 
     def _take_steps(
         self,
@@ -286,7 +315,10 @@ class AlignmentTrainer:
             self.seconds += time.monotonic() - began
             progress.advance(note=f"loss {self.recent[-1]:.3f}")
             if step % options.evaluate_every == 0 or step == options.steps:
-                self.evaluate(validation, step, float(np.mean(self.recent)), log)
+                head, offsets = self.reader.head_weights(), self.reader.offsets
+                self.evaluate(training, validation, step, float(np.mean(self.recent)), log)
+                self.reader.set_head(head)
+                self.reader.offsets = offsets
                 self.recent.clear()
             if resume is not None and time.monotonic() - saved >= save_every_seconds:
                 self._save_state(resume, optimiser)
@@ -300,31 +332,26 @@ class AlignmentTrainer:
     def _save_state(self, path: Path, optimiser: Optimiser) -> None:
         state = {
             "optimiser": optimiser.state(),
-            "best_weights": self.best_weights,
-            "evaluated_weights": self.evaluated_weights,
+            "best": None if self.best is None else self.best.state(),
+            "evaluated": {step: snapshot.state() for step, snapshot in self.evaluated.items()},
             "seconds": self.seconds,
             "curve": [asdict(point) for point in self.curve],
             "selected": None if self.selected is None else asdict(self.selected),
             "recent": self.recent,
             "random": torch.get_rng_state(),
-            "offsets": [torch.from_numpy(values) for values in self._offset_arrays()],
+            "offsets": offset_tensors(self.reader.offsets),
         }
         with replacing(path) as partial:
             torch.save(state, partial)
 
-    def _offset_arrays(self) -> list[Float64Array]:
-        offsets = self.reader.offsets
-        return [] if offsets is None else [offsets.bias, offsets.affinity]
-
     def _load_state(self, path: Path, optimiser: Optimiser) -> None:
         state: dict[str, Any] = torch.load(path, weights_only=True)
         optimiser.load_state(state["optimiser"])
-        self.best_weights = state["best_weights"]
-        self.evaluated_weights = state["evaluated_weights"]
+        self.best = Snapshot.of_state(state["best"]) if state["best"] else None
+        self.evaluated = {step: Snapshot.of_state(found) for step, found in state["evaluated"].items()}
         self.seconds = state["seconds"]
         self.curve = [ValidationPoint(**point) for point in state["curve"]]
         self.selected = None if state["selected"] is None else ValidationPoint(**state["selected"])
         self.recent = state["recent"]
         torch.set_rng_state(state["random"])
-        if state["offsets"]:
-            self.reader.offsets = AdditiveAffinity(*(values.numpy() for values in state["offsets"]))
+        self.reader.offsets = offsets_of(state["offsets"])

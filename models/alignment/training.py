@@ -157,7 +157,7 @@ def _overtrained_arms(
     candidates = [row.clusters for row in test]
     for factor, step in trainer.overtrained_steps().items():
         log(f"the weights of step {step}, {factor} times the selected one")
-        trainer.use_weights(trainer.evaluated_weights[step], served["train"], log)
+        trainer.evaluated[step].put_into(trainer.reader)
         trainer.calibrate(rows, served["validation"])
         trainer.save(output.with_name(f"{output.name}_overtrained_{factor}x"))
         logits = trainer.reader.all_logits([row.history for row in test], candidates)

@@ -14,7 +14,6 @@ ALIGNMENT = AlignmentOptions(
     histories_per_pass=8,
     evaluate_every=8,
     head_histories=256,
-    validation_histories=96,
     stack=False,
     keep_overtrained=False,
     seed=0,

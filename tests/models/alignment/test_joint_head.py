@@ -1,12 +1,22 @@
 """Head and affinities fitted together: against scipy on the same objective, and on cells drawn from known effects."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from models.alignment.examples import ServedHistory
-from models.alignment.joint_head import JointCells, Spreads, choose_spreads, fit_joint_head, spreads_of_head_alone
+from models.alignment.joint_head import (
+    CHOOSING_ITERATIONS,
+    HEAD_SPREADS,
+    JointCells,
+    Spreads,
+    choose_spreads,
+    fit_joint_head,
+    spreads_of_head_alone,
+)
 
 CLUSTERS = 6
 SPREADS = Spreads(head=0.5, bias=0.6, embedding=0.0, affinity=0.3)
@@ -35,6 +45,13 @@ def cells(seed=0, hidden=4, **arguments):
     states = np.random.default_rng((seed, 1)).normal(2.0, 1.5, (200, hidden))
     served = served_histories(states, seed, **arguments)
     return JointCells.of(states[: sum(len(row.clusters) for row in served)], served, CLUSTERS)
+
+
+def halves(rows):
+    """Cells of every third history to choose spreads by, the others to fit to."""
+    _, history = np.unique(rows.members, axis=0, return_inverse=True)
+    out = history.ravel() % 3 == 0
+    return tuple(JointCells(**{name: values[part] for name, values in vars(rows).items()}) for part in (~out, out))
 
 
 def log_odds(fitted, rows):
@@ -97,15 +114,29 @@ def test_states_may_be_moved_and_stretched():
 @pytest.mark.parametrize("told", [True, False])
 def test_what_words_tell_decides_the_spreads(told):
     head = np.array([0.5, -0.5, 0.4, 0.3]) if told else None
-    chosen = choose_spreads(cells(head=head, affinity=0.0 if told else 0.9, impressions=400))
+    told_by = {"head": head, "affinity": 0.0 if told else 0.9, "impressions": 400}
+    chosen = choose_spreads(*halves(cells(**told_by)))
     assert (chosen.head > 0.1) == told
     assert (chosen.embedding > 0.2) != told
 
 
-def test_too_few_histories_take_the_middle_spreads():
-    states = np.ones((4, 2))
-    served = served_histories(np.ones((100, 2)))[:1]
-    assert choose_spreads(JointCells.of(states, served, CLUSTERS)) == Spreads(0.18, 0.6, 0.15, 0.06)
+def test_without_validation_histories_the_spreads_are_the_middle_ones():
+    assert choose_spreads(cells(), None) == Spreads(0.18, 0.6, 0.15, 0.06)
+    assert spreads_of_head_alone(cells(), None) == Spreads(0.6, 0.0, 0.0, 0.0)
+
+
+def test_each_spread_is_the_one_of_least_deviance_on_the_validation_cells():
+    training, validation = halves(cells(head=np.array([0.5, -0.5, 0.4, 0.3]), affinity=0.4))
+    chosen = choose_spreads(training, validation)
+
+    def found(head):
+        fitted = fit_joint_head(training, replace(chosen, head=head), CHOOSING_ITERATIONS)
+        rates = expit(log_odds(fitted, validation))
+        told = validation.rates * np.log(rates) + (1 - validation.rates) * np.log(1 - rates)
+        return -validation.weights @ told
+
+    assert chosen.head == min(HEAD_SPREADS, key=found)
+    assert len({round(found(head), 6) for head in HEAD_SPREADS}) == len(HEAD_SPREADS)
 
 
 def test_embeddings_find_the_few_sides_of_taste():
@@ -143,6 +174,6 @@ def test_a_rounded_head_moves_no_mean():
 def test_the_head_alone_gets_a_spread_of_its_own():
     """Where each cluster's level is told by its words, a head without biases needs more room than one beside them."""
     strong = cells(head=np.array([1.5, -1.5, 0.0, 0.0]), impressions=400)
-    chosen = spreads_of_head_alone(strong)
+    chosen = spreads_of_head_alone(*halves(strong))
     assert (chosen.bias, chosen.embedding, chosen.affinity) == (0.0, 0.0, 0.0)
-    assert chosen.head > spreads_of_head_alone(cells(head=np.zeros(4), impressions=400)).head
+    assert chosen.head > spreads_of_head_alone(*halves(cells(head=np.zeros(4), impressions=400))).head

@@ -1,6 +1,6 @@
 """The trainer on a tiny random language model: exact gradients, and trainings that an interruption does not change."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -95,6 +95,8 @@ def test_a_training_that_was_killed_resumes_and_ends_with_the_same_weights(
     assert not resume.exists()
     assert again.curve == whole.curve
     if stack:
+        np.testing.assert_array_equal(again.alone.head, whole.alone.head)
+        assert again.alone.spreads == whole.alone.spreads
         np.testing.assert_array_equal(again.reader.offsets.affinity, whole.reader.offsets.affinity)
     for (name, first), (_, second) in zip(whole.model.named_parameters(), again.model.named_parameters(), strict=True):
         assert torch.equal(first, second), name
@@ -105,9 +107,14 @@ def test_the_head_of_a_stack_is_fitted_to_the_selected_body(tiny_model_folder, e
     training = AlignmentTrainer(tiny_model_folder, LABELS, options, k=2)
     served = group_by_history(examples, len(LABELS))
     training.fit(served["train"], served["validation"], silent)
-    read = [row.history for row in served["train"]], [row.clusters for row in served["train"]]
-    cells = JointCells.of(training.reader.read(*read).array(), served["train"], len(LABELS))
-    joint = fit_joint_head(cells, choose_spreads(cells))
+    read = {part: ([row.history for row in rows], [row.clusters for row in rows]) for part, rows in served.items()}
+    cells, validation = (
+        JointCells.of(training.reader.read(*read[part]).array(), served[part], len(LABELS))
+        for part in ("train", "validation")
+    )
+    spreads = choose_spreads(cells, validation)
+    assert training.selected.spreads == asdict(spreads)
+    joint = fit_joint_head(cells, spreads)
     np.testing.assert_allclose(training.reader.head.detach().numpy()[0], joint.head, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(training.reader.offsets.affinity, joint.offsets.affinity)
     histories, candidates = [[0, 1]], [[3, 4]]

@@ -8,13 +8,18 @@ import polars as pl
 import pytest
 from support.alignment import LABELS, QUICK, score_candidates, toy_examples, toy_pairs
 
+from models.alignment.candidate_reader import CandidateReader
+from models.alignment.checkpoint_selection import validation_point
 from models.alignment.examples import group_by_history
+from models.alignment.joint_head import HEAD_SPREADS
 from models.alignment.predicted_rates import PredictedRates
 from models.alignment.trainer import AlignmentTrainer
 from models.alignment.training import train_alignment_model
 from models.evaluation.metrics import evaluate_ranking
 from models.files import content_hash
 from models.progress import silent
+
+RATES = ("score", "raw_rate")
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +71,7 @@ def test_overtrained_arms_are_kept_at_two_and_three_times_the_selected_step(tiny
     training = AlignmentTrainer(tiny_model_folder, LABELS, replace(QUICK, keep_overtrained=True), k=2)
     served = group_by_history(examples, len(LABELS))
     training.fit(served["train"], served["validation"], silent)
-    assert sorted(training.evaluated_weights) == [0, 5, 10, 15, 20]
+    assert sorted(training.evaluated) == [0, 5, 10, 15, 20]
     steps = {}
     for selected in (0, 5, 10):
         training.selected = replace(training.curve[0], step=selected)
@@ -139,6 +144,53 @@ def test_what_is_saved_is_the_best_look_at_the_validation_histories(tiny_model_f
     )
     again = evaluate_ranking(scores, [row.rates for row in served], k=2)
     assert (again.f1_at_k, again.ndcg_at_k) == pytest.approx((best.f1_at_k, best.ndcg_at_k))
+
+
+@pytest.mark.parametrize("stack", [False, True])
+def test_what_was_judged_is_what_is_saved_to_the_last_bit(stack, tiny_model_folder, examples, tmp_path):
+    options = replace(QUICK, learning_rate=0.01, steps=8, evaluate_every=2, seed=2, stack=stack)
+    folder = tmp_path / "model"
+    report = train_alignment_model(tiny_model_folder, folder, LABELS, examples, options, k=2)
+    judged = next(point for point in report.curve if point.step == report.selected_step)
+    if stack:
+        assert judged.step not in (0, options.steps)  # neither the first fit nor the last one
+        assert {point.validation_loss for point in report.curve} > {judged.validation_loss}
+    served = group_by_history(examples, len(LABELS))["validation"]
+    reader = CandidateReader.open(folder, LABELS)
+    logits = reader.all_logits([row.history for row in served], [row.clusters for row in served])
+    again = validation_point(logits, served, 2, judged.step, judged.training_loss, np.ones(len(LABELS)))
+    assert replace(again, spreads=judged.spreads) == judged
+
+
+def test_validation_histories_choose_the_spreads_and_test_histories_nothing(tiny_model_folder, examples, tmp_path):
+    options = replace(QUICK, steps=4, evaluate_every=2, stack=True)
+
+    def trained_on(name, split):
+        """With the rates of a split turned around."""
+        turned = [pl.when(split=split).then(1 - pl.col(rate)).otherwise(rate).alias(rate) for rate in RATES]
+        folder = tmp_path / name
+        report = train_alignment_model(tiny_model_folder, folder, LABELS, examples.with_columns(turned), options, k=2)
+        return report, content_hash(folder / "model.safetensors", folder / "offsets.npz")
+
+    plain, weights = trained_on("plain", "none")
+    other_test, same_weights = trained_on("test", "test")
+    other_validation, other_weights = trained_on("validation", "validation")
+    assert (other_test.curve, same_weights) == (plain.curve, weights)
+    assert other_test.judgement.figures != plain.judgement.figures
+    assert other_weights != weights
+    # What no longer foretells the validation rates is drawn to nothing.
+    assert other_validation.curve[0].spreads["head"] == HEAD_SPREADS[0] < plain.curve[0].spreads["head"]
+
+
+def test_looks_do_not_change_what_is_trained(tiny_model_folder, examples):
+    served = group_by_history(examples, len(LABELS))
+    ends = []
+    for evaluate_every in (3, 12):
+        options = replace(QUICK, steps=12, evaluate_every=evaluate_every, stack=True)
+        training = AlignmentTrainer(tiny_model_folder, LABELS, options, k=2)
+        training.fit(served["train"], served["validation"], silent)
+        ends.append(replace(training.curve[-1], training_loss=None))
+    assert ends[0] == ends[1]
 
 
 def test_same_seed_same_weights_whatever_the_order_of_rows(trained, tiny_model_folder, examples, tmp_path):
