@@ -24,7 +24,7 @@ from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings.schema import Settings
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.rows import table_frame
-from models.evaluation.figures import figure_text
+from models.evaluation.figures import interval_text
 from models.files import MODEL_FOLDER, fingerprint, write_json
 from models.progress import Log
 
@@ -49,10 +49,11 @@ def alignment_search(context: dg.AssetExecutionContext, home: HomeResource) -> R
     for line in _advice(report):
         context.log.info(line)
     winner, figures, k = report.winner, found["figures"], settings.candidates.k
-    selected, tested = (figure_text(values["f1_at_k"], missing="none") for values in (winner.figures, figures))
+    histories, interval = report.test["held_out_histories"], report.test["intervals"].get("f1_at_k")
+    tested = interval_text(figures["f1_at_k"], interval, histories, missing="none")
     context.log.info(
-        f"the best of {len(report.trials)} is trial {winner.number}: F1@{k} {selected} on "
-        f"validation histories, {tested} on {report.test['held_out_histories']} test histories"
+        f"the best of {len(report.trials)} is trial {winner.number}: F1@{k} {winner.told('f1_at_k')} "
+        f"on validation histories, {tested} on {histories} test histories"
     )
     return dg.MaterializeResult(
         metadata={
@@ -132,6 +133,7 @@ def _report(report: "SearchReport", settings: Settings) -> Facts:
         "figures": figures,
         "winner": asdict(winner),
         "settings_toml": winning_settings(report),
+        "intervals": report.test["intervals"],
         "leads": report.test["leads"],
         "by_cut": report.test["by_cut"],
         "notes": report.test["notes"],

@@ -23,13 +23,14 @@ from alignrec_assets.settings.schema import Settings
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.records import Record, read_records, write_records
 from alignrec_assets.warehouse.rows import replace_table, table_frame
-from models.evaluation.figures import figure_text
+from models.evaluation.figures import figure_text, interval_text
 from models.files import MANIFEST_FILE, MODEL_FOLDER, fingerprint
 from models.progress import Log
 
 if TYPE_CHECKING:
     from models.alignment.options import AlignmentOptions
 
+ALONE = "_language_model"  # the suffix of its figures
 CHECKPOINT_ASSETS = ("taxonomy", "base_model", "novelty_model", "alignment_model", "alignment_search")
 
 
@@ -124,11 +125,7 @@ def alignment_model(context: dg.AssetExecutionContext, home: HomeResource) -> Re
 
     checkpoint = refresh_checkpoint(context, home.home, "alignment_model", version, build, made_from)
     record_checkpoint(warehouse, "alignment_model", checkpoint)
-    figures = checkpoint.figures
-    context.log.info(
-        f"{checkpoint.version}: on {figures['held_out_histories']} test histories F1@k "
-        + ", NDCG@k ".join(figure_text(figures[name], missing="none") for name in ("f1_at_k", "ndcg_at_k"))
-    )
+    context.log.info(f"{checkpoint.version}: {told_contest(checkpoint.manifest)}")
     contest = publish_picture(home, checkpoint, "alignment_contest")
     return checkpoint_result(checkpoint, curves=publish_report(home, checkpoint, "alignment"), contest=contest)
 
@@ -232,6 +229,25 @@ def thin_feedback(examples: pl.DataFrame, settings: Settings) -> str:
         "feedback.minimum_impressions or feedback.minimum_users, raise feedback.window_days, or choose a smaller "
         "candidates.k or fewer interests.clusters"
     )
+
+
+def told_contest(manifest: Facts) -> str:
+    """How the alignment model and its language model alone rank the test histories, and the share of the words."""
+    figures, intervals = manifest["figures"], manifest["intervals"]
+    histories = figures["held_out_histories"]
+
+    def told(contestant: str) -> str:
+        values = (
+            (name, interval_text(figures[name + contestant], intervals.get(name + contestant), histories, "none"))
+            for name in ("f1_at_k", "ndcg_at_k")
+        )
+        return "F1@k {}, NDCG@k {}".format(*(text for _, text in values))
+
+    lines = [f"on {histories} test histories {told('')}"]
+    if f"f1_at_k{ALONE}" in figures:
+        lines.append(f"language model alone {told(ALONE)}")
+        lines.append(f"words are {figure_text(figures['words_share'])} of the spread of the ranking")
+    return "; ".join(lines)
 
 
 def alignment_options(settings: Settings) -> "AlignmentOptions":

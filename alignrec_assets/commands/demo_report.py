@@ -1,12 +1,14 @@
 """What the demo reports: sizes, metrics beside the yardsticks, planned transitions in words, and where to look next."""
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from alignrec_assets.assets.checkpoints import ALONE
 from alignrec_assets.home import Home
 from alignrec_assets.refresh.checkpoints import Checkpoint, current_checkpoint, required_checkpoint
 from alignrec_assets.settings.sources import load_settings
@@ -14,12 +16,13 @@ from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.records import read_records
 from alignrec_assets.warehouse.rows import count_rows, table_frame
 from models.candidates.best_of_n import plan_transitions
-from models.evaluation.figures import figure_text
+from models.evaluation.figures import FEW_HISTORIES, figure_text, interval_text
 from models.files import write_json
 from models.progress import Log, peak_gigabytes
 from models.serving.transition_table import TransitionTable
 
 Facts = dict[str, Any]
+Intervals = Mapping[str, Sequence[float]]
 TABLES = (
     "raw.items",
     "raw.events",
@@ -36,8 +39,10 @@ TABLES = (
 )
 MEASURED_BY_RUN = ("seconds", "peak_gb")
 MEASURES = ("f1_at_k", "ndcg_at_k")
+WORDS = ("spread_of_scores", "spread_of_words", "words_share", "spearman_without_words")
 CONTESTANTS = {
     "": "alignment model",
+    ALONE: "language model alone",
     "_random": "random",
     "_prior": "prior of the cluster",
     "_training_means": "training means",
@@ -75,12 +80,15 @@ def write_report(
     settings = load_settings(home)
     figures = {"seconds": round(seconds, 1), "peak_gb": round(peak_gigabytes(), 2)}
     figures |= _figures(warehouse, table, alignment)
+    intervals: Intervals = alignment.manifest["intervals"] if alignment else {}
     if truth is not None:
-        figures |= _true_figures(warehouse, truth, before, table, settings.candidates.k)
+        true, true_intervals = _true_figures(warehouse, truth, before, table, settings.candidates.k)
+        figures, intervals = figures | true, {**intervals, **true_intervals}
     examples = _examples(before, table)
     report = {
         "name": "demo",
         "figures": figures,
+        "intervals": {name: interval for name, interval in intervals.items() if name in figures},
         "settings": settings.model_dump(mode="json"),
         "seed": settings.candidates.seed,
         "command": "make demo" if source == "simulated" else f"make demo SOURCE={source} DATA=<folder>",
@@ -95,7 +103,11 @@ def write_report(
     _keep_report(home.reports / "demo.json", report)
     for line in [
         *_size_lines(sizes),
-        *_metric_lines(figures, settings.candidates.k, alignment.manifest["notes"] if alignment else []),
+        *_novelty_lines(figures),
+        *_contest_lines(figures, intervals, settings.candidates.k),
+        *_words_lines(figures),
+        *_truth_lines(figures),
+        *_note_lines(figures, alignment.manifest["notes"] if alignment else []),
         *_example_lines(examples, before.version == table.version),
         *([REPLAY_WARNING, ""] if settings.feedback.source == "replay" else []),
         *_next_lines(home, table, figures),
@@ -128,6 +140,7 @@ def _figures(warehouse: Warehouse, table: TransitionTable, alignment: Checkpoint
         "format_validity_tuned": novelty["format_validity_tuned"],
         "memorisation": pools["memorisation"],
         **{f"{m}{y}": alignment.figures.get(f"{m}{y}") if alignment else None for m in MEASURES for y in CONTESTANTS},
+        **{name: alignment.figures[name] if alignment else None for name in WORDS},
         "held_out_histories": alignment.figures["held_out_histories"] if alignment else 0,
         "surviving_cell_share": scores[max(scores)].details["surviving_cell_share"],
         "clusters": table.clusters.height,
@@ -135,14 +148,17 @@ def _figures(warehouse: Warehouse, table: TransitionTable, alignment: Checkpoint
     }
 
 
-def _true_figures(warehouse: Warehouse, truth: Path, before: TransitionTable, after: TransitionTable, k: int) -> Facts:
+def _true_figures(
+    warehouse: Warehouse, truth: Path, before: TransitionTable, after: TransitionTable, k: int
+) -> tuple[Facts, Intervals]:
     """What the tables plan by the true rates, and what the true rates would score on the held-out log."""
-    from models.arena.truth import ceiling_of_examples, rates_of_plans
+    from models.arena.truth import ceiling_intervals, ceiling_of_examples, rates_of_plans
 
     rates = pl.read_parquet(truth)
     with warehouse.reading() as connection:
         examples = table_frame(connection, "training.pointwise_examples")
-    return rates_of_plans(rates, before.rows, after.rows, after.k) | ceiling_of_examples(examples, rates, k)
+    figures = rates_of_plans(rates, before.rows, after.rows, after.k) | ceiling_of_examples(examples, rates, k)
+    return figures, ceiling_intervals(examples, rates, k)
 
 
 def _novelty_alone(table: TransitionTable, candidates: pl.DataFrame) -> TransitionTable:
@@ -169,38 +185,61 @@ def _size_lines(sizes: dict[str, int]) -> list[str]:
     return ["", "TABLES", *(f"  {name:<32} {rows:>12,}" for name, rows in sizes.items())]
 
 
-def _metric_lines(figures: Facts, k: int, notes: list[str]) -> list[str]:
-    lines = [
+def _novelty_lines(figures: Facts) -> list[str]:
+    return [
         "",
         "NOVELTY MODEL",
         f"  format validity at T = 1: {figures['format_validity_untuned']:.4f} before tuning, "
         f"{figures['format_validity_tuned']:.4f} after",
         f"  memorisation: {figure_text(figures['memorisation'])} of the draws repeat a training pair "
         "(the paper saw 0.40)",
-        "",
-        f"ALIGNMENT MODEL on {figures['held_out_histories']} held-out histories",
-        f"  {'':<24}{f'F1@{k}':>8}{f'NDCG@{k}':>10}",
     ]
-    for contestant, name in CONTESTANTS.items():
-        first, second = (figure_text(figures[f"{measure}{contestant}"]) for measure in MEASURES)
-        lines.append(f"  {name:<24}{first:>8}{second:>10}")
+
+
+def _contest_lines(figures: Facts, intervals: Intervals, k: int) -> list[str]:
+    """Alignment model and yardsticks; with 95% intervals where the held-out histories are few."""
+    histories = figures["held_out_histories"]
+
+    def line(name: str, suffix: str) -> str:
+        found = (f"{measure}{suffix}" for measure in MEASURES)
+        told = (interval_text(figures[figure], intervals.get(figure), histories) for figure in found)
+        return f"  {name:<24}" + "".join(f"{text:>26}" for text in told)
+
+    lines = [
+        "",
+        f"ALIGNMENT MODEL on {figures['held_out_histories']} held-out histories"
+        + (", with 95% intervals over histories" if histories < FEW_HISTORIES else ""),
+        f"  {'':<24}{f'F1@{k}':>26}{f'NDCG@{k}':>26}",
+        *(line(name, suffix) for suffix, name in CONTESTANTS.items()),
+    ]
     if figures.get("f1_at_k_ceiling") is not None:
-        first, second = (figure_text(figures[f"{measure}_ceiling"]) for measure in MEASURES)
-        lines.append(
-            f"  {'the truth itself':<24}{first:>8}{second:>10}   what knowing it would score on this noisy log"
-        )
-    if "true_rate_after" in figures:
-        lines.extend(
-            [
-                "",
-                "TRUE POSITIVE RATE of what the tables plan (known for a simulated world alone)",
-                f"  before {figures['true_rate_before']:.3f}, after {figures['true_rate_after']:.3f}; "
-                f"any cluster {figures['true_rate_random']:.3f}, the best k {figures['true_rate_oracle']:.3f}",
-            ]
-        )
+        lines.append(line("the truth itself", "_ceiling") + "   what knowing it would score on this noisy log")
+    return lines
+
+
+def _words_lines(figures: Facts) -> list[str]:
+    scores, words, share, rank = (figure_text(figures[name]) for name in WORDS)
+    return [
+        f"  the words: the ranking of a history spreads by {scores} in log-odds, the language model's part of it by "
+        f"{words} (share {share}); rank correlation with the ranking without it {rank}"
+    ]
+
+
+def _truth_lines(figures: Facts) -> list[str]:
+    if "true_rate_after" not in figures:
+        return []
+    return [
+        "",
+        "TRUE POSITIVE RATE of what the tables plan (known for a simulated world alone)",
+        f"  before {figures['true_rate_before']:.3f}, after {figures['true_rate_after']:.3f}; "
+        f"any cluster {figures['true_rate_random']:.3f}, the best k {figures['true_rate_oracle']:.3f}",
+    ]
+
+
+def _note_lines(figures: Facts, notes: list[str]) -> list[str]:
     share = figures["surviving_cell_share"]
     kept = "no pair was served" if share is None else f"{share:.1%} of the served pairs had enough feedback to count"
-    return [*lines, f"  {kept}", *(f"  {note}" for note in notes)]
+    return [f"  {kept}", *(f"  {note}" for note in notes)]
 
 
 def _example_lines(examples: list[Facts], unchanged: bool) -> list[str]:

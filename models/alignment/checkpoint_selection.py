@@ -11,7 +11,9 @@ from models.alignment.candidate_reader import Clusters
 from models.alignment.examples import ServedHistory
 from models.alignment.losses import soft_label_loss
 from models.arrays import Float64Array
+from models.evaluation.figures import figure_text, interval_text
 from models.evaluation.metrics import evaluate_ranking
+from models.evaluation.ranking_contest import mean_intervals
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,8 @@ class ValidationPoint:
     """One evaluation on the validation histories; a figure is None where it could not be measured.
 
     ``training_loss`` is the mean over the steps since the point before (None at step 0), ``seconds`` the time of all
-    steps so far, without the evaluations. ``spreads`` are those of the stack that was fitted for it, see
+    steps so far, without the evaluations. ``histories`` qualified for F1 and NDCG, whose 95% intervals over histories
+    are ``intervals``. ``spreads`` are those of the stack that was fitted for it, see
     ``joint_head.Spreads``; None: no stack.
     """
 
@@ -30,6 +33,12 @@ class ValidationPoint:
     ndcg_at_k: float | None
     seconds: float = field(default=0.0, compare=False)
     spreads: dict[str, float] | None = None
+    histories: int = 0
+    intervals: dict[str, list[float]] = field(default_factory=dict)
+
+    def told(self, measure: str) -> str:
+        """F1 or NDCG as text, with its interval where the histories are few."""
+        return interval_text(getattr(self, measure), self.intervals.get(measure), self.histories)
 
 
 def merit(point: ValidationPoint) -> tuple[float, float, float]:
@@ -44,12 +53,12 @@ def merit(point: ValidationPoint) -> tuple[float, float, float]:
 def describe(point: ValidationPoint) -> str:
     """The figures of a point that exist, in words for the log."""
     figures = {
-        "training loss": point.training_loss,
-        "validation loss": point.validation_loss,
-        "F1": point.f1_at_k,
-        "NDCG": point.ndcg_at_k,
+        "training loss": figure_text(point.training_loss),
+        "validation loss": figure_text(point.validation_loss),
+        "F1": point.told("f1_at_k"),
+        "NDCG": point.told("ndcg_at_k"),
     }
-    return ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if value is not None) or "no figures"
+    return ", ".join(f"{name} {text}" for name, text in figures.items() if text != figure_text(None)) or "no figures"
 
 
 def validation_point(
@@ -70,7 +79,15 @@ def validation_point(
         torch.from_numpy(np.concatenate([row.weights for row in served])),
     )
     ranking = evaluate_ranking(rank_scores(logits, clusters, multipliers), [row.rates for row in served], k)
-    return ValidationPoint(step, training_loss, float(loss), ranking.f1_at_k, ranking.ndcg_at_k)
+    return ValidationPoint(
+        step,
+        training_loss,
+        float(loss),
+        ranking.f1_at_k,
+        ranking.ndcg_at_k,
+        histories=ranking.histories,
+        intervals=mean_intervals(ranking, seed=0),
+    )
 
 
 def rank_scores(

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from models.alignment.report import Judgement
 from models.alignment.training import AlignmentReport
 from models.drawing import BLUE, ORANGE, against_chance, draw_course, draw_legend, save, write_values
+from models.evaluation.figures import FEW_HISTORIES, interval_text
 
 YARDSTICKS = {"random": ("#888888", ":"), "prior": ("#c2452d", "--"), "training_means": ("#3b8f4f", "-.")}
 NAMES = {"random": "chance", "prior": "prior of the cluster", "training_means": "training means"}
@@ -21,6 +22,7 @@ def draw_alignment_curves(report: AlignmentReport, k: int, path: Path) -> None:
     for panel, measure, title in ((panels[0], "f1_at_k", f"F1@{k}"), (panels[1], "ndcg_at_k", f"NDCG@{k}")):
         measured = [(point.step, getattr(point, measure)) for point in report.curve]
         draw_course(panel, measured, color=BLUE, label="model, validation histories")
+        _draw_intervals(panel, report, measure)
         _draw_yardsticks(panel, report, measure)
         panel.axvline(report.selected_step, color="#bbbbbb", linewidth=1, zorder=0)
         panel.set(xlabel="step", title=f"Alignment model: {title}\n{against_chance(leads.get(measure))}")
@@ -46,14 +48,19 @@ def draw_alignment_contest(judgement: Judgement, k: int, path: Path) -> None:
         values = [value or 0.0 for value in found]
         names = [judgement.model, *(name.replace("_", " ") for name in judgement.leads)]
         colours = [BLUE, *(["#aaaaaa"] * len(judgement.leads))]
-        texts = ["not measured" if value is None else f"{value:.3f}" for value in found]
+        intervals = [judgement.intervals.get(f"{measure}{suffix}") for suffix in contestants]
+        texts = [
+            interval_text(value, interval, judgement.held_out_histories, missing="not measured")
+            for value, interval in zip(found, intervals, strict=True)
+        ]
         write_values(panel, panel.barh(names, values, color=colours), texts)
         half = judgement.figures.get(f"{measure}_split_half")
         if half is not None:
             panel.axvline(half, color=ORANGE, linestyle="--", label="one half of the log by the other")
         told = against_chance(judgement.leads.get("random", {}).get(measure))
         panel.set(title=f"{title} on {judgement.held_out_histories} test histories: {told}")
-        panel.set_xlim(0, 1.15 * max(*values, half or 0.0, 0.1))
+        room = 1.15 if judgement.held_out_histories >= FEW_HISTORIES else 1.6
+        panel.set_xlim(0, room * max(*values, half or 0.0, 0.1))
         draw_legend(panel)
         panel.invert_yaxis()
     _draw_reliability(panels[2], judgement)
@@ -90,14 +97,30 @@ def _draw_histograms(panel: Axes, judgement: Judgement) -> None:
     draw_legend(panel)
 
 
+def _draw_intervals(panel: Axes, report: AlignmentReport, measure: str) -> None:
+    """Where the validation histories are few."""
+    few = [point for point in report.curve if point.histories < FEW_HISTORIES and measure in point.intervals]
+    if few:
+        ends = np.array([point.intervals[measure] for point in few])
+        panel.fill_between([point.step for point in few], *ends.T, color=BLUE, alpha=0.12, linewidth=0, label="95%")
+
+
 def _draw_yardsticks(panel: Axes, report: AlignmentReport, measure: str) -> None:
     for name, (colour, style) in YARDSTICKS.items():
         value = report.judgement.figures.get(f"{measure}_{name}")
         if value is not None:
-            panel.axhline(value, color=colour, linestyle=style, label=f"{NAMES[name]}, test histories")
+            text = _told_interval(report.judgement, f"{measure}_{name}")
+            panel.axhline(value, color=colour, linestyle=style, label=f"{NAMES[name]}, test histories{text}")
     value = report.judgement.figures.get(measure)
     if value is not None:
         panel.plot(
             [report.selected_step], [value], color=BLUE, marker="*", markersize=16, linestyle="",
-            label="selected, test histories",
+            label=f"selected, test histories{_told_interval(report.judgement, measure)}",
         )  # fmt: skip
+
+
+def _told_interval(judgement: Judgement, name: str) -> str:
+    """The figure with its interval, where it rests on few histories."""
+    if judgement.held_out_histories >= FEW_HISTORIES:
+        return ""
+    return f" {interval_text(judgement.figures[name], judgement.intervals.get(name), judgement.held_out_histories)}"

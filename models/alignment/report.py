@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy.special import logit
 
 from models.alignment.candidate_reader import CandidateStates, Clusters
 from models.alignment.examples import ServedHistory, group_by_history
@@ -23,11 +24,14 @@ from models.evaluation.ranking_contest import (
     MEASURES,
     MODEL,
     Contest,
+    flat_names,
     headroom_share,
     hold_contest,
+    mean_intervals,
     split_half_ceiling,
 )
 from models.evaluation.rate_errors import errors_by, predictive_coverage, rewarded_words
+from models.evaluation.words_share import words_share
 from models.evaluation.yardsticks import TrainingMeans, random_scores
 from models.feedback.affinity import AdditiveAffinity, Factorisation
 from models.feedback.priors import CREDIBLE_MASS
@@ -52,7 +56,9 @@ class Judgement:
             ``ece`` (expected calibration error of predicted rates); ``predictive_coverage`` (share of held-out counts
             inside the 90% that the intervals predict for them); ``interval_width`` (median, of the true rate);
             ``unseen_f1_at_k`` and ``unseen_ndcg_at_k`` of clusters that were kept from training, with ``_random`` and
-            ``_nearest_label`` beside them. None where nothing could be measured.
+            ``_nearest_label`` beside them; ``words_share`` and what stands beside it, see ``words_share.words_share``.
+            None where nothing could be measured.
+        intervals: by the name of a figure of F1 or NDCG its 95% interval, by bootstrap over histories.
         model: what the figures without a suffix are of.
         held_out_histories: test histories that qualify (at least 2k supported clusters).
         leads: of the model over each contestant, by measure: [low, high] of the 95% interval.
@@ -66,6 +72,7 @@ class Judgement:
     """
 
     figures: dict[str, float | None]
+    intervals: dict[str, list[float]]
     model: str
     held_out_histories: int
     leads: dict[str, dict[str, list[float]]]
@@ -86,12 +93,14 @@ class JudgedModel:
         read: reads the candidates of histories.
         score: predicted scores L of what was read.
         rates: what makes ranking values and rates of scores.
-        score_alone: scores by the language model of a stack, without its affinities; None: the model is no stack.
+        offsets: of a stack, what its head is added to; None: the model is no stack.
+        score_alone: scores by the language model of a stack, without its affinities; None: there is none.
     """
 
     read: Callable[[Sequence[History], Sequence[Clusters]], CandidateStates]
     score: Callable[[CandidateStates], list[Float64Array]]
     rates: PredictedRates
+    offsets: AdditiveAffinity | None = None
     score_alone: Callable[[CandidateStates], list[Float64Array]] | None = None
 
 
@@ -122,16 +131,20 @@ def judge(
     contestants = _contestants(model, read, scores, yardsticks)
     contest = hold_contest(contestants, rates, k, seed)
     halves = split_half_ceiling(rates, [row.impressions for row in test], k, seed)
-    unseen, unseen_notes = _unseen_figures(model, examples, len(labels), k, label_embeddings, yardsticks)
+    unseen, unseen_intervals, unseen_notes = _unseen_figures(
+        model, examples, len(labels), k, label_embeddings, yardsticks
+    )
     errors = _rate_errors(model.rates.rates(scores, read.candidates), model.rates, test, rows, labels)
     figures = {
         **_contest_figures(contest, halves),
         **errors.pop("figures"),
+        **_words_figures(model, scores, read),
         **unseen,
     }
     return Judgement(
         figures=figures,
-        model="language model" if model.score_alone is None else "language model + additive affinity",
+        intervals=flat_names(contest.intervals) | unseen_intervals,
+        model="language model" if model.offsets is None else "language model + additive affinity",
         held_out_histories=contest.histories,
         leads={name: {m: list(interval) for m, interval in found.items()} for name, found in contest.leads.items()},
         by_cut=_by_cut(contestants, rates),
@@ -151,6 +164,18 @@ def _contestants(
     if model.score_alone is not None:
         found[LANGUAGE_MODEL] = model.rates.ranking_values(model.score_alone(read), read.candidates)
     return found
+
+
+def _words_figures(
+    model: JudgedModel, scores: Sequence[Float64Array], read: CandidateStates
+) -> dict[str, float | None]:
+    """What the ranking owes to the words, in log-odds of the scores; all of it where there are no offsets."""
+    log_odds = [logit(values) for values in scores]
+    words = log_odds
+    if model.offsets is not None:
+        offsets = model.offsets.scores(read.histories, read.candidates)
+        words = [whole - offset for whole, offset in zip(log_odds, offsets, strict=True)]
+    return words_share(log_odds, words)
 
 
 def _rate_errors(
@@ -221,10 +246,7 @@ def yardstick_scores(
 
 
 def _contest_figures(contest: Contest, halves: dict[str, float | None]) -> dict[str, float | None]:
-    figures: dict[str, float | None] = {}
-    for name, values in contest.values.items():
-        suffix = "" if name == MODEL else f"_{name}"
-        figures |= {f"{measure}{suffix}": value for measure, value in values.items()}
+    figures = flat_names(contest.values)
     for measure, short in zip(MEASURES, ("f1", "ndcg"), strict=True):
         figures[f"{measure}_split_half"] = halves[measure]
         figures[f"split_half_share_{short}"] = headroom_share(
@@ -252,17 +274,17 @@ def _unseen_figures(
     k: int,
     label_embeddings: AnyFloatArray | None,
     yardsticks: dict[str, Score],
-) -> tuple[dict[str, float | None], list[str]]:
-    """The clusters kept from training, ranked among themselves for the test histories."""
+) -> tuple[dict[str, float | None], dict[str, list[float]], list[str]]:
+    """The clusters kept from training, ranked among themselves for the test histories: figures, intervals, notes."""
     kept = examples.filter(pl.col("unseen"))
     if kept.is_empty():
-        return {}, []
+        return {}, {}, []
     # Only the test rows are read; the others make the frame a complete set of examples.
     test = group_by_history(kept.with_columns(split=pl.lit("train")), labels)["train"]
     held = set(map(tuple, kept.filter(pl.col("split") == "test")["history"].to_list()))
     test = [row for row in test if tuple(row.history) in held]
     if not test:
-        return {}, ["no figures on clusters never served: there are no test histories"]
+        return {}, {}, ["no figures on clusters never served: there are no test histories"]
     histories, candidates, rates = zip(*((row.history, row.clusters, row.rates) for row in test), strict=True)
     ranking_values = model.rates.ranking_values(model.score(model.read(histories, candidates)), candidates)
     scores: dict[str, list[Float64Array]] = {"": ranking_values, "_random": random_scores(candidates)}
@@ -271,11 +293,13 @@ def _unseen_figures(
         scores["_nearest_label"] = nearest_label_scores(
             histories, candidates, served, label_embeddings, yardsticks["additive"]
         )
-    figures: dict[str, Any] = {}
+    figures: dict[str, float | None] = {}
+    intervals: dict[str, list[float]] = {}
     notes: list[str] = []
     for suffix, values in scores.items():
         ranking = evaluate_ranking(values, rates, k)
         figures |= {f"unseen_f1_at_k{suffix}": ranking.f1_at_k, f"unseen_ndcg_at_k{suffix}": ranking.ndcg_at_k}
+        intervals |= {f"unseen_{measure}{suffix}": found for measure, found in mean_intervals(ranking, seed=0).items()}
         if ranking.reason and not notes:
             notes.append(f"no figures on clusters never served: {ranking.reason}")
-    return figures, notes
+    return figures, intervals, notes

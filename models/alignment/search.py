@@ -180,9 +180,7 @@ class AlignmentSearch:
         trial = self._train(number, asked.params, trials)
         study.tell(asked, trial.objective)
         best = best_first([*trials, trial])[0]
-        found = trial.failure or (
-            f"F1@{self.k} {trial.figures['f1_at_k']:.3f}, NDCG@{self.k} {trial.figures['ndcg_at_k'] or 0:.3f}"
-        )
+        found = trial.failure or f"F1@{self.k} {trial.told('f1_at_k')}, NDCG@{self.k} {trial.told('ndcg_at_k')}"
         self.log(
             f"trial {number}: {found} in {trial.figures['seconds']:.0f} s; "
             f"the best is trial {best.number} with {best.rank[0]:.3f}"
@@ -276,7 +274,7 @@ class AlignmentSearch:
 
         data = self.prepare(winner.parameters["normalisation"], "pointwise")
         judgement = judge(
-            JudgedModel(reader.read, score, PredictedRates.load(model)),
+            JudgedModel(reader.read, score, PredictedRates.load(model), reader.offsets),
             data.examples,
             self.labels,
             self.k,
@@ -286,6 +284,7 @@ class AlignmentSearch:
         test = {
             "judged": [*known["judged"], winner.version],
             "figures": judgement.figures,
+            "intervals": judgement.intervals,
             "held_out_histories": judgement.held_out_histories,
             "leads": judgement.leads,
             "by_cut": {str(cut): values for cut, values in judgement.by_cut.items()},

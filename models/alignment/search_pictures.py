@@ -9,6 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from models.alignment.trials import LOSSES, NORMALISATIONS, SearchReport, Trial, describe_parameters
 from models.drawing import BLUE, GREY, ORANGE, against_chance, draw_legend, save
+from models.evaluation.figures import interval_text
 
 COLOURS = dict(zip(NORMALISATIONS, (BLUE, ORANGE, "#3b8f4f", "#c2452d"), strict=True))
 MARKERS = dict(zip(LOSSES, ("o", "^"), strict=True))
@@ -33,7 +34,7 @@ def _draw_course(panel: Axes, report: SearchReport, measured: list[Trial], k: in
             np.maximum.accumulate(values),
             where="post",
             color=BLUE,
-            label="best so far, validation",
+            label=f"best so far, validation: {report.winner.told('f1_at_k')}",
         )
         panel.axhline(
             values[0],
@@ -42,19 +43,23 @@ def _draw_course(panel: Axes, report: SearchReport, measured: list[Trial], k: in
             linewidth=1,
             label="settings before the search, validation",
         )
-    chance = report.test["figures"].get("f1_at_k_random")
-    if chance is not None:
-        panel.axhline(chance, color=GREY, linestyle=":", label="chance, test histories")
-    test = report.test["figures"]["f1_at_k"]
-    if test is not None:
+    figures = report.test["figures"]
+
+    def told(name: str) -> str:
+        return interval_text(figures[name], report.test["intervals"].get(name), report.test["held_out_histories"])
+
+    if figures.get("f1_at_k_random") is not None:
+        label = f"chance, test histories: {told('f1_at_k_random')}"
+        panel.axhline(figures["f1_at_k_random"], color=GREY, linestyle=":", label=label)
+    if figures["f1_at_k"] is not None:
         panel.plot(
-            [report.winner.number], [test], color=BLUE, marker="*", markersize=16, linestyle="",
-            label="the winner on the test histories",
+            [report.winner.number], [figures["f1_at_k"]], color=BLUE, marker="*", markersize=16, linestyle="",
+            label=f"the winner on the test histories: {told('f1_at_k')}",
         )  # fmt: skip
     panel.set(xlabel="trial", ylabel=f"F1@{k}")
-    told = against_chance(report.test["leads"].get("random", {}).get("f1_at_k"))
+    verdict = against_chance(report.test["leads"].get("random", {}).get("f1_at_k"))
     winner = describe_parameters(report.winner.parameters)
-    panel.set_title(f"The winner: {winner}\n{told} on the test histories", fontsize=10)
+    panel.set_title(f"The winner: {winner}\n{verdict} on the test histories", fontsize=10)
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     draw_legend(panel)
 

@@ -55,6 +55,7 @@ class AlignmentReport:
                 "selected_step": self.selected_step,
                 "seconds": self.seconds,
             },
+            "intervals": judgement.intervals,
             "selected_model": judgement.model,
             "leads": judgement.leads,
             "by_cut": judgement.by_cut,
@@ -108,7 +109,8 @@ def train_alignment_model(
     rates = trainer.calibrate(rows, served["validation"])
     trainer.save(output)
     log("ranking the test histories, by the model and by the yardsticks")
-    model = JudgedModel(trainer.reader.read, trainer.score, rates, trainer.score_alone if options.stack else None)
+    alone = trainer.score_alone if options.stack else None
+    model = JudgedModel(trainer.reader.read, trainer.score, rates, trainer.reader.offsets, alone)
     judgement = judge(model, examples, labels, k, label_embeddings, options.seed)
     overtrained = _overtrained_arms(trainer, output, served, rows, log)
     seconds = time.monotonic() - started

@@ -13,6 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from models.alignment.checkpoint_selection import ValidationPoint
 from models.alignment.options import AlignmentOptions
 from models.arrays import Float64Array
+from models.evaluation.figures import interval_text
 from models.feedback.normalisation import Method
 
 Parameters = dict[str, Any]
@@ -84,7 +85,8 @@ class Trial:
         version: the name of its folder.
         parameters: ``normalisation``, ``loss``, ``tune``, ``learning_rate``, ``steps``.
         figures: of the validation histories, at the best evaluation: ``f1_at_k``, ``ndcg_at_k``, ``validation_loss``
-            and ``selected_step`` (None where the training failed); ``seconds``; ``weights_kept``.
+            and ``selected_step`` (None where the training failed), ``histories`` and ``intervals`` of that point;
+            ``seconds``; ``weights_kept``.
         curve: every evaluation, see ``checkpoint_selection.ValidationPoint``.
         made_at: moment of its end, UTC.
         failure: why there is no figure; empty after a sound training.
@@ -103,6 +105,10 @@ class Trial:
         """What makes a trial better: F1@k, then NDCG@k, then being earlier. A failed training is below all others."""
         f1, ndcg = self.figures["f1_at_k"], self.figures["ndcg_at_k"]
         return (-1.0 if f1 is None else f1), (ndcg or 0.0), -self.number
+
+    def told(self, measure: str) -> str:
+        """F1 or NDCG as text, with its interval where the validation histories are few."""
+        return interval_text(self.figures[measure], self.figures["intervals"].get(measure), self.figures["histories"])
 
     @property
     def objective(self) -> float:
@@ -175,10 +181,13 @@ def total_seconds(trials: Sequence[Trial]) -> float:
 def point_figures(point: ValidationPoint | None) -> dict[str, Any]:
     """The figures of a training at its selected point; None each where it failed."""
     if point is None:
-        return dict.fromkeys(("f1_at_k", "ndcg_at_k", "validation_loss", "selected_step"))
+        nothing = dict.fromkeys(("f1_at_k", "ndcg_at_k", "validation_loss", "selected_step"))
+        return nothing | {"histories": 0, "intervals": {}}
     return {
         "f1_at_k": point.f1_at_k,
         "ndcg_at_k": point.ndcg_at_k,
         "validation_loss": point.validation_loss,
         "selected_step": point.step,
+        "histories": point.histories,
+        "intervals": point.intervals,
     }

@@ -17,12 +17,14 @@ from models.arena.responses import SIGNALS, response_probabilities
 from models.arena.shelf import cluster_of_items, recent_clusters
 from models.arena.traffic import id_numbers
 from models.arrays import Float32Array, Float64Array, IntArray
-from models.evaluation.metrics import evaluate_ranking
+from models.evaluation.metrics import RankingEvaluation, evaluate_ranking
+from models.evaluation.ranking_contest import MEASURES, OF_HISTORIES, bootstrap_interval
 
 BASE = -2.0  # log-odds of a positive play at average taste and quality, in the first place
 TASTE = 1.4  # log-odds per unit of taste
 PLACE = 0.06  # log-odds lost per place
 USERS_AT_ONCE = 250
+LOGS = 20  # drawn for a noise ceiling
 
 
 class Truth:
@@ -222,7 +224,7 @@ def at_the_level_of(rates: Float64Array, observed: Float64Array, impressions: In
     return np.asarray(expit(log_odds + shift))
 
 
-def noise_ceiling(cells: pl.DataFrame, k: int, seed: int, logs: int = 20) -> dict[str, float]:
+def noise_ceiling(cells: pl.DataFrame, k: int, seed: int, logs: int = LOGS) -> dict[str, float]:
     """What a model that knew the true rates would score on the noisy rates of a finite log.
 
     Args:
@@ -237,19 +239,43 @@ def noise_ceiling(cells: pl.DataFrame, k: int, seed: int, logs: int = 20) -> dic
     Raises:
         ValueError: no history has 2k cells.
     """
+    judged = _judged_logs(cells, k, seed, logs)
+    return {measure: float(np.mean([getattr(found, measure) for found in judged])) for measure in MEASURES}
+
+
+def _judged_logs(cells: pl.DataFrame, k: int, seed: int, logs: int) -> list[RankingEvaluation]:
+    """How the truth ranks each of some logs with freshly drawn responses."""
     rng = np.random.default_rng(seed)
     grouped = cells.group_by("history", maintain_order=True).agg("impressions", "positive_rate")
     true = [np.array(rates, dtype=np.float64) for rates in grouped["positive_rate"].to_list()]
     impressions = [np.array(counts) for counts in grouped["impressions"].to_list()]
-    scores = []
+    judged = []
     for _ in range(logs):
         noisy = [rng.binomial(counts, rates) / counts for counts, rates in zip(impressions, true, strict=True)]
         found = evaluate_ranking(true, noisy, k)
         if found.f1_at_k is None or found.ndcg_at_k is None:
             raise ValueError(f"there is no noise ceiling: {found.reason}")
-        scores.append((found.f1_at_k, found.ndcg_at_k))
-    f1, ndcg = np.mean(scores, axis=0)
-    return {"f1_at_k": float(f1), "ndcg_at_k": float(ndcg)}
+        judged.append(found)
+    return judged
+
+
+def ceiling_intervals(examples: pl.DataFrame, rates: pl.DataFrame, k: int) -> dict[str, tuple[float, float]]:
+    """The 95% intervals of :func:`ceiling_of_examples` over histories, by the same names; empty where it has none."""
+    cells = _test_cells(examples, rates)
+    try:
+        judged = _judged_logs(cells, k, 0, LOGS)
+    except ValueError:
+        return {}
+    found = {}
+    for measure, name in OF_HISTORIES.items():
+        values = np.stack([getattr(log, name) for log in judged])
+        values = values[:, np.isfinite(values).any(axis=0)]
+        found[f"{measure}_ceiling"] = bootstrap_interval(np.nanmean(values, axis=0), seed=0)
+    return found
+
+
+def _test_cells(examples: pl.DataFrame, rates: pl.DataFrame) -> pl.DataFrame:
+    return examples.filter(pl.col("split") == "test").join(rates, on=["history", "cluster_id"])
 
 
 def ceiling_of_examples(examples: pl.DataFrame, rates: pl.DataFrame, k: int) -> dict[str, float | None]:
@@ -263,7 +289,7 @@ def ceiling_of_examples(examples: pl.DataFrame, rates: pl.DataFrame, k: int) -> 
     Returns:
         None of both where no history has 2k cells; the metrics themselves are missing then, and say why.
     """
-    cells = examples.filter(pl.col("split") == "test").join(rates, on=["history", "cluster_id"])
+    cells = _test_cells(examples, rates)
     ceiling: dict[str, float | None]
     try:
         ceiling = dict(noise_ceiling(cells, k, seed=0))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -10,10 +11,12 @@ from models.evaluation.metrics import RankingEvaluation, evaluate_ranking
 
 MODEL = "model"
 LANGUAGE_MODEL = "language_model"  # of a stack, without its affinities; it is not a yardstick
-MEASURES = ("f1_at_k", "ndcg_at_k")
+OF_HISTORIES = {"f1_at_k": "history_f1", "ndcg_at_k": "history_ndcg"}
+MEASURES = tuple(OF_HISTORIES)
 BOOTSTRAP_DRAWS = 2_000
 BOOTSTRAP_MASS = 0.95
 HALVINGS = 20
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,14 @@ class Contest:
         histories: how many qualify (at least 2k supported clusters).
         reason: why nothing could be measured; None if it could.
         values: ``f1_at_k`` and ``ndcg_at_k`` of each contestant, None where nothing could be measured.
+        intervals: of each value 95% by bootstrap over histories; a value of None has none.
         leads: for each yardstick and measure the 95% interval of the model's lead, by paired bootstrap over histories.
     """
 
     histories: int
     reason: str | None
     values: Mapping[str, Mapping[str, float | None]]
+    intervals: Mapping[str, Mapping[str, list[float]]]
     leads: Mapping[str, Mapping[str, tuple[float, float]]]
 
     @property
@@ -62,7 +67,27 @@ def hold_contest(
         if name != MODEL and model.reason is None
     }
     values = {name: {measure: getattr(found, measure) for measure in MEASURES} for name, found in judged.items()}
-    return Contest(model.histories, model.reason, values, leads)
+    intervals = {name: mean_intervals(found, seed) for name, found in judged.items()}
+    return Contest(model.histories, model.reason, values, intervals, leads)
+
+
+def mean_intervals(judged: RankingEvaluation, seed: int) -> dict[str, list[float]]:
+    """By measure the 95% interval of the mean over histories, where there is one."""
+    found = {}
+    for measure, name in OF_HISTORIES.items():
+        values = getattr(judged, name)
+        if np.isfinite(values).any():
+            found[measure] = list(bootstrap_interval(values[np.isfinite(values)], seed))
+    return found
+
+
+def flat_names(values: Mapping[str, Mapping[str, Value]], infix: str = "") -> dict[str, Value]:
+    """``{measure}{infix}_{contestant}``, of the model without its name, from a dictionary by contestant and measure."""
+    return {
+        f"{measure}{infix}" + ("" if name == MODEL else f"_{name}"): value
+        for name, found in values.items()
+        for measure, value in found.items()
+    }
 
 
 def bootstrap_interval(differences: Float64Array, seed: int) -> tuple[float, float]:
@@ -114,7 +139,6 @@ def headroom_share(value: float | None, random: float | None, ceiling: float | N
 
 
 def _lead(model: RankingEvaluation, other: RankingEvaluation, measure: str, seed: int) -> tuple[float, float] | None:
-    name = {"f1_at_k": "history_f1", "ndcg_at_k": "history_ndcg"}[measure]
-    differences = getattr(model, name) - getattr(other, name)
+    differences = getattr(model, OF_HISTORIES[measure]) - getattr(other, OF_HISTORIES[measure])
     differences = differences[np.isfinite(differences)]
     return bootstrap_interval(differences, seed) if len(differences) else None

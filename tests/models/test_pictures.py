@@ -1,6 +1,5 @@
 """Every picture is drawn from one point, from none, and from many, and says what is told apart from chance."""
 
-from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,9 +7,11 @@ import pytest
 from matplotlib import image
 from matplotlib import pyplot as plt
 
+from models.alignment.checkpoint_selection import ValidationPoint
 from models.alignment.pictures import draw_alignment_contest, draw_alignment_curves
 from models.alignment.search_pictures import draw_search
 from models.alignment.study_pictures import draw_amounts
+from models.alignment.trials import Trial
 from models.drawing import against_chance, draw_course, draw_legend
 from models.novelty.pictures import draw_novelty_curve
 from models.novelty.training import LossPoint, NoveltyReport
@@ -26,29 +27,26 @@ def figures(known):
     return found | {f"{name}_split_half": 0.61 for name in names} | {"ece": 0.02 if known else None}
 
 
+def intervals(known):
+    found = {name: value for name, value in figures(known).items() if "_at_k" in name and value is not None}
+    return {name: (value - 0.1, value + 0.1) for name, value in found.items()}
+
+
 def judgement(count):
     leads = {name: {"f1_at_k": [-0.1, 0.3], "ndcg_at_k": [0.1, 0.2]} for name in YARDSTICKS} if count else {}
     rates = np.linspace(0.1, 0.4, count)
     calibration = SimpleNamespace(predicted=rates, observed=rates**1.1) if count else None
     return SimpleNamespace(
-        figures=figures(count > 0), model="stack", held_out_histories=count, leads=leads, calibration=calibration,
-        predicted=rates, observed=rates * 1.2,
+        figures=figures(count > 0), intervals=intervals(count > 0), model="stack", held_out_histories=count,
+        leads=leads, calibration=calibration, predicted=rates, observed=rates * 1.2,
     )  # fmt: skip
-
-
-@dataclass
-class Point:
-    step: int
-    f1_at_k: float | None
-    ndcg_at_k: float | None
-    training_loss: float | None
-    validation_loss: float | None
 
 
 def trial(number, value, loss="pointwise"):
     parameters = {"normalisation": "quantile", "loss": loss, "learning_rate": 1e-4 * (number + 1)}
     parameters |= {"tune": "all", "steps": 100}
-    return SimpleNamespace(number=number, parameters=parameters, figures={"f1_at_k": value})
+    found = {"f1_at_k": value, "intervals": {}, "histories": 0}
+    return Trial(number=number, version="", parameters=parameters, figures=found, curve=[], made_at="")
 
 
 def drawn(path):
@@ -60,7 +58,13 @@ def drawn(path):
 
 @COUNTS
 def test_alignment_curves(tmp_path, count):
-    points = [Point(10 * n, 0.4 + n / 40, 0.6 + n / 50, 0.6 - n / 100, 0.65 - n / 90) for n in range(1, count + 1)]
+    points = [
+        ValidationPoint(
+            10 * n, 0.6 - n / 100, 0.65 - n / 90, 0.4 + n / 40, 0.6 + n / 50, histories=n,
+            intervals={"f1_at_k": [0.3, 0.6], "ndcg_at_k": [0.5, 0.7]},
+        )
+        for n in range(1, count + 1)
+    ]  # fmt: skip
     report = SimpleNamespace(curve=points, selected_step=10 * max(1, count), judgement=judgement(count))
     draw_alignment_curves(report, 3, tmp_path / "curves.png")
     drawn(tmp_path / "curves.png")
@@ -76,7 +80,8 @@ def test_alignment_contest(tmp_path, count):
 def test_search(tmp_path, count):
     trials = tuple(trial(n, 0.4 + 0.02 * (n % 5), ("pointwise", "pairwise")[n % 2]) for n in range(count))
     winner = trials[-1] if trials else trial(0, None)
-    test = {"figures": figures(count > 0), "leads": judgement(count).leads}
+    judged = judgement(count)
+    test = {name: getattr(judged, name) for name in ("figures", "intervals", "leads", "held_out_histories")}
     draw_search(SimpleNamespace(trials=trials or (winner,), winner=winner, test=test), 3, tmp_path / "search.png")
     drawn(tmp_path / "search.png")
 

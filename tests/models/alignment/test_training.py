@@ -60,6 +60,14 @@ def test_a_stack_travels_with_the_model_and_is_judged_as_the_model(tiny_model_fo
     report = train_alignment_model(tiny_model_folder, folder, LABELS, examples, options, k=2)
     assert report.judgement.model == "language model + additive affinity"
     assert {"additive", "language_model"} <= set(report.judgement.leads)
+    figures, intervals = report.judgement.figures, report.judgement.intervals
+    assert figures["words_share"] == pytest.approx(figures["spread_of_words"] / figures["spread_of_scores"])
+    assert 0 < figures["words_share"] < 1
+    assert -1 < figures["spearman_without_words"] < 1
+    for name in ("ndcg_at_k", "ndcg_at_k_language_model", "ndcg_at_k_additive"):
+        low, high = report.facts()["intervals"][name]
+        assert low <= figures[name] <= high
+    assert set(intervals) == {name for name in figures if "_at_k" in name and "split_half" not in name}
     test = group_by_history(examples, len(LABELS))["test"]
     ranked = score_candidates(folder, LABELS, [row.history for row in test], [row.clusters for row in test])
     assert evaluate_ranking(ranked, [row.rates for row in test], 2).ndcg_at_k == pytest.approx(
@@ -111,6 +119,7 @@ def test_training_beats_random(trained, examples):
     assert report.judgement.figures["ndcg_at_k"] > report.judgement.figures["ndcg_at_k_random"] + 0.15
     assert report.curve[-1].training_loss < report.curve[1].training_loss
     assert report.notes == ()
+    assert report.judgement.figures["words_share"] == 1.0
 
 
 def test_yardsticks_see_training_rows_only(trained, tiny_model_folder, examples, tmp_path):

@@ -19,6 +19,7 @@ from models.arena.truth import (
     PLACE,
     TASTE,
     at_the_level_of,
+    ceiling_intervals,
     ceiling_of_examples,
     noise_ceiling,
     oracle_ranking,
@@ -304,6 +305,16 @@ def test_the_ceiling_of_examples_is_that_of_the_test_rows_alone():
     assert found == {f"{measure}_ceiling": value for measure, value in expected.items()}
     nothing = ceiling_of_examples(log, frame.select("history", "cluster_id", "positive_rate"), 5)
     assert nothing == {"f1_at_k_ceiling": None, "ndcg_at_k_ceiling": None}
+
+
+def test_the_ceiling_has_the_interval_of_its_mean_over_histories():
+    frame = cells(20)[1]
+    log, rates = frame.with_columns(split=pl.lit("test")).drop("positive_rate"), frame.drop("impressions")
+    intervals, ceiling = ceiling_intervals(log, rates, 3), ceiling_of_examples(log, rates, 3)
+    assert set(intervals) == set(ceiling)
+    for name, (low, high) in intervals.items():
+        assert low < ceiling[name] < high
+    assert ceiling_intervals(log, rates, 5) == {}
 
 
 def test_logs_are_the_same_whatever_becomes_of_the_truth():

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from models.evaluation.ranking_contest import bootstrap_interval, headroom_share, hold_contest, split_half_ceiling
+from models.evaluation.ranking_contest import (
+    bootstrap_interval,
+    flat_names,
+    headroom_share,
+    hold_contest,
+    split_half_ceiling,
+)
 
 
 def world(histories=60, clusters=12, seed=0):
@@ -70,3 +76,20 @@ def test_headroom():
     assert headroom_share(0.5, 0.25, 0.75) == pytest.approx(0.5)
     assert headroom_share(None, 0.2, 0.8) is None
     assert headroom_share(0.5, 0.8, 0.8) is None
+
+
+def test_every_value_has_the_interval_of_its_mean_over_histories():
+    truth = [np.array([0.5, 0.1]), np.array([0.1, 0.5])] * 20 + [np.array([0.0, 0.0])]  # the last has no NDCG
+    contest = hold_contest({"model": [np.array([2.0, 1.0])] * 41, "random": [np.zeros(2)] * 41}, truth, k=1, seed=0)
+    # F1 is 1 and 0 by turns, and 0.5 where the truth ties: a mean of 0.5 with standard error 0.5 / sqrt(41).
+    low, high = contest.intervals["model"]["f1_at_k"]
+    assert contest.values["model"]["f1_at_k"] == pytest.approx(0.5)
+    assert (low, high) == pytest.approx((0.5 - 1.96 * 0.5 / 41**0.5, 0.5 + 1.96 * 0.5 / 41**0.5), abs=0.02)
+    assert contest.intervals["random"]["f1_at_k"] == pytest.approx((0.5, 0.5))
+    assert flat_names(contest.values, "_apart")["ndcg_at_k_apart"] == contest.values["model"]["ndcg_at_k"]
+    assert flat_names(contest.intervals)["f1_at_k_random"] == pytest.approx((0.5, 0.5))
+
+
+def test_what_was_not_measured_has_no_interval():
+    contest = hold_contest({"model": [np.ones(2)], "random": [np.zeros(2)]}, [np.ones(2)], k=3, seed=0)
+    assert contest.intervals == {"model": {}, "random": {}}
