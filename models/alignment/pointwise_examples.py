@@ -134,7 +134,10 @@ def prior_rates(examples: pl.DataFrame, clusters: int) -> Float64Array:
 
     A cluster that was never served has the mean of the others.
     """
-    served = examples.filter(~pl.col("unseen")).group_by("cluster_id").agg(pl.col("prior_rate").first())
+    # In an order of its own: the mean of the others is a sum of floats.
+    served = (
+        examples.filter(~pl.col("unseen")).group_by("cluster_id").agg(pl.col("prior_rate").first()).sort("cluster_id")
+    )
     rates = np.full(clusters, served["prior_rate"].mean())
     rates[served["cluster_id"].to_numpy()] = served["prior_rate"].to_numpy()
     return rates

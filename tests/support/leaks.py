@@ -34,6 +34,18 @@ def other_counts(cells, changed):
     )
 
 
-def first_taught(cells):
-    """Which row is the first one that teaches."""
-    return pl.int_range(pl.len()) == cells.with_row_index().filter(TEACHES)["index"][0]
+def one_of(cells, part=TEACHES, at=0):
+    """Which row is the first one of a part, or the one ``at`` a later place."""
+    return pl.int_range(pl.len()) == cells.with_row_index().filter(part)["index"][at]
+
+
+def moods(seed=2, clusters=12):
+    """Training rows of histories that like everything or nothing: only their own rows tell what others will say."""
+    generator = np.random.default_rng(seed)
+    rows = [
+        (list(history), cluster, float(np.clip(mood + generator.normal(0, 0.01), 0, 1)), 1.0)
+        for history in combinations(range(clusters), 2)
+        for mood in [generator.normal(0.5, 0.2)]
+        for cluster in sorted({*range(clusters)} - {*history})
+    ]
+    return pl.DataFrame(rows, schema=["history", "cluster_id", "score", "weight"], orient="row")

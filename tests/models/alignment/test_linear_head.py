@@ -1,13 +1,15 @@
 """The head's start: ridge regression against scikit-learn."""
 
 import numpy as np
+import polars as pl
 import pytest
 from sklearn.linear_model import Ridge
 from support.alignment import LABELS, toy_examples
+from support.leaks import moods
 
 from models.alignment.candidate_reader import CandidateReader
 from models.alignment.examples import group_by_history
-from models.alignment.linear_head import HEAD_PENALTIES, fit_head, ridge, working_logits
+from models.alignment.linear_head import HEAD_FOLDS, HEAD_PENALTIES, fit_head, ridge, working_logits
 from models.language.language_model import load_tokenizer, new_scoring_model
 
 
@@ -22,6 +24,23 @@ def test_fitted_head_is_the_weighted_ridge_solution(tiny_model_folder):
     penalty = fit_head(reader, served)
     reference = Ridge(alpha=penalty * weights.sum(), fit_intercept=False).fit(x, target, sample_weight=weights)
     np.testing.assert_allclose(reader.head.detach().numpy()[0], reference.coef_, rtol=1e-3, atol=1e-4)
+
+
+def test_the_penalty_of_the_head_leaves_whole_histories_out(tiny_model_folder):
+    """The scores of a history are alike here: left out row by row, its other rows would tell them."""
+    reader = CandidateReader(
+        new_scoring_model(tiny_model_folder, seed=0, layers=None), load_tokenizer(tiny_model_folder), LABELS
+    )
+    rows = moods(clusters=len(LABELS)).with_columns(
+        split=pl.lit("train"), unseen=False, raw_rate=pl.col("score"), impressions=20
+    )
+    served = group_by_history(rows, len(LABELS))["train"]
+    x = reader.read([row.history for row in served], [row.clusters for row in served]).array()
+    weights = np.ones(rows.height)
+    target = working_logits(np.concatenate([row.scores for row in served]), weights)
+    by_history = np.repeat(np.arange(len(served)) % HEAD_FOLDS, [len(row.clusters) for row in served])
+    by_row = np.arange(rows.height) % HEAD_FOLDS
+    assert fit_head(reader, served) == ridge(x, target, weights, by_history)[0] > ridge(x, target, weights, by_row)[0]
 
 
 def test_working_logits_are_one_step_towards_the_logistic_fit():

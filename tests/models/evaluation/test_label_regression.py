@@ -4,8 +4,9 @@ from itertools import combinations
 
 import numpy as np
 import polars as pl
+from support.leaks import moods
 
-from models.evaluation.label_regression import LabelRegression, nearest_label_scores
+from models.evaluation.label_regression import PENALTIES, LabelRegression, nearest_label_scores
 
 CLUSTERS, DIMENSIONS = 14, 6
 
@@ -32,6 +33,13 @@ def test_clusters_never_served_are_ranked_by_their_words():
     found = np.concatenate(model.scores(test["history"].to_list(), [[c] for c in test["cluster_id"].to_list()]))
     assert np.corrcoef(found, test["score"])[0, 1] > 0.8
     assert [len(scores) for scores in model.scores([[0, 1], [2, 3]], [[], [4, 5]])] == [0, 2]
+
+
+def test_words_that_tell_a_history_from_its_own_rows_alone_are_penalised():
+    """Left out row by row, a history would be known from its other rows, and the penalty would be weak."""
+    embeddings = np.random.default_rng(2).normal(size=(12, 40))
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    assert LabelRegression(moods(), embeddings).penalty == PENALTIES[-1]
 
 
 def test_the_nearest_label_by_hand():

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 from sklearn.linear_model import Ridge
+from support.leaks import moods
 
 from models.feedback.affinity import RANK, AdditiveAffinity, Factorisation, Rows, fit_additive, fit_factors
 
@@ -56,6 +57,21 @@ def test_what_was_left_out_is_predicted(predictor, rank):
 def test_noise_asks_for_a_stronger_penalty():
     quiet, loud = (AdditiveAffinity.fit(additive_world(noise=noise)[0], CLUSTERS).penalty for noise in (0.01, 2.0))
     assert quiet < loud
+
+
+def test_what_a_history_is_predicted_without_it_does_not_follow_its_own_rows():
+    frame, *_ = additive_world()
+    own = frame["history"].list.sum() == 1  # of clusters 0 and 1
+    other = frame.with_columns(score=pl.when(own).then(pl.col("score") + 0.05).otherwise("score"))
+    first, second = (AdditiveAffinity.fit(rows, CLUSTERS) for rows in (frame, other))
+    assert first.penalty == second.penalty
+    np.testing.assert_array_equal(first.left_out[own], second.left_out[own])
+    assert not np.array_equal(first.left_out[~own], second.left_out[~own])
+
+
+def test_factors_that_tell_a_history_from_its_own_rows_alone_are_penalised():
+    """Left out row by row, a history would be known from its other rows, and the penalty would be weak."""
+    assert Factorisation(moods(), CLUSTERS, seed=0).penalty >= 10
 
 
 def test_a_cluster_never_served_gets_the_mean_whatever_the_history():

@@ -10,7 +10,7 @@ from itertools import product
 
 import polars as pl
 import pytest
-from support.leaks import TEACHES, first_taught, other_counts, split_cells
+from support.leaks import TEACHES, one_of, other_counts, split_cells
 from support.options import SCORES
 
 from models.feedback.transition_scores import normalise_scores, transition_scores
@@ -32,7 +32,7 @@ def test_scores_are_learned_from_the_cells_that_teach(prior, method):
     again, same_interval, same_priors = learned(other_counts(cells, ~TEACHES), prior, method)
     assert again.equals(scores)
     assert (same_interval, same_priors) == (interval, priors)
-    moved, _, other_priors = learned(other_counts(cells, first_taught(cells)), prior, method)
+    moved, _, other_priors = learned(other_counts(cells, one_of(cells)), prior, method)
     assert not moved[1:]["shrunk_rate"].equals(scores[1:]["shrunk_rate"])
     assert other_priors != priors
 
@@ -45,7 +45,7 @@ def test_another_normalisation_of_the_same_cells_is_fitted_to_those_that_teach(m
     after, same_interval = normalise_scores(turned(scored, ~TEACHES, rates), method, None)
     assert after.filter(TEACHES).equals(before.filter(TEACHES))
     assert same_interval == interval
-    halved, _ = normalise_scores(turned(scored, first_taught(scored), rates), method, None)
+    halved, _ = normalise_scores(turned(scored, one_of(scored), rates), method, None)
     assert (halved[1:]["score"].equals(before[1:]["score"])) == (method in ("rate", "lift"))  # maps without a fit
 
 
