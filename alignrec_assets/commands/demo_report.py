@@ -50,6 +50,7 @@ CONTESTANTS = {
     "_additive": "additive affinity",
     "_label_regression": "regression on labels",
 }
+APART = "_users_apart"  # in the names of figures of the contest with users kept apart
 EXAMPLES = 10
 REPLAY_WARNING = (
     "Feedback was replayed: it tells whether users liked what they chose themselves. There was no exposure and no "
@@ -105,6 +106,7 @@ def write_report(
         *_size_lines(sizes),
         *_novelty_lines(figures),
         *_contest_lines(figures, intervals, settings.candidates.k),
+        *_apart_lines(figures, intervals),
         *_words_lines(figures),
         *_truth_lines(figures),
         *_note_lines(figures, alignment.manifest["notes"] if alignment else []),
@@ -141,6 +143,7 @@ def _figures(warehouse: Warehouse, table: TransitionTable, alignment: Checkpoint
         "memorisation": pools["memorisation"],
         **{f"{m}{y}": alignment.figures.get(f"{m}{y}") if alignment else None for m in MEASURES for y in CONTESTANTS},
         **{name: alignment.figures[name] if alignment else None for name in WORDS},
+        **_apart_figures(alignment.figures if alignment else {}),
         "held_out_histories": alignment.figures["held_out_histories"] if alignment else 0,
         "surviving_cell_share": scores[max(scores)].details["surviving_cell_share"],
         "clusters": table.clusters.height,
@@ -199,22 +202,43 @@ def _novelty_lines(figures: Facts) -> list[str]:
 def _contest_lines(figures: Facts, intervals: Intervals, k: int) -> list[str]:
     """Alignment model and yardsticks; with 95% intervals where the held-out histories are few."""
     histories = figures["held_out_histories"]
-
-    def line(name: str, suffix: str) -> str:
-        found = (f"{measure}{suffix}" for measure in MEASURES)
-        told = (interval_text(figures[figure], intervals.get(figure), histories) for figure in found)
-        return f"  {name:<24}" + "".join(f"{text:>26}" for text in told)
-
     lines = [
         "",
         f"ALIGNMENT MODEL on {figures['held_out_histories']} held-out histories"
         + (", with 95% intervals over histories" if histories < FEW_HISTORIES else ""),
         f"  {'':<24}{f'F1@{k}':>26}{f'NDCG@{k}':>26}",
-        *(line(name, suffix) for suffix, name in CONTESTANTS.items()),
+        *(_told(figures, intervals, histories, name, suffix) for suffix, name in CONTESTANTS.items()),
     ]
     if figures.get("f1_at_k_ceiling") is not None:
-        lines.append(line("the truth itself", "_ceiling") + "   what knowing it would score on this noisy log")
+        truth = _told(figures, intervals, histories, "the truth itself", "_ceiling")
+        lines.append(f"{truth}   what knowing it would score on this noisy log")
     return lines
+
+
+def _told(figures: Facts, intervals: Intervals, histories: int, name: str, suffix: str) -> str:
+    """The line of one contestant."""
+    found = (f"{measure}{suffix}" for measure in MEASURES)
+    told = (interval_text(figures[figure], intervals.get(figure), histories) for figure in found)
+    return f"  {name:<24}" + "".join(f"{text:>26}" for text in told)
+
+
+def _apart_lines(figures: Facts, intervals: Intervals) -> list[str]:
+    """The contest with users kept apart, where there was one."""
+    histories = figures.get(f"held_out_histories{APART}")
+    if not histories:
+        return []
+    return [
+        f"  with users kept apart: half of them teach, the others judge {histories:.0f} held-out histories",
+        *(
+            _told(figures, intervals, histories, name, f"{APART}{suffix}")
+            for suffix, name in CONTESTANTS.items()
+            if f"{MEASURES[0]}{APART}{suffix}" in figures
+        ),
+    ]
+
+
+def _apart_figures(figures: Facts) -> Facts:
+    return {name: value for name, value in figures.items() if APART in name}
 
 
 def _words_lines(figures: Facts) -> list[str]:

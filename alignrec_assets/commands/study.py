@@ -99,7 +99,7 @@ class Study:
         self.labels = cluster_labels(self.warehouse)
         with self.warehouse.reading() as connection:
             self.examples = table_frame(connection, "training.pointwise_examples")
-        self.examples = self.examples.drop("as_of", "taxonomy_version")
+        self.examples = self.examples.drop("as_of", "taxonomy_version", "^apart_.*$")
         manifest = self.checkpoint.manifest
         self.as_of = date.fromisoformat(manifest["as_of"])
         self.window = feedback_span(self.as_of, manifest["taxonomy"], self.settings)

@@ -37,6 +37,8 @@ from alignrec_assets.warehouse.columns import (
 )
 from alignrec_assets.warehouse.raw_tables import RAW_TABLES
 
+APART = "by the users who teach, in test histories by the others; null where they are too few"
+
 _ALL = (
     *RAW_TABLES,
     Table(
@@ -162,6 +164,9 @@ _ALL = (
             UPPER,
             Column("unseen", "BOOLEAN", "true where the cluster is kept from training, to judge what its label tells"),
             SPLIT,
+            Column("apart_rate", "DOUBLE", f"rate {APART}", null=True, least=0, most=1),
+            Column("apart_impressions", "BIGINT", f"impressions {APART}", null=True, least=1),
+            Column("apart_weight", "DOUBLE", f"weight of the row {APART}", null=True, least=0),
         ),
         key=("history", "cluster_id"),
         rules=(NOVEL, INTERVAL),

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from models.alignment.report import Judgement
 from models.alignment.training import AlignmentReport
+from models.alignment.users_apart import INFIX
 from models.drawing import BLUE, ORANGE, against_chance, draw_course, draw_legend, save, write_values
 from models.evaluation.figures import FEW_HISTORIES, interval_text
 
@@ -54,6 +55,10 @@ def draw_alignment_contest(judgement: Judgement, k: int, path: Path) -> None:
             for value, interval in zip(found, intervals, strict=True)
         ]
         write_values(panel, panel.barh(names, values, color=colours), texts)
+        apart = [judgement.figures.get(f"{measure}{INFIX}{suffix}") for suffix in contestants]
+        known = [(value, name) for value, name in zip(apart, names, strict=True) if value is not None]
+        if known:
+            panel.plot(*zip(*known, strict=True), "D", color="black", markersize=4, label="with users kept apart")
         half = judgement.figures.get(f"{measure}_split_half")
         if half is not None:
             panel.axvline(half, color=ORANGE, linestyle="--", label="one half of the log by the other")

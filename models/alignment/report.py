@@ -56,8 +56,9 @@ class Judgement:
             ``ece`` (expected calibration error of predicted rates); ``predictive_coverage`` (share of held-out counts
             inside the 90% that the intervals predict for them); ``interval_width`` (median, of the true rate);
             ``unseen_f1_at_k`` and ``unseen_ndcg_at_k`` of clusters that were kept from training, with ``_random`` and
-            ``_nearest_label`` beside them; ``words_share`` and what stands beside it, see ``words_share.words_share``.
-            None where nothing could be measured.
+            ``_nearest_label`` beside them; with ``_users_apart`` before the contestant the contest of ``users_apart``;
+            ``words_share`` and what stands beside it, see ``words_share.words_share``. None where nothing could be
+            measured.
         intervals: by the name of a figure of F1 or NDCG its 95% interval, by bootstrap over histories.
         model: what the figures without a suffix are of.
         held_out_histories: test histories that qualify (at least 2k supported clusters).

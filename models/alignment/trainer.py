@@ -92,7 +92,7 @@ class AlignmentTrainer:
         self.curve: list[ValidationPoint] = []
         self.selected: ValidationPoint | None = None
         self.best: Snapshot | None = None
-        self.best_cells: tuple[JointCells, JointCells | None] | None = None  # read by the best body, for its head alone
+        self.best_read: tuple[CandidateStates, CandidateStates] | None = None
         self.evaluated: dict[int, Snapshot] = {}
         self.recent: list[float] = []
         self.seconds = 0.0
@@ -132,7 +132,7 @@ class AlignmentTrainer:
         if self.best is not None:
             self.best.put_into(self.reader)
         if options.stack:
-            cells = self.best_cells or self._cells(training, validation, self._read(validation, log), log)
+            cells = self._cells(training, validation, self.read_by_best(training, validation, log))
             self.alone = fit_joint_head(cells[0], spreads_of_head_alone(*cells))
         if resume is not None:
             resume.unlink(missing_ok=True)
@@ -185,9 +185,11 @@ class AlignmentTrainer:
 
         A stack is fitted to the body as it is, and stays in place.
         """
-        read = self._read(validation, log)
-        cells = self._cells(training, validation, read, log) if self.options.stack else None
-        spreads = self._fit_stack(*cells, log) if cells else None
+        read, taught = self._read(validation, log), None
+        spreads = None
+        if self.options.stack:
+            taught = self._read(self._sample(training), log)
+            spreads = self._fit_stack(*self._cells(training, validation, (taught, read)), log)
         point = validation_point(self.reader.score(read), validation, self.k, step, training_loss, self.multipliers)
         point = replace(point, seconds=self.seconds, spreads=asdict(spreads) if spreads else None)
         self.curve.append(point)
@@ -199,7 +201,19 @@ class AlignmentTrainer:
         if self.options.keep_overtrained:
             self.evaluated[step] = snapshot
         if best:
-            self.selected, self.best, self.best_cells = point, snapshot, cells
+            self.selected, self.best = point, snapshot
+            self.best_read = None if taught is None else (taught, read)
+
+    def read_by_best(
+        self, training: Sequence[ServedHistory], validation: Sequence[ServedHistory], log: Log
+    ) -> tuple[CandidateStates, CandidateStates]:
+        """What the selected body, in place after the training, reads in training and validation histories.
+
+        Kept where it was read for the evaluation; read again after an interruption.
+        """
+        if self.best_read is None:
+            self.best_read = self._read(self._sample(training), log), self._read(validation, log)
+        return self.best_read
 
     def score(self, read: CandidateStates) -> list[Float64Array]:
         """Predicted scores L of candidates that the reader has read, by the head as it is."""
@@ -271,14 +285,12 @@ class AlignmentTrainer:
         self,
         training: Sequence[ServedHistory],
         validation: Sequence[ServedHistory],
-        read: CandidateStates,
-        log: Log,
+        read: tuple[CandidateStates, CandidateStates],
     ) -> tuple[JointCells, JointCells | None]:
-        """Cells to fit a stack to, and the validation cells, which were ``read``, to choose its spreads by."""
+        """Cells to fit a stack to, and validation cells to choose its spreads by, of what was read in both."""
         served, clusters = self._sample(training), len(self.reader.labels)
-        states = self._read(served, log).array()
-        held_out = JointCells.of(read.array(), validation, clusters) if validation else None
-        return JointCells.of(states, served, clusters), held_out
+        held_out = JointCells.of(read[1].array(), validation, clusters) if validation else None
+        return JointCells.of(read[0].array(), served, clusters), held_out
 
     def _fit_stack(self, cells: JointCells, validation: JointCells | None, log: Log) -> Spreads:
         """Fit head and offsets to the body as it is."""

@@ -7,19 +7,22 @@ and ``scoring`` scores candidates by it.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from models.alignment.apart_examples import APART
 from models.alignment.checkpoint_selection import ValidationPoint, rank_scores, selection_rule
 from models.alignment.examples import ServedHistory, group_by_history
 from models.alignment.options import AlignmentOptions
 from models.alignment.report import JudgedModel, Judgement, judge
 from models.alignment.trainer import AlignmentTrainer
+from models.alignment.users_apart import INFIX, contest_of_users_apart
 from models.arrays import AnyFloatArray, Float64Array
 from models.evaluation.metrics import evaluate_ranking
+from models.evaluation.ranking_contest import flat_names
 from models.progress import Log, silent
 
 
@@ -112,9 +115,46 @@ def train_alignment_model(
     alone = trainer.score_alone if options.stack else None
     model = JudgedModel(trainer.reader.read, trainer.score, rates, trainer.reader.offsets, alone)
     judgement = judge(model, examples, labels, k, label_embeddings, options.seed)
+    if set(APART) <= set(examples.columns):
+        judgement = _with_users_apart(judgement, trainer, served, seen, label_embeddings, log)
     overtrained = _overtrained_arms(trainer, output, served, rows, log)
     seconds = time.monotonic() - started
     return _report(trainer, len(served["validation"]), judgement, overtrained, seconds)
+
+
+def _with_users_apart(
+    judgement: Judgement,
+    trainer: AlignmentTrainer,
+    served: dict[str, list[ServedHistory]],
+    seen: pl.DataFrame,
+    label_embeddings: AnyFloatArray | None,
+    log: Log,
+) -> Judgement:
+    """The judgement, with the contest beside it in which those who judge have taught nothing."""
+    test = served["test"]
+    contest = contest_of_users_apart(
+        seen,
+        (
+            *trainer.read_by_best(served["train"], served["validation"], log),
+            trainer.reader.read([row.history for row in test], [row.clusters for row in test]),
+        ),
+        stack=trainer.options.stack,
+        clusters=len(trainer.reader.labels),
+        label_embeddings=label_embeddings,
+        k=trainer.k,
+        seed=trainer.options.seed,
+    )
+    if contest is None:
+        note = "no figures with users kept apart: those who teach give too little feedback"
+        return replace(judgement, notes=(*judgement.notes, note))
+    figures = flat_names(contest.values, INFIX) | {f"held_out_histories{INFIX}": float(contest.histories)}
+    notes = [f"no figures with users kept apart: {contest.reason}"] if contest.reason else []
+    return replace(
+        judgement,
+        figures=judgement.figures | figures,
+        intervals=judgement.intervals | flat_names(contest.intervals, INFIX),
+        notes=(*judgement.notes, *notes),
+    )
 
 
 def _report(

@@ -1,6 +1,6 @@
 """The printed contest of the demo: the language model alone in it, intervals where histories are few, the words."""
 
-from alignrec_assets.commands.demo_report import CONTESTANTS, MEASURES, _contest_lines, _words_lines
+from alignrec_assets.commands.demo_report import CONTESTANTS, MEASURES, _apart_lines, _contest_lines, _words_lines
 
 FIGURES = {f"{measure}{suffix}": 0.5 for measure in MEASURES for suffix in CONTESTANTS}
 FIGURES |= {"f1_at_k": 0.7391, "ndcg_at_k": 0.9093, "f1_at_k_label_regression": None}
@@ -30,6 +30,16 @@ def test_figures_from_many_histories_stand_alone():
     lines = _contest_lines(FIGURES | {"held_out_histories": 100}, INTERVALS, 3)
     assert "interval" not in lines[1]
     assert texts(lines, "alignment model") == ["0.739", "0.909"]
+
+
+def test_the_contest_with_users_kept_apart_stands_beside():
+    figures = {f"{measure}_users_apart{suffix}": 0.4 for measure in MEASURES for suffix in ("", "_prior")}
+    intervals = dict.fromkeys(figures, (0.3, 0.5))
+    lines = _apart_lines(figures | {"held_out_histories_users_apart": 12.0}, intervals)
+    assert "12 held-out histories" in lines[0]
+    assert [line.split("  ")[1] for line in lines[1:]] == ["alignment model", "prior of the cluster"]
+    assert texts(lines[1:], "prior of the cluster") == ["0.400 (0.300 to 0.500)"] * 2
+    assert _apart_lines({"held_out_histories": 12}, {}) == []
 
 
 def test_the_share_of_the_words_is_printed():
