@@ -281,7 +281,7 @@ def taught_by_some_users(
 
     span = feedback_span(as_of, required_taxonomy(warehouse.home), settings)
     with warehouse.reading() as connection:
-        counted = read_frame(connection, query("evaluation.cells_of_some_users"), span | {"share": share})
+        counted = _cells_of_users(connection, span, share)
     return with_less_feedback(
         examples,
         counted,
@@ -299,10 +299,7 @@ def with_other_judges(warehouse: Warehouse, settings: Settings, examples: pl.Dat
     span = feedback_span(as_of, required_taxonomy(warehouse.home), settings)
     teaching = min(settings.alignment.training_user_share, TEACHING_SHARE)
     with warehouse.reading() as connection:
-        cells = [
-            read_frame(connection, query("evaluation.cells_of_some_users"), span | {"share": share})
-            for share in (1.0, teaching)
-        ]
+        cells = [_cells_of_users(connection, span, share) for share in (1.0, teaching)]
     return with_users_apart(
         examples,
         *cells,
@@ -310,3 +307,7 @@ def with_other_judges(warehouse: Warehouse, settings: Settings, examples: pl.Dat
         minimum_users=settings.feedback.minimum_users,
         minimum_share_of_mean=settings.feedback.minimum_share_of_mean,
     )
+
+
+def _cells_of_users(connection: duckdb.DuckDBPyConnection, span: Facts, share: float) -> pl.DataFrame:
+    return read_frame(connection, query("evaluation.cells_of_some_users"), span | {"share": share})

@@ -7,6 +7,7 @@ added to what the head makes of the words.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from models.arrays import Float64Array
 from models.feedback.affinity import AdditiveAffinity
 from models.files import replacing
+from models.language.frozen_layers import FrozenReading
 from models.language.label_trie import NODES_OF_A_ROW, after_prompts, label_trie, rows_of
 from models.language.language_model import load_scoring_model, load_tokenizer, padding_token
 from models.language.packed_pass import end_states, pack
@@ -139,14 +141,28 @@ class CandidateReader:
         return self._with_offsets(self._under_head(self.states(histories, candidates)), histories, candidates)
 
     @torch.inference_mode()
-    def read(self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent) -> CandidateStates:
-        """Read the candidates of many histories, in micro-batches by index. A history without candidates is skipped."""
+    def read(
+        self,
+        histories: Sequence[History],
+        candidates: Sequence[Clusters],
+        log: Log = silent,
+        frozen: FrozenReading | None = None,
+    ) -> CandidateStates:
+        """Read the candidates of many histories, in micro-batches by index. A history without candidates is skipped.
+
+        Args:
+            histories: cluster ids in the order to be shown.
+            candidates: cluster ids of each.
+            log: receives progress lines.
+            frozen: of earlier readings of the same by the same model, whose upper layers may have been trained since.
+        """
         batches: list[Tensor] = []
         progress = Progress(len(histories), "histories read", log)
         for batch in micro_batches(len(histories), HISTORIES_PER_PASS):
             filled = [index for index in batch if candidates[index]]
             if filled:
-                batches.append(self.states([histories[i] for i in filled], [candidates[i] for i in filled]))
+                with frozen.batch(len(batches)) if frozen else nullcontext():
+                    batches.append(self.states([histories[i] for i in filled], [candidates[i] for i in filled]))
             progress.advance(len(batch))
         return CandidateStates(histories, candidates, batches)
 

@@ -41,8 +41,9 @@ from models.alignment.snapshots import Snapshot, offset_tensors, offsets_of
 from models.arrays import Float64Array
 from models.files import new_folder, replacing
 from models.language.fine_tuning import Optimiser, Schedule
+from models.language.frozen_layers import FrozenReading
 from models.language.language_model import load_tokenizer, new_scoring_model, save_checkpoint, select_trainable
-from models.progress import Log, Progress
+from models.progress import Log, Progress, silent
 
 OVERTRAINING = (2, 3)  # times the selected step
 
@@ -89,6 +90,7 @@ class AlignmentTrainer:
         self.alone: JointHead | None = None
         select_trainable(self.model, options.tune, options.seed)
         self.reader = CandidateReader(self.model, self.tokenizer, labels)
+        self.frozen_training, self.frozen_validation = FrozenReading(self.model), FrozenReading(self.model)
         self.curve: list[ValidationPoint] = []
         self.selected: ValidationPoint | None = None
         self.best: Snapshot | None = None
@@ -185,10 +187,10 @@ class AlignmentTrainer:
 
         A stack is fitted to the body as it is, and stays in place.
         """
-        read, taught = self._read(validation, log), None
+        read, taught = self._read(validation, self.frozen_validation, log), None
         spreads = None
         if self.options.stack:
-            taught = self._read(self._sample(training), log)
+            taught = self._read_sample(training, log)
             spreads = self._fit_stack(*self._cells(training, validation, (taught, read)), log)
         point = validation_point(self.reader.score(read), validation, self.k, step, training_loss, self.multipliers)
         point = replace(point, seconds=self.seconds, spreads=asdict(spreads) if spreads else None)
@@ -212,7 +214,8 @@ class AlignmentTrainer:
         Kept where it was read for the evaluation; read again after an interruption.
         """
         if self.best_read is None:
-            self.best_read = self._read(self._sample(training), log), self._read(validation, log)
+            read = self._read(validation, self.frozen_validation, log)
+            self.best_read = self._read_sample(training, log), read
         return self.best_read
 
     def score(self, read: CandidateStates) -> list[Float64Array]:
@@ -246,7 +249,7 @@ class AlignmentTrainer:
             impressions=[row.impressions for row in validation],
             weights=[row.weights for row in validation],
         )
-        scores = self.score(self.reader.read(cells.histories, cells.candidates))
+        scores = self.score(self._read(validation, self.frozen_validation))
         self.predicted_rates = PredictedRates.fit(rows, self.multipliers, cells, scores)
         return self.predicted_rates
 
@@ -278,8 +281,11 @@ class AlignmentTrainer:
         order = np.random.default_rng((self.options.seed, 1)).permutation(len(training))[: self.options.head_histories]
         return [training[index] for index in sorted(order)]
 
-    def _read(self, served: Sequence[ServedHistory], log: Log) -> CandidateStates:
-        return self.reader.read([row.history for row in served], [row.clusters for row in served], log)
+    def _read_sample(self, training: Sequence[ServedHistory], log: Log) -> CandidateStates:
+        return self._read(self._sample(training), self.frozen_training, log)
+
+    def _read(self, served: Sequence[ServedHistory], frozen: FrozenReading, log: Log = silent) -> CandidateStates:
+        return self.reader.read([row.history for row in served], [row.clusters for row in served], log, frozen)
 
     def _cells(
         self,
