@@ -18,6 +18,7 @@ PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)  # in rows of mean weight
 FOLDS = 5
 RANK = 8
 FACTOR_ITERATIONS = 200
+TINY = 1e-12  # without a single history nothing is left
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +29,7 @@ class AdditiveAffinity:
         bias: [clusters].
         affinity: [clusters, clusters], member by offered cluster.
         penalty: of the ridge that they were fitted with.
-        left_out: [rows] what each training row was predicted to be when its history was left out.
+        left_out: [rows] what each training row is predicted to be by a fit without its history, with the same penalty.
     """
 
     bias: Float64Array
@@ -48,16 +49,7 @@ class AdditiveAffinity:
             clusters: N.
         """
         data = Rows(rows, clusters)
-        folds = data.history % FOLDS
-        left_out = np.full((len(PENALTIES), len(data.score)), data.weight @ data.score / data.weight.sum())
-        for fold in range(FOLDS):
-            kept, out = folds != fold, folds == fold
-            if not kept.any() or not out.any():
-                continue  # fewer histories than folds
-            for index, penalty in enumerate(PENALTIES):
-                bias, affinity = fit_additive(data, kept, penalty)
-                predicted = bias[data.cluster] + (data.members @ affinity)[data.history, data.cluster]
-                left_out[index, out] = predicted[out]
+        left_out = left_out_scores(data)
         best = int(np.argmin((left_out - data.score) ** 2 @ data.weight))
         everything = np.ones(len(data.score), dtype=np.bool_)
         return cls(*fit_additive(data, everything, PENALTIES[best]), PENALTIES[best], left_out[best])
@@ -145,6 +137,32 @@ def fit_additive(data: Rows, kept: BoolArray, penalty: float) -> tuple[Float64Ar
         gram = weighted.T @ x + penalty * np.eye(data.clusters)
         affinity[:, cluster] = np.linalg.solve(gram, weighted.T @ (data.score[rows] - bias[cluster]))
     return bias, affinity
+
+
+def left_out_scores(data: Rows) -> Float64Array:
+    """[penalties, rows] what :func:`fit_additive` predicts for each row when its history is left out.
+
+    A history has one row of each cluster. Without it the inverse of the cluster's Gram matrix changes by one rank
+    (Sherman and Morrison 1950), so one decomposition for each cluster gives all penalties and all rows exactly.
+    """
+    found = np.empty((len(PENALTIES), len(data.score)))
+    totals = [np.bincount(data.history, weights=values) for values in (data.weight, data.weight * data.score)]
+    weight_without, score_without = (total.sum() - total for total in totals)
+    mean_without = score_without / np.maximum(weight_without, TINY)
+    for cluster in np.unique(data.cluster):
+        rows = np.flatnonzero(data.cluster == cluster)
+        weight, score = data.weight[rows], data.score[rows]
+        rest = mean_without[data.history[rows]]
+        bias = (weight @ score - weight * score + rest) / (weight.sum() - weight + 1.0)
+        x = data.members[data.history[rows]].toarray()
+        spectrum, basis = np.linalg.eigh((x * weight[:, None]).T @ x)
+        turned = x @ basis
+        for index, penalty in enumerate(PENALTIES):
+            solved = turned / (np.maximum(spectrum, 0.0) + penalty)
+            fitted, shown = solved @ (turned.T @ (weight * score)), solved @ (turned.T @ weight)
+            own = weight * (solved * turned).sum(axis=1)
+            found[index, rows] = bias + (fitted - bias * shown - own * (score - bias)) / (1.0 - own)
+    return found
 
 
 def fit_factors(

@@ -6,7 +6,7 @@ prior of their cluster, or around what an additive affinity model says of the cl
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -15,7 +15,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import betaln, expit, logit
 from scipy.stats import beta as beta_distribution
 
-from models.arrays import Float64Array
+from models.arrays import BoolArray, Float64Array
 from models.feedback.affinity import AdditiveAffinity
 
 # The strength of a prior, in impressions. A weaker prior has no effect; a stronger one overrules any cell.
@@ -105,10 +105,19 @@ def fit_concentration(positives: ArrayLike, impressions: ArrayLike, means: Array
 
 @dataclass(frozen=True)
 class ClusterPriors:
-    """Prior means per cluster, the hyper-prior they are shrunk to, and the concentration of cells around them."""
+    """Prior means per cluster.
+
+    Attributes:
+        hyper_prior: that they are shrunk to.
+        cluster_means: of all cells of each cluster.
+        left_out: [cells that were fitted] the mean of the cluster by its other cells: what a cell is shrunk towards, or
+            its own noise would count twice.
+        concentration: of cells around ``left_out``.
+    """
 
     hyper_prior: BetaPrior
     cluster_means: dict[int, float]
+    left_out: Float64Array = field(compare=False)
     concentration: float
 
     def means(self, cluster_ids: Sequence[int]) -> Float64Array:
@@ -123,7 +132,7 @@ def fit_cluster_priors(cells: pl.DataFrame) -> ClusterPriors:
        :func:`effective_impressions`: a few huge cells do not make the cluster's rate certain.
     2. The hyper-prior Beta(mu tau, (1 - mu) tau): a beta-binomial fit to the clusters' effective totals (E, Y). The
        prior mean of a cluster is its posterior mean (Y + mu tau) / (E + tau).
-    3. The concentration of cells around their cluster's prior mean, one for all clusters.
+    3. The concentration of cells around what the other cells of their cluster say, one for all clusters.
     """
     n = cells["impressions"].to_numpy().astype(np.float64)
     y = cells["positives"].to_numpy().astype(np.float64)
@@ -133,10 +142,17 @@ def fit_cluster_priors(cells: pl.DataFrame) -> ClusterPriors:
     positives = np.bincount(inverse, weights=effective * y / n, minlength=len(clusters))
     hyper = fit_beta_prior(positives, impressions)
     means = (positives + hyper.alpha) / (impressions + hyper.concentration)
+    # A cluster of one cell has no others: subtraction leaves a rest of rounding, which may be below 0.
+    others, liked = (
+        np.maximum(total[inverse] - own, 0.0)
+        for total, own in ((impressions, effective), (positives, effective * y / n))
+    )
+    left_out = (liked + hyper.alpha) / (others + hyper.concentration)
     return ClusterPriors(
         hyper_prior=hyper,
         cluster_means={int(cluster): float(mean) for cluster, mean in zip(clusters, means, strict=True)},
-        concentration=fit_concentration(y, n, means[inverse]),
+        left_out=left_out,
+        concentration=fit_concentration(y, n, left_out),
     )
 
 
@@ -161,6 +177,10 @@ class AffinityPrior:
         cells: to fit, of at least ``FOLDS`` histories.
         priors: of the same cells.
         clusters: N.
+
+    Attributes:
+        left_out: [cells] the mean of each by a fit without it: fitted values follow the noise of their cells.
+        concentration: of cells around ``left_out``. Around fitted values cells would seem to vary by chance alone.
     """
 
     def __init__(self, cells: pl.DataFrame, priors: ClusterPriors, clusters: int) -> None:
@@ -175,12 +195,14 @@ class AffinityPrior:
         self.model = AdditiveAffinity.fit(rows, clusters)
         self.served = set(cells["cluster_id"].to_list())
         self.hyper_prior = priors.hyper_prior
-        # Around predictions for each history when it was left out: fitted values follow the noise of their cells, so
-        # that cells would seem to vary around them by chance alone.
-        self.concentration = fit_concentration(y, n, self._bounded(self.model.left_out))
+        self.left_out = self._bounded(self.model.left_out)
+        self.concentration = fit_concentration(y, n, self.left_out)
 
     def means(self, cells: pl.DataFrame) -> Float64Array:
-        """Prior mean of each cell, within the bounds of a rate; clusters never served have the hyper-prior's mean."""
+        """Prior mean of cells that were not fitted, within the bounds of a rate.
+
+        Clusters never served have the hyper-prior's mean.
+        """
         clusters = cells["cluster_id"].to_list()
         means = np.concatenate(
             [np.zeros(0), *self.model.scores(cells["history"].to_list(), [[cluster] for cluster in clusters])]
@@ -193,18 +215,27 @@ class AffinityPrior:
         return np.clip(means, self.hyper_prior.mean / 10, 0.95)
 
 
-def shrink(cells: pl.DataFrame, priors: ClusterPriors, affinities: AffinityPrior | None = None) -> pl.DataFrame:
+def shrink(
+    cells: pl.DataFrame, fitted: BoolArray, priors: ClusterPriors, affinities: AffinityPrior | None = None
+) -> pl.DataFrame:
     """Add ``raw_rate``, ``prior_rate``, ``shrunk_rate`` (posterior mean), ``lower`` and ``upper`` (central 90%).
 
     The posterior of a cell is Beta(kappa m + y, kappa (1 - m) + n - y), m being the prior rate of its cluster, or the
-    mean from ``affinities`` where they are given, and kappa the concentration of cells around it.
+    mean from ``affinities`` where they are given, and kappa the concentration of cells around it. Of cells that were
+    fitted m is the mean that is left when they are left out.
+
+    Args:
+        cells: ``history``, ``cluster_id``, ``impressions``, ``positives``.
+        fitted: [cells] whether the priors were fitted to the cell; those cells in order.
+        priors: of the clusters; ``prior_rate`` is theirs, all their cells included.
+        affinities: a nearer mean; None: none.
     """
     n = cells["impressions"].to_numpy().astype(np.float64)
     y = cells["positives"].to_numpy().astype(np.float64)
     prior = priors.means(cells["cluster_id"].to_list())
-    mean, kappa = (
-        (prior, priors.concentration) if affinities is None else (affinities.means(cells), affinities.concentration)
-    )
+    mean = prior.copy() if affinities is None else affinities.means(cells)
+    nearest = priors if affinities is None else affinities
+    mean[fitted], kappa = nearest.left_out, nearest.concentration
     alpha, beta = mean * kappa + y, (1.0 - mean) * kappa + n - y
     rate = alpha / (alpha + beta)
     lower, upper = credible_interval(alpha, beta)

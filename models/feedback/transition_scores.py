@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from models.arrays import Float64Array
+from models.arrays import BoolArray, Float64Array
 from models.feedback.affinity import FOLDS
 from models.feedback.normalisation import Method, Normalisation, posterior_interval, round_to_interval
 from models.feedback.priors import AffinityPrior, ClusterPriors, fit_cluster_priors, shrink
@@ -99,7 +99,8 @@ def transition_scores(cells: pl.DataFrame, options: ScoreOptions) -> TransitionS
 
     Where cells carry a column ``split``, priors, the map and the rounding interval are fitted on its ``train`` rows
     alone (and, with a column ``unseen``, on those that are not), so that no held-out feedback leaks into training
-    scores. Credible intervals overlap by design: they are per cell, not simultaneous.
+    scores. What a cell is shrunk towards never holds the cell itself. Credible intervals overlap by design: they are
+    per cell, not simultaneous.
 
     Raises:
         ValueError: when a cell has more positives than impressions, or a negative count.
@@ -113,7 +114,8 @@ def transition_scores(cells: pl.DataFrame, options: ScoreOptions) -> TransitionS
         cells, max(options.minimum_impressions, 1), options.minimum_users, options.minimum_share_of_mean
     )
     kept = filtered.kept
-    fitted = _training_cells(kept)
+    taught = _taught(kept)
+    fitted = kept.filter(taught)
     priors = fit_cluster_priors(fitted)
     notes = [priors.hyper_prior.note] if priors.hyper_prior.note else []
     affinities = None
@@ -122,11 +124,17 @@ def transition_scores(cells: pl.DataFrame, options: ScoreOptions) -> TransitionS
             affinities = AffinityPrior(fitted, priors, _cluster_count(kept))
         else:
             notes.append(f"fewer than {FOLDS} histories show no affinities: cells are shrunk towards their clusters")
-    scored, interval = normalise_scores(shrink(kept, priors, affinities), options.normalisation, options.interval)
+    shrunk = shrink(kept, taught, priors, affinities)
+    scored, interval = normalise_scores(shrunk, options.normalisation, options.interval)
     if not cells.height:
         notes.append("no cells: nothing was counted yet")
     elif not kept.height:
         notes.append(f"none of {cells.height} cells has {filtered.minimum_impressions} impressions and enough users")
+    elif kept.height > 1 and scored["score"].n_unique() == 1:
+        notes.append(
+            f"all {kept.height:,} scores are {scored['score'][0]:g} by {options.normalisation} and interval "
+            f"{interval:g}: they tell no cells apart"
+        )
     return TransitionScores(scored, filtered, priors, interval, notes)
 
 
@@ -158,7 +166,7 @@ def normalise_scores(cells: pl.DataFrame, normalisation: Method, interval: float
     Returns:
         The cells, and what their scores were rounded to.
     """
-    reference = _training_cells(cells)
+    reference = cells.filter(_taught(cells))
     fitted = Normalisation(
         normalisation if reference.height else "rate",
         reference["shrunk_rate"].to_numpy(),
@@ -179,7 +187,11 @@ def _cluster_count(cells: pl.DataFrame) -> int:
     return 1 + max(int(cells["cluster_id"].max()), int(cells["history"].explode().max()))  # type: ignore[arg-type]
 
 
-def _training_cells(cells: pl.DataFrame) -> pl.DataFrame:
-    """Where cells are split, those that a fit may see; else all."""
-    seen = cells.filter(~pl.col("unseen")) if "unseen" in cells.columns else cells
-    return seen.filter(pl.col("split") == "train") if "split" in seen.columns else seen
+def _taught(cells: pl.DataFrame) -> BoolArray:
+    """[cells] where cells are split, those that a fit may see; else all."""
+    taught = np.ones(cells.height, dtype=np.bool_)
+    if "unseen" in cells.columns:
+        taught &= ~cells["unseen"].to_numpy()
+    if "split" in cells.columns:
+        taught &= (cells["split"] == "train").to_numpy()
+    return taught

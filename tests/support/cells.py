@@ -1,5 +1,7 @@
 """Counted cells to score: by hand, under the two-level distribution of the priors, and arbitrary ones."""
 
+from itertools import combinations
+
 import numpy as np
 import polars as pl
 from hypothesis import strategies as st
@@ -31,6 +33,20 @@ def simulated(clusters=30, cells_each=40, impressions=50, mean=0.2, tau=20.0, ka
         )
     )
     return frame, cluster_rates, rates
+
+
+def affine_cells(seed=0, histories=None):
+    """Cells of all pairs of 16 clusters whose rates follow cluster and members, 12 impressions each on average."""
+    generator = np.random.default_rng(seed)
+    bias, affinity = generator.uniform(0.1, 0.4, 16), generator.normal(0, 0.06, (16, 16))
+    rows = []
+    for a, b in combinations(range(16), 2):
+        for cluster in set(range(16)) - {a, b}:
+            true = float(np.clip(bias[cluster] + affinity[a, cluster] + affinity[b, cluster], 0.02, 0.9))
+            impressions = int(generator.integers(4, 20))
+            rows.append(([a, b], cluster, impressions, impressions, int(generator.binomial(impressions, true)), true))
+    columns = ["history", "cluster_id", "impressions", "users", "positives", "true"]
+    return pl.DataFrame(rows, schema=columns, orient="row")
 
 
 counted = st.lists(

@@ -9,7 +9,16 @@ import pytest
 from sklearn.linear_model import Ridge
 from support.leaks import moods
 
-from models.feedback.affinity import RANK, AdditiveAffinity, Factorisation, Rows, fit_additive, fit_factors
+from models.feedback.affinity import (
+    PENALTIES,
+    RANK,
+    AdditiveAffinity,
+    Factorisation,
+    Rows,
+    fit_additive,
+    fit_factors,
+    left_out_scores,
+)
 
 CLUSTERS = 12
 
@@ -43,6 +52,27 @@ def test_each_cluster_is_a_weighted_ridge_regression():
     np.testing.assert_allclose(affinity[:, 4], reference.coef_, atol=1e-10)
 
 
+def test_a_history_is_left_out_exactly():
+    frame, *_ = additive_world(noise=0.2)
+    data = Rows(frame, CLUSTERS)
+    found = left_out_scores(data)
+    for row in range(0, frame.height, 37):
+        others = data.history != data.history[row]
+        for index, penalty in enumerate(PENALTIES):
+            bias, affinity = fit_additive(data, others, penalty)
+            history, cluster = data.history[row], data.cluster[row]
+            expected = bias[cluster] + (data.members @ affinity)[history, cluster]
+            assert found[index, row] == pytest.approx(expected, abs=1e-10)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_few_histories_are_left_out_too(rows):
+    frame = pl.DataFrame({"history": [[0, 1], [0, 2]], "cluster_id": [5, 6], "score": [0.2, 0.6], "weight": [1.0, 3.0]})
+    found = left_out_scores(Rows(frame.head(rows), CLUSTERS))
+    expected = [[0.0], [0.6, 0.2]][rows - 1]  # the mean of the others, 0 of none: their clusters have no other row
+    np.testing.assert_allclose(found, [expected] * len(PENALTIES), atol=1e-12)
+
+
 @pytest.mark.parametrize(("predictor", "rank"), [(AdditiveAffinity.fit, None), (partial(Factorisation, seed=0), 2)])
 def test_what_was_left_out_is_predicted(predictor, rank):
     frame, bias, affinity = additive_world(rank=rank)
@@ -65,8 +95,8 @@ def test_what_a_history_is_predicted_without_it_does_not_follow_its_own_rows():
     other = frame.with_columns(score=pl.when(own).then(pl.col("score") + 0.05).otherwise("score"))
     first, second = (AdditiveAffinity.fit(rows, CLUSTERS) for rows in (frame, other))
     assert first.penalty == second.penalty
-    np.testing.assert_array_equal(first.left_out[own], second.left_out[own])
-    assert not np.array_equal(first.left_out[~own], second.left_out[~own])
+    np.testing.assert_allclose(first.left_out[own], second.left_out[own], rtol=0, atol=1e-12)  # its rows cancel out
+    assert np.abs(first.left_out[~own] - second.left_out[~own]).max() > 1e-4
 
 
 def test_factors_that_tell_a_history_from_its_own_rows_alone_are_penalised():

@@ -5,14 +5,15 @@ from math import comb, log
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.optimize import brute
 from scipy.stats import beta, betabinom, binom
-from support.cells import cells, simulated
+from support.cells import affine_cells, cells, simulated
 
 from models.feedback.priors import (
+    AffinityPrior,
     credible_interval,
     effective_impressions,
     fit_beta_prior,
@@ -101,8 +102,8 @@ def test_a_cluster_with_little_feedback_lies_nearer_the_hyper_prior():
 def test_shrunk_rate_and_interval_by_integration():
     frame, _, _ = simulated(clusters=5, cells_each=8, impressions=20)
     priors = fit_cluster_priors(frame)
-    row = shrink(frame, priors).row(3, named=True)
-    a, b = row["prior_rate"] * priors.concentration, (1 - row["prior_rate"]) * priors.concentration
+    row = shrink(frame, np.ones(frame.height, bool), priors).row(3, named=True)
+    a, b = priors.left_out[3] * priors.concentration, (1 - priors.left_out[3]) * priors.concentration
 
     def joint(p):
         return binom.pmf(row["positives"], row["impressions"], p) * beta.pdf(p, a, b)
@@ -115,13 +116,45 @@ def test_shrunk_rate_and_interval_by_integration():
 
 def test_shrinking_is_nearer_the_truth_and_intervals_cover_it():
     frame, _, rates = simulated(impressions=15, seed=3)
-    scored = shrink(frame, fit_cluster_priors(frame))
+    scored = shrink(frame, np.ones(frame.height, bool), fit_cluster_priors(frame))
     errors = {
         name: np.mean((scored[name].to_numpy() - rates) ** 2) for name in ("raw_rate", "prior_rate", "shrunk_rate")
     }
     assert errors["shrunk_rate"] < 0.8 * min(errors["raw_rate"], errors["prior_rate"])
     covered = (scored["lower"].to_numpy() <= rates) & (rates <= scored["upper"].to_numpy())
     assert covered.mean() == pytest.approx(0.9, abs=0.03)
+
+
+def test_a_cell_is_shrunk_towards_what_the_others_say_by_hand():
+    frame = cells(
+        *(([i, 90], c, n, n, y) for i, (c, n, y) in enumerate([(1, 10, 3), (1, 30, 6), (1, 20, 9), (2, 8, 4)]))
+    )
+    priors = fit_cluster_priors(frame)
+    n, y = (frame[name].to_numpy().astype(float) for name in ("impressions", "positives"))
+    weight = effective_impressions(n, fit_beta_prior(y, n).concentration)
+    hyper = priors.hyper_prior
+    of_first = hyper.alpha + weight[1] * 6 / 30 + weight[2] * 9 / 20
+    np.testing.assert_allclose(priors.left_out[0], of_first / (hyper.concentration + weight[1] + weight[2]))
+    assert priors.left_out[3] == pytest.approx(hyper.mean)  # it is its cluster's only cell
+    shrunk = shrink(frame, np.array([True, True, True, True]), priors)["shrunk_rate"]
+    kappa = priors.concentration
+    np.testing.assert_allclose(shrunk, (kappa * priors.left_out + y) / (kappa + n))
+    held_out = shrink(frame, np.array([True, True, True, False]), fit_cluster_priors(frame[:3]))  # a cluster not fitted
+    assert held_out["prior_rate"][3] == fit_cluster_priors(frame[:3]).hyper_prior.mean
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, affine_cells().height - 1), st.integers(-4, 4))
+def test_counts_of_a_cell_move_what_others_are_shrunk_towards_and_not_what_it_is_itself(row, change):
+    frame = affine_cells()
+    priors = fit_cluster_priors(frame)
+    counts = frame["positives"].to_numpy().copy()
+    counts[row] = np.clip(counts[row] + change, 0, frame["impressions"][row])
+    assume(counts[row] != frame["positives"][row])
+    before, after = (AffinityPrior(each, priors, 16) for each in (frame, frame.with_columns(positives=counts)))
+    assert before.model.penalty == after.model.penalty
+    assert after.left_out[row] == pytest.approx(before.left_out[row], abs=1e-12)
+    assert np.abs(after.left_out - before.left_out).max() > 1e-5
 
 
 def test_effective_impressions_by_hand():
@@ -152,6 +185,6 @@ any_cells = st.lists(st.tuples(st.integers(1, 10**9), st.floats(0, 1)), min_size
 def test_cells_of_any_size_and_rate_shrink_to_an_interval(rows, share):
     counts = [(n, round(n * (part if share is None else share))) for n, part in rows]
     counted = cells(*(([1, 2], place % 3, n, n, y) for place, (n, y) in enumerate(counts)))
-    shrunk = shrink(counted, fit_cluster_priors(counted))
+    shrunk = shrink(counted, np.ones(counted.height, bool), fit_cluster_priors(counted))
     within = (pl.col("lower") >= 0) & (pl.col("lower") <= pl.col("upper")) & (pl.col("upper") <= 1)
     assert shrunk.filter(within).height == len(rows)
