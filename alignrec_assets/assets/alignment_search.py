@@ -4,14 +4,14 @@ Trials lie beside the other checkpoints and are listed in the same registry. Not
 wants the winner as the default copies its lines to ``settings.toml``.
 """
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import dagster as dg
 import tomlkit
 
-from alignrec_assets.assets.checkpoints import alignment_options
+from alignrec_assets.assets.checkpoints import alignment_options, require_levels
 from alignrec_assets.assets.feedback import score_options
 from alignrec_assets.assets.pictures import picture
 from alignrec_assets.home import FORMAT_VERSION
@@ -84,6 +84,7 @@ def _search(warehouse: Warehouse, settings: Settings, log: Log) -> "SearchReport
     with warehouse.reading() as connection:
         examples = table_frame(connection, "training.pointwise_examples")
         name = fingerprint(origin_of(connection, ASSET, settings))
+    require_levels(examples, settings)
     search = AlignmentSearch(
         base.folder / MODEL_FOLDER,
         warehouse.home.checkpoints / ASSET,
@@ -98,7 +99,7 @@ def _search(warehouse: Warehouse, settings: Settings, log: Log) -> "SearchReport
         ),
         SearchOptions(
             normalisation=settings.feedback.normalisation,
-            training=replace(alignment_options(settings), stack=settings.alignment.stack),
+            training=alignment_options(settings),
             trials=settings.search.trials,
             minutes=settings.search.minutes,
             seed=settings.search.seed,

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from models.alignment.options import AlignmentOptions
 
 ALONE = "_language_model"  # the suffix of its figures
+LEAST_CELLS = 2
+"""One cell has one label."""
 CHECKPOINT_ASSETS = ("taxonomy", "base_model", "novelty_model", "alignment_model", "alignment_search")
 
 
@@ -118,6 +120,7 @@ def alignment_model(context: dg.AssetExecutionContext, home: HomeResource) -> Re
             write_records(connection, "alignment_model", {"": Record(version)})
         return dg.MaterializeResult(metadata={"status": reason}, data_version=dg.DataVersion(version))
 
+    require_levels(examples, settings)
     resume = home.home.checkpoints / "alignment_model" / f".{version}.unfinished"
 
     def build(folder: Path) -> Facts:
@@ -250,10 +253,36 @@ def told_contest(manifest: Facts) -> str:
     return "; ".join(lines)
 
 
+def require_levels(examples: pl.DataFrame, settings: Settings) -> None:
+    """Refuse labels that are all the same, before a training is spent on them.
+
+    Args:
+        examples: the pointwise examples.
+        settings: how they were scored.
+
+    Raises:
+        ValueError: naming the signal, how its rates became labels, the cells, and what to change.
+    """
+    from models.alignment.pointwise_examples import training_rows
+
+    labels, feedback = training_rows(examples)["score"], settings.feedback
+    if len(labels) < LEAST_CELLS or labels.n_unique() > 1:
+        return
+    sparse = (
+        "Set feedback.normalisation = 'quantile' and feedback.interval = 'auto', which tell the rates of a sparse "
+        "signal apart"
+    )
+    fix = "Their rates are all equal: collect more feedback" if feedback.normalisation == "quantile" else sparse
+    raise ValueError(
+        f"feedback.signal is {feedback.signal!r}, and by feedback.normalisation = {feedback.normalisation!r} and "
+        f"feedback.interval = {feedback.interval!r} all {len(labels):,} training cells have the same label, "
+        f"{labels[0]:g}: there is nothing to align with, and the published table stays. {fix}, or choose another "
+        "feedback.signal"
+    )
+
+
 def alignment_options(settings: Settings) -> "AlignmentOptions":
-    """What the alignment model is trained by. A stack predicts rates: scores of another kind go without."""
+    """What the alignment model is trained by."""
     from models.alignment.options import AlignmentOptions
 
-    chosen = settings.alignment.model_dump(include={field.name for field in fields(AlignmentOptions)})
-    stack = settings.alignment.stack and settings.feedback.normalisation == "rate"
-    return AlignmentOptions(**chosen | {"stack": stack})
+    return AlignmentOptions(**settings.alignment.model_dump(include={field.name for field in fields(AlignmentOptions)}))

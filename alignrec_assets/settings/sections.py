@@ -194,10 +194,11 @@ class FeedbackSettings(Section):
     """What rates of training examples are shrunk towards: the rate of the cluster, or also the rates of the cluster
     after histories that share a member with this one. Daily scores are always shrunk towards the rate of the
     cluster."""
-    normalisation: Literal["quantile", "rate", "z_score", "lift"] = "rate"
-    """How shrunk rates become scores. `lift` divides by the prior of the cluster; predicted scores are multiplied by it
-    again before they rank."""
-    interval: Annotated[float, Field(gt=0, le=0.5), unit("score")] | Literal["auto"] = 0.05
+    normalisation: Literal["quantile", "rate", "z_score", "lift"] = "quantile"
+    """How shrunk rates become scores. `quantile`: the share of impressions in worse cells, so that a sparse signal has
+    as many levels as a common one. `lift` divides by the prior of the cluster; predicted scores are multiplied by it
+    again before they rank. A stack (`alignment.stack`) learns raw rates whatever this is."""
+    interval: Annotated[float, Field(gt=0, le=0.5), unit("score")] | Literal["auto"] = "auto"
     """Scores are rounded to multiples of this. `auto`: derived from the median width of the credible intervals."""
     replay_share: InnerShare = 0.5
     """Share of the users whose first interactions are replayed as feedback. The other users teach the novelty model."""
@@ -243,8 +244,8 @@ class AlignmentSettings(Section):
     """Steps between two evaluations on the histories that select. Each fits a stack again to the body as it then is."""
     stack: bool = True
     """Whether the head is fitted together with an additive affinity model of the same feedback. The language model
-    learns from the words of all clusters, the affinity model learns what words do not tell. Only with normalisation
-    `rate`; otherwise the language model ranks alone."""
+    learns from the words of all clusters, the affinity model learns what words do not tell. Both learn raw rates,
+    whatever `feedback.normalisation` is."""
     keep_overtrained: bool = False
     """Whether the weights at two and three times the selected step are kept, for comparison."""
     seed: Seed = 1
@@ -252,7 +253,7 @@ class AlignmentSettings(Section):
 
 
 class SearchSettings(Section):
-    """`alignrec search`: trials of other normalisations, losses, layers, steps and learning rates."""
+    """`alignrec search`: trials of other losses, layers, steps, learning rates, and without a stack normalisations."""
 
     trials: Annotated[int, Field(ge=1, le=999), unit("trials")] = 20
     """Number of finished trials in all. With a higher number a finished search resumes."""

@@ -86,6 +86,11 @@ def group_by_history(
     return served
 
 
+def with_raw_rates(examples: pl.DataFrame) -> pl.DataFrame:
+    """Examples of a stack: raw rates in place of L, whatever L is, for its head and offsets are log-odds of rates."""
+    return examples.with_columns(score=pl.col("raw_rate"))
+
+
 def _pair_places(
     history: list[int], candidates: list[int], pairs: list[tuple[int, int, float]]
 ) -> tuple[IntArray, Float64Array]:

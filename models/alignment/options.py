@@ -23,7 +23,7 @@ class AlignmentOptions:
         head_histories: training histories that the head is fitted to before the first step, see ``linear_head``; that
             of a stack is fitted at each evaluation.
         stack: whether the head is fitted together with an additive affinity model of the same feedback, see
-            ``joint_head``.
+            ``joint_head``. The steps of the language model then learn raw rates too, whatever the normalisation.
         keep_overtrained: whether the weights at two and three times the selected step are kept as comparison arms.
         seed: of the order of histories, the sample for the head, and adapters.
         warmup_share: share of the steps in which the learning rate rises.

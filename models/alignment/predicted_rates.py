@@ -1,7 +1,7 @@
 """From the model's scores L to rates, and to the intervals of true rates.
 
 L is a normalised score. Training cells show which rate of the signal belongs to it. Rankings use L itself, times the
-cluster's multiplier where scores are lifts.
+cluster's multiplier where scores are lifts. A stack predicts rates, and they stay as they are.
 """
 
 from collections.abc import Sequence
@@ -45,6 +45,11 @@ class RateMap:
         means = np.bincount(place, weights=weight * relative) / np.bincount(place, weights=weight)
         return cls(levels, np.maximum.accumulate(means), multipliers)
 
+    @classmethod
+    def of_rates(cls, clusters: int) -> "RateMap":
+        """The map of scores that are rates."""
+        return cls(np.array([0.0, 1.0]), np.array([0.0, 1.0]), np.ones(clusters))
+
     def of(self, scores: Sequence[Float64Array], candidates: Lists) -> list[Float64Array]:
         """Rates of predicted scores, linear between the levels."""
         return [
@@ -79,22 +84,14 @@ class PredictedRates:
     concentration: float
 
     @classmethod
-    def fit(
-        cls,
-        rows: pl.DataFrame,
-        multipliers: Float64Array,
-        cells: Cells,
-        scores: Sequence[Float64Array],
-    ) -> "PredictedRates":
-        """Fit to training rows and to the validation cells that the model did not learn from.
+    def fit(cls, rate_map: RateMap, cells: Cells, scores: Sequence[Float64Array]) -> "PredictedRates":
+        """Fit to the validation cells, that the model did not learn from.
 
         Args:
-            rows: training rows.
-            multipliers: [N], all 1 without lifts.
+            rate_map: from the model's scores to rates.
             cells: of the validation histories; without any, the concentration is an assumption.
-            scores: L of the same cells, by the model.
+            scores: of the same cells, by the model.
         """
-        rate_map = RateMap.fit(rows, multipliers)
         fitted = rate_map.of(scores, cells.candidates)
         impressions = np.concatenate([np.zeros(0), *cells.impressions])
         positives = np.rint(impressions * np.concatenate([np.zeros(0), *cells.rates]))

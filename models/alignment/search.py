@@ -27,7 +27,7 @@ from scipy.special import expit
 from transformers import AutoConfig
 
 from models.alignment.candidate_reader import CandidateReader, CandidateStates
-from models.alignment.examples import ServedHistory, group_by_history
+from models.alignment.examples import ServedHistory, group_by_history, with_raw_rates
 from models.alignment.pointwise_examples import training_rows
 from models.alignment.predicted_rates import PredictedRates
 from models.alignment.report import JudgedModel, judge
@@ -229,7 +229,6 @@ class AlignmentSearch:
             tune=parameters["tune"],
             learning_rate=parameters["learning_rate"],
             steps=parameters["steps"],
-            stack=self.options.training.stack and parameters["normalisation"] == "rate",  # a stack predicts rates
         )
         served = self._served(data.examples, data.pairs)
         trainer = AlignmentTrainer(self.base, self.labels, options, self.k, data.multipliers)
@@ -238,7 +237,8 @@ class AlignmentSearch:
         return trainer
 
     def _served(self, examples: pl.DataFrame, pairs: pl.DataFrame | None) -> dict[str, list[ServedHistory]]:
-        return group_by_history(examples.filter(~pl.col("unseen")), len(self.labels), pairs)
+        labelled = with_raw_rates(examples) if self.options.training.stack else examples
+        return group_by_history(labelled.filter(~pl.col("unseen")), len(self.labels), pairs)
 
     def _drop_weights(self, trials: Sequence[Trial]) -> list[Trial]:
         """Keep the weights of the best trials only.

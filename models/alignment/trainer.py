@@ -36,7 +36,7 @@ from models.alignment.joint_head import (
 from models.alignment.linear_head import fit_head
 from models.alignment.losses import pairwise_loss, soft_label_loss
 from models.alignment.options import AlignmentOptions
-from models.alignment.predicted_rates import Cells, PredictedRates
+from models.alignment.predicted_rates import Cells, PredictedRates, RateMap
 from models.alignment.snapshots import Snapshot, offset_tensors, offsets_of
 from models.arrays import Float64Array
 from models.files import new_folder, replacing
@@ -70,7 +70,8 @@ class AlignmentTrainer:
         labels: the label of cluster i at index i.
         options: how to train.
         k: the cut of the metrics.
-        multipliers: [N] by which predicted scores are multiplied before they rank; None: not at all.
+        multipliers: [N] by which predicted scores are multiplied before they rank; None: not at all. A stack predicts
+            rates, which rank as they are.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class AlignmentTrainer:
         self.model = new_scoring_model(base, options.seed, options.layers)
         self.options = options
         self.k = k
-        self.multipliers = np.ones(len(labels)) if multipliers is None else multipliers
+        self.multipliers = np.ones(len(labels)) if multipliers is None or options.stack else multipliers
         self.predicted_rates: PredictedRates | None = None
         self.alone: JointHead | None = None
         select_trainable(self.model, options.tune, options.seed)
@@ -219,7 +220,7 @@ class AlignmentTrainer:
         return self.best_read
 
     def score(self, read: CandidateStates) -> list[Float64Array]:
-        """Predicted scores L of candidates that the reader has read, by the head as it is."""
+        """Predicted scores of candidates that the reader has read, by the head as it is: L, or the rates of a stack."""
         if self.reader.offsets is None:
             return [expit(logits) for logits in self.reader.score(read)]
         return stack_scores(read, self.reader.head_weights(), self.reader.offsets)
@@ -250,7 +251,9 @@ class AlignmentTrainer:
             weights=[row.weights for row in validation],
         )
         scores = self.score(self._read(validation, self.frozen_validation))
-        self.predicted_rates = PredictedRates.fit(rows, self.multipliers, cells, scores)
+        stack = self.options.stack
+        rate_map = RateMap.of_rates(len(self.multipliers)) if stack else RateMap.fit(rows, self.multipliers)
+        self.predicted_rates = PredictedRates.fit(rate_map, cells, scores)
         return self.predicted_rates
 
     def overtrained_steps(self) -> dict[int, int]:

@@ -15,7 +15,7 @@ import polars as pl
 
 from models.alignment.apart_examples import APART
 from models.alignment.checkpoint_selection import ValidationPoint, rank_scores, selection_rule
-from models.alignment.examples import ServedHistory, group_by_history
+from models.alignment.examples import ServedHistory, group_by_history, with_raw_rates
 from models.alignment.options import AlignmentOptions
 from models.alignment.report import JudgedModel, Judgement, judge
 from models.alignment.trainer import AlignmentTrainer
@@ -180,10 +180,11 @@ def _report(
 def _served_histories(
     seen: pl.DataFrame, clusters: int, options: AlignmentOptions, pairs: pl.DataFrame | None
 ) -> dict[str, list[ServedHistory]]:
-    """The examples by split and history, with the pairs where the loss needs them."""
+    """The examples by split and history, with the labels of a stack, and the pairs where the loss needs them."""
     if options.loss == "pairwise" and (pairs is None or pairs.filter(pl.col("split") == "train").is_empty()):
         raise ValueError("the pairwise loss has no training pairs: every two served clusters of a history tie")
-    return group_by_history(seen, clusters, pairs if options.loss == "pairwise" else None)
+    labelled = with_raw_rates(seen) if options.stack else seen
+    return group_by_history(labelled, clusters, pairs if options.loss == "pairwise" else None)
 
 
 def _overtrained_arms(

@@ -139,6 +139,8 @@ class SearchReport:
 def search_space(options: SearchOptions, layers: int) -> dict[str, BaseDistribution]:
     """What trials choose from; the settings in force are always included.
 
+    A stack learns raw rates whatever the normalisation, so its trials do not vary it.
+
     Args:
         options: where the search begins.
         layers: of the base model: no more can be tuned.
@@ -147,7 +149,7 @@ def search_space(options: SearchOptions, layers: int) -> dict[str, BaseDistribut
     tune = ["full", "lora", *(f"top:{count}" for count in TOP_LAYERS if count <= (training.layers or layers))]
     low, high = min(LEARNING_RATES[0], training.learning_rate), max(LEARNING_RATES[1], training.learning_rate)
     return {
-        "normalisation": CategoricalDistribution(NORMALISATIONS),
+        "normalisation": CategoricalDistribution((options.normalisation,) if training.stack else NORMALISATIONS),
         "loss": CategoricalDistribution(LOSSES),
         "tune": CategoricalDistribution(sorted({*tune, training.tune})),
         "learning_rate": FloatDistribution(low, high, log=True),

@@ -14,7 +14,7 @@ import torch
 
 from models.alignment.apart_examples import APART
 from models.alignment.candidate_reader import CandidateStates
-from models.alignment.examples import ServedHistory, group_by_history
+from models.alignment.examples import ServedHistory, group_by_history, with_raw_rates
 from models.alignment.joint_head import (
     JointCells,
     JointHead,
@@ -56,7 +56,7 @@ def contest_of_users_apart(
     apart = examples.drop(*APART.values()).rename(APART).drop_nulls(list(APART.values()))
     if training_rows(apart).is_empty():
         return None
-    served = group_by_history(apart.with_columns(score=pl.col("raw_rate")), clusters)
+    served = group_by_history(with_raw_rates(apart), clusters)
     states = _ReadCells(read)
     train = [row for row in served["train"] if states.hold(row)]
     if not train:

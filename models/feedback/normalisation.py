@@ -15,6 +15,9 @@ Method = Literal["quantile", "rate", "z_score", "lift"]
 LIFT_LIMIT = 4.0  # times the cluster's prior: such a rate, or a higher one, becomes the label 1
 
 
+DIGITS = 10  # rates that differ by less are equal: the same sum in another order
+
+
 INTERVALS = (0.01, 0.02, 0.05, 0.1, 0.2)  # the choice where the rounding follows from the posteriors
 
 
@@ -56,10 +59,10 @@ def quantile_scores(rates: Float64Array, reference: Float64Array, weights: Float
     With the reference cells' impressions as weights, the score of a cell is the share of impressions in worse cells,
     with its equals counted by half. Between two reference rates F is linear; outside it stays at its ends.
     """
-    knots, inverse = np.unique(reference, return_inverse=True)
+    knots, inverse = np.unique(np.round(reference, DIGITS), return_inverse=True)
     mass = np.bincount(inverse, weights=weights, minlength=len(knots))
     mid_ranks = (np.cumsum(mass) - mass / 2.0) / mass.sum()
-    scores: Float64Array = np.interp(rates, knots, mid_ranks)
+    scores: Float64Array = np.interp(np.round(rates, DIGITS), knots, mid_ranks)
     return scores
 
 
@@ -70,7 +73,7 @@ def z_scores(rates: Float64Array, reference: Float64Array, weights: Float64Array
     """
     mean = float(np.average(reference, weights=weights))
     spread = math.sqrt(float(np.average((reference - mean) ** 2, weights=weights)))
-    if spread == 0.0:
+    if spread < 10.0**-DIGITS:
         return np.full(len(rates), 0.5)
     return np.asarray(normal_distribution.cdf((rates - mean) / spread))
 

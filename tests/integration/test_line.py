@@ -151,7 +151,8 @@ def test_loss_normalisation_and_unseen_clusters_are_a_matter_of_settings(copied_
 
 
 def test_lift_is_multiplied_by_the_prior_again_before_it_ranks(copied_home):
-    command(copied_home.path, "alignrec", "run", ALIGNREC_FEEDBACK__NORMALISATION="lift")
+    settings = {"ALIGNREC_FEEDBACK__NORMALISATION": "lift", "ALIGNREC_ALIGNMENT__STACK": "false"}
+    command(copied_home.path, "alignrec", "run", **settings)
     with Warehouse(copied_home).reading() as connection:
         examples = table_frame(connection, "training.pointwise_examples")
         version = read_records(connection, "alignment_model")[""].fingerprint

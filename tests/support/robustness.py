@@ -21,6 +21,7 @@ KINDS = {
         "calendar": "A handful of rows that would set the calendar",
         "out of scope": "Days that the user put out of scope",
         "no positive": "A signal without a single positive",
+        "one level": "A sparse signal, all of whose labels are the same",
         "edge": "Numbers at the edge",
         "targets": "Two sources with one target",
         "converters": "Source rows that a converter cannot read",

@@ -43,7 +43,7 @@ def test_every_number_has_a_unit(name):
 def test_units_and_ranges_follow_from_the_types():
     assert row("landing.attribution_hours")[:3] == ["`24.0`", "hours", "above 0, up to 720"]
     assert row("candidates.k")[:3] == ["`3`", "clusters", "whole number, 1 to 100"]
-    assert row("feedback.interval")[:3] == ["`0.05`", "score", "above 0, up to 0.5; or `auto`"]
+    assert row("feedback.interval")[:3] == ["`auto`", "score", "above 0, up to 0.5; or `auto`"]
     assert row("alignment.layers")[:3] == ["none", "layers", "whole number, 1 or more; or none"]
     assert row("novelty.tune")[:3] == ["`top:8`", "", "`full`, `lora` or `top:<number>`"]
 

@@ -83,12 +83,17 @@ def test_updating_keeps_comments_and_other_values(home):
     assert settings.calendar.first_day == date(2026, 1, 5)
 
 
-def test_scores_that_are_no_rates_go_without_a_stack(home):
+@pytest.mark.parametrize("normalisation", ["quantile", "rate", "z_score", "lift"])
+def test_a_stack_is_a_matter_of_its_own_setting_whatever_the_normalisation(home, normalisation):
+    update_settings_file(home, {"feedback": {"normalisation": normalisation}})
     assert alignment_options(load_settings(home)).stack
-    update_settings_file(home, {"feedback": {"normalisation": "quantile"}})
+    update_settings_file(home, {"alignment": {"stack": False}})
     assert not alignment_options(load_settings(home)).stack
-    update_settings_file(home, {"feedback": {"normalisation": "rate"}, "alignment": {"stack": False}})
-    assert not alignment_options(load_settings(home)).stack
+
+
+def test_scores_are_quantiles_by_default_and_rounded_by_their_posteriors(home):
+    feedback = load_settings(home).feedback
+    assert (feedback.normalisation, feedback.interval) == ("quantile", "auto")
 
 
 @pytest.mark.parametrize(

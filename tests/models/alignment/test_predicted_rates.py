@@ -40,6 +40,11 @@ def test_lifts_are_multiplied_by_their_cluster():
     np.testing.assert_allclose(rates, [0.2, 0.4, 0.8])
 
 
+def test_scores_that_are_rates_stay_as_they_are():
+    (rates,) = RateMap.of_rates(2).of([np.array([0.003, 0.2, 0.71])], [[0, 1, 1]])
+    np.testing.assert_allclose(rates, [0.003, 0.2, 0.71])
+
+
 def drawn(kappa, seed=3):
     """Validation cells whose true rates vary around the predicted ones with a known concentration."""
     generator = np.random.default_rng(seed)
@@ -55,7 +60,7 @@ def test_intervals_cover_the_true_rates(kappa):
     predicted, true, held_out = drawn(kappa)
     levels = np.linspace(0, 1, 21)
     training = rows(levels.tolist(), levels.tolist())
-    learned = PredictedRates.fit(training, np.ones(30), held_out, list(predicted))
+    learned = PredictedRates.fit(RateMap.fit(training, np.ones(30)), held_out, list(predicted))
     assert learned.concentration == pytest.approx(kappa, rel=0.25)
     lower, upper = learned.interval(predicted.ravel())
     assert np.mean((true.ravel() >= lower) & (true.ravel() <= upper)) == pytest.approx(0.9, abs=0.03)
@@ -63,14 +68,14 @@ def test_intervals_cover_the_true_rates(kappa):
 
 def test_without_validation_the_concentration_is_an_assumption():
     nothing = Cells([], [], [], [], [])
-    learned = PredictedRates.fit(rows([0.1, 0.9], [0.1, 0.9]), np.ones(3), nothing, [])
+    learned = PredictedRates.fit(RateMap.fit(rows([0.1, 0.9], [0.1, 0.9]), np.ones(3)), nothing, [])
     assert learned.concentration == ASSUMED_CONCENTRATION
 
 
 def test_it_is_read_as_it_was_written(tmp_path):
     predicted, _, held_out = drawn(20.0)
     training = rows([0.1, 0.5, 0.9], [0.1, 0.5, 0.8])
-    written = PredictedRates.fit(training, np.linspace(0.5, 1, 30), held_out, list(predicted))
+    written = PredictedRates.fit(RateMap.fit(training, np.linspace(0.5, 1, 30)), held_out, list(predicted))
     written.save(tmp_path)
     read = PredictedRates.load(tmp_path)
     arguments = (list(predicted), held_out.candidates)

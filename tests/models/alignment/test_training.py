@@ -10,9 +10,10 @@ from support.alignment import LABELS, QUICK, score_candidates, toy_examples, toy
 
 from models.alignment.candidate_reader import CandidateReader
 from models.alignment.checkpoint_selection import validation_point
-from models.alignment.examples import group_by_history
+from models.alignment.examples import group_by_history, with_raw_rates
 from models.alignment.joint_head import HEAD_SPREADS
 from models.alignment.predicted_rates import PredictedRates
+from models.alignment.scoring import CandidateScorer
 from models.alignment.trainer import AlignmentTrainer
 from models.alignment.training import train_alignment_model
 from models.evaluation.metrics import evaluate_ranking
@@ -73,6 +74,34 @@ def test_a_stack_travels_with_the_model_and_is_judged_as_the_model(tiny_model_fo
     assert evaluate_ranking(ranked, [row.rates for row in test], 2).ndcg_at_k == pytest.approx(
         report.judgement.figures["ndcg_at_k"], abs=1e-6
     )
+
+
+@pytest.mark.parametrize("loss", ["pointwise", "pairwise"])
+def test_a_stack_learns_raw_rates_whatever_the_labels_and_multipliers_are(loss, tiny_model_folder, examples, tmp_path):
+    by_rank = examples.with_columns(score=pl.col("raw_rate").rank() / examples.height)
+    pairs = toy_pairs(examples)
+    found = {}
+    for stack in (True, False):
+        options = replace(QUICK, steps=2, evaluate_every=1, stack=stack, loss=loss)
+        for name, rows, multipliers in (("L", examples, None), ("rank", by_rank, np.linspace(0.1, 0.8, len(LABELS)))):
+            folder = tmp_path / f"{name}_{stack}"
+            report = train_alignment_model(
+                tiny_model_folder, folder, LABELS, rows, options, k=2, pairs=pairs, multipliers=multipliers
+            )
+            found[name, stack] = report.curve, report.judgement.figures, content_hash(*sorted(folder.rglob("*")))
+    assert found["L", True] == found["rank", True]
+    assert found["L", False] != found["rank", False]
+
+
+def test_the_rates_of_a_stack_are_its_predictions(tiny_model_folder, examples, tmp_path):
+    options, folder = replace(QUICK, steps=2, stack=True), tmp_path / "model"
+    sparse = examples.with_columns(score=pl.lit(0.5))  # one level: a map from L would have one rate for all
+    train_alignment_model(tiny_model_folder, folder, LABELS, sparse, options, k=2)
+    (histories, candidates) = [[0, 1], [2, 5]], [[2, 5, 7], [0, 1, 3]]
+    predicted = CandidateScorer(folder, LABELS, "packed").predict(histories, candidates)
+    for rates, ranking in zip(predicted.rates, predicted.ranking, strict=True):
+        np.testing.assert_allclose(rates, ranking)
+        assert len(set(rates)) == 3
 
 
 def test_overtrained_arms_are_kept_at_two_and_three_times_the_selected_step(tiny_model_folder, examples, tmp_path):
@@ -157,14 +186,14 @@ def test_what_is_saved_is_the_best_look_at_the_validation_histories(tiny_model_f
 
 @pytest.mark.parametrize("stack", [False, True])
 def test_what_was_judged_is_what_is_saved_to_the_last_bit(stack, tiny_model_folder, examples, tmp_path):
-    options = replace(QUICK, learning_rate=0.01, steps=8, evaluate_every=2, seed=2, stack=stack)
+    options = replace(QUICK, learning_rate=0.01, steps=8, evaluate_every=2, seed=1, stack=stack)
     folder = tmp_path / "model"
     report = train_alignment_model(tiny_model_folder, folder, LABELS, examples, options, k=2)
     judged = next(point for point in report.curve if point.step == report.selected_step)
     if stack:
         assert judged.step not in (0, options.steps)  # neither the first fit nor the last one
         assert {point.validation_loss for point in report.curve} > {judged.validation_loss}
-    served = group_by_history(examples, len(LABELS))["validation"]
+    served = group_by_history(with_raw_rates(examples) if stack else examples, len(LABELS))["validation"]
     reader = CandidateReader.open(folder, LABELS)
     logits = reader.all_logits([row.history for row in served], [row.clusters for row in served])
     again = validation_point(logits, served, 2, judged.step, judged.training_loss, np.ones(len(LABELS)))

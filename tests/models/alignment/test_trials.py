@@ -17,3 +17,9 @@ def test_the_space_holds_what_stands_and_no_more_layers_than_there_are():
     assert space["tune"].choices == ("full", "lora", "top:10", "top:4", "top:7")
     assert (space["learning_rate"].low, space["learning_rate"].high) == (3e-5, 0.5)
     assert space["steps"].choices == (1, 2)
+
+
+def test_a_stack_learns_raw_rates_so_its_trials_share_one_normalisation():
+    chosen = {stack: SearchOptions("quantile", replace(STANDING, stack=stack), 1, None, 0) for stack in (False, True)}
+    found = {stack: search_space(options, layers=12)["normalisation"].choices for stack, options in chosen.items()}
+    assert found == {False: ("quantile", "rate", "z_score", "lift"), True: ("quantile",)}

@@ -1,5 +1,7 @@
 """The maps from rates to scores, by hand and against scipy; the rounding."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -38,6 +40,22 @@ def test_the_quantile_map_ignores_the_scale_of_the_signal(rows):
     squared = rates**2
     assume(len(set(squared)) == len(set(rates)))
     np.testing.assert_allclose(quantile_scores(squared, squared, weights), quantile_scores(rates, rates, weights))
+
+
+def test_rates_that_differ_by_the_order_of_a_sum_are_equal():
+    rates = np.array([0.3, 0.1 + 0.2, 0.5])
+    assert rates[0] != rates[1]
+    assert quantile_scores(rates, rates, np.array([1.0, 1.0, 2.0])).tolist() == [0.25, 0.25, 0.75]
+    assert z_scores(rates[:2], rates[:2], np.ones(2)).tolist() == [0.5, 0.5]
+
+
+@settings(deadline=None)
+@given(counted)
+def test_the_quantile_map_rises_with_the_rate_and_keeps_ties(rows):
+    rates, weights = np.array([y / n for _, n, y in rows]), np.array([float(n) for _, n, _ in rows])
+    scores = quantile_scores(rates, rates, weights)
+    for (one, first), (other, second) in combinations(zip(rates, scores, strict=True), 2):
+        assert np.sign(first - second) == np.sign(one - other)
 
 
 def test_rounding_by_hand():

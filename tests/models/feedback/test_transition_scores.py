@@ -1,14 +1,13 @@
 """Filter, shrink, normalise, round: from counted cells to scores, all steps together."""
 
 from dataclasses import replace
-from itertools import combinations
 
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.cells import SCHEMA, cells, counted, simulated
+from support.cells import SCHEMA, affine_cells, cells, counted, simulated
 from support.options import SCORES
 
 from models.feedback.splits import split_histories
@@ -65,6 +64,33 @@ def test_degenerate_logs_work_and_say_so(frame, note):
     assert result.scores["score"].is_finite().all()
 
 
+def sparse_likes():
+    """Likes at a percent: 1,200 cells of 15 impressions, of 60 clusters."""
+    frame, _, _ = simulated(clusters=60, cells_each=20, impressions=15, mean=0.01, tau=1000.0, kappa=5000.0, seed=1)
+    return frame
+
+
+def test_sparse_likes_have_one_level_by_rate_and_fixed_interval_and_the_note_says_so(comes_out):
+    scored = transition_scores(sparse_likes(), replace(OPEN, normalisation="rate", interval=0.05))
+    assert scored.scores["score"].unique().to_list() == [0.0]
+    assert scored.notes == ["all 1,200 scores are 0 by rate and interval 0.05: they tell no cells apart"]
+    assert scored.scores["positives"].sum() > 100
+    comes_out(
+        "one level", "1,200 cells of likes at 1%, `rate` and interval 0.05, another signal teaches", scored.notes[0]
+    )
+
+
+def test_sparse_likes_have_levels_that_rise_with_their_rates_by_quantile_and_the_posteriors():
+    scored = transition_scores(sparse_likes(), replace(OPEN, normalisation="quantile", interval=None))
+    assert scored.notes == []
+    levels = scored.scores.group_by("score").agg(
+        pl.col("shrunk_rate").min().alias("least"), pl.col("shrunk_rate").max()
+    )
+    levels = levels.sort("score")
+    assert levels.height >= 4
+    assert (levels["least"][1:] > levels["shrunk_rate"][:-1]).all()
+
+
 def test_a_sound_log_has_no_notes():
     assert transition_scores(simulated()[0], SCORES).notes == []
 
@@ -115,20 +141,6 @@ def test_normalising_anew_equals_scoring_anew_and_changes_nothing_else(method, i
     assert again.equals(expected.scores)
     assert rounding == expected.interval
     assert again.drop("score").equals(standing.drop("score"))
-
-
-def affine_cells(seed=0, histories=None):
-    """Cells of all pairs of 16 clusters whose rates follow cluster and members, 12 impressions each on average."""
-    generator = np.random.default_rng(seed)
-    bias, affinity = generator.uniform(0.1, 0.4, 16), generator.normal(0, 0.06, (16, 16))
-    rows = []
-    for a, b in combinations(range(16), 2):
-        for cluster in set(range(16)) - {a, b}:
-            true = float(np.clip(bias[cluster] + affinity[a, cluster] + affinity[b, cluster], 0.02, 0.9))
-            impressions = int(generator.integers(4, 20))
-            rows.append(([a, b], cluster, impressions, impressions, int(generator.binomial(impressions, true)), true))
-    columns = ["history", "cluster_id", "impressions", "users", "positives", "true"]
-    return pl.DataFrame(rows, schema=columns, orient="row")
 
 
 def test_affinities_bring_shrunken_rates_nearer_to_the_truth():
