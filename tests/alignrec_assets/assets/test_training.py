@@ -1,33 +1,99 @@
 """Training sets: the settings that decide how counted cells become examples."""
 
-from datetime import date
+from datetime import date, datetime
+from hashlib import md5
 
+import dagster as dg
 import polars as pl
 import pytest
 
+from alignrec_assets.assets import training
 from alignrec_assets.assets.training import (
+    last_day_learned,
     pointwise_options,
     require_a_positive,
     require_transitions,
     told_examples,
 )
+from alignrec_assets.home import Home
+from alignrec_assets.refresh.asset_factory import build_assets
+from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings.schema import Settings
+from alignrec_assets.settings.sources import update_settings_file
+from alignrec_assets.warehouse.connection import Warehouse
+from alignrec_assets.warehouse.records import Record, write_records
+from alignrec_assets.warehouse.rows import append_rows
 from models.alignment.pointwise_examples import PointwiseOptions
 
+FIRST = date(2026, 1, 5)
+TAXONOMY = "t"
 
-def test_examples_are_made_by_the_settings():
+
+@pytest.mark.parametrize("prior", ["cluster", "affinity"])
+@pytest.mark.parametrize(("interval", "rounded"), [("auto", None), (0.1, 0.1)])
+def test_examples_are_made_by_the_settings(prior, interval, rounded):
     alignment = {"holdout_share": 0.4, "report_share": 0.75, "unseen_cluster_share": 0.2, "seed": 9}
-    feedback = {"prior": "cluster", "normalisation": "lift", "interval": "auto"}
+    feedback = {"prior": prior, "normalisation": "lift", "interval": interval}
     settings = Settings.model_validate({"alignment": alignment, "feedback": feedback})
     assert pointwise_options(settings) == PointwiseOptions(
         holdout_share=0.4,
         report_share=0.75,
         unseen_cluster_share=0.2,
-        prior="cluster",
+        prior=prior,
         normalisation="lift",
-        interval=None,
+        interval=rounded,
         seed=9,
     )
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A home with a taxonomy and nothing else."""
+    found = Home(tmp_path)
+    monkeypatch.setenv("ALIGNREC_HOME", str(tmp_path))
+    found.create()
+    (found.checkpoints / "taxonomy").mkdir(parents=True)
+    (found.checkpoints / "taxonomy" / "CURRENT").write_text(f"{TAXONOMY}\n")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("partition", "held_out", "last"),
+    [("day", 0, "2026-02-11"), ("day", 3, "2026-02-08"), ("week", 0, "2026-02-15"), ("week", 3, "2026-02-08")],
+)
+def test_the_days_held_out_come_after_the_last_day_that_teaches(home, partition, held_out, last):
+    settings = Settings.model_validate(
+        {"calendar": {"first_day": FIRST, "partition": partition}, "alignment": {"holdout_days": held_out}}
+    )
+    with Warehouse(home).writing() as connection:
+        days = [FIRST, date(2026, 2, 11)] if partition == "day" else [FIRST, date(2026, 2, 9)]
+        write_records(connection, "feedback.transition_scores", {str(day): Record("f") for day in days})
+    assert str(last_day_learned(Warehouse(home), settings)) == last
+
+
+@pytest.mark.parametrize(("source", "share"), [("replay", 0.5), ("replay", 0.9), ("logged", 0.5)])
+def test_users_who_are_replayed_teach_the_alignment_model_alone(home, source, share):
+    """The first users by the hash of their id are replayed; of a log with feedback of its own, nobody is."""
+    update_settings_file(
+        home,
+        {"calendar": {"first_day": FIRST, "last_day": FIRST}, "feedback": {"source": source, "replay_share": share}},
+    )
+    users = [f"user {number}" for number in range(60)]
+    rows = [
+        {"day": FIRST, "taxonomy_version": TAXONOMY, "user_id": user, "history": [0, 1], "cluster_id": 2 + at % 3}
+        for at, user in enumerate(users)
+    ]
+    with Warehouse(home).writing() as connection:
+        moment = pl.lit(datetime(2026, 1, 5, 12))
+        append_rows(connection, "training.novel_transitions", pl.DataFrame(rows).with_columns(ts=moment))
+        write_records(connection, "training.novel_transitions", {str(FIRST): Record("f", len(rows))})
+    (asset,) = build_assets([training.novelty_examples], Settings(), dg.DailyPartitionsDefinition(str(FIRST)))
+    assert dg.materialize([asset], resources={"home": HomeResource(database=str(home.warehouse))}).success
+    with Warehouse(home).reading() as connection:
+        found = {user for (user,) in connection.execute("FROM training.novelty_examples SELECT user_id").fetchall()}
+    replayed = {user for user in users if int(md5(user.encode()).hexdigest()[:8], 16) / 2**32 < share}
+    assert 10 < len(replayed) < 60
+    assert found == {*users} - (replayed if source == "replay" else set())
 
 
 def test_feedback_without_a_single_positive_is_refused_by_name_and_number(comes_out):

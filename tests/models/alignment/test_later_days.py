@@ -53,9 +53,9 @@ def test_histories_clusters_and_cells_that_taught_take_part_alone(contest):
     taught = examples.filter(pl.col("split") == "train")["history"].to_list()[0]
     held_out = examples.filter(pl.col("split") == "test")["history"].to_list()[0]
     others = [cluster for cluster in range(7) if cluster not in taught][:3]
-    rates = [0.9, 0.1, 0.5]
+    rates = [0.8, 0.2, 0.4]
     later = later_cells(
-        [(taught, cluster, 10, round(10 * rate)) for cluster, rate in zip(others, rates, strict=True)]
+        [(taught, cluster, 5, round(5 * rate)) for cluster, rate in zip(others, rates, strict=True)]
         + [(taught, 7, 10, 10)]  # kept from training
         + [(held_out, 6, 10, 10), (held_out, 5, 10, 0)]  # of a history that did not teach
     )

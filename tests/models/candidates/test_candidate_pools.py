@@ -74,6 +74,19 @@ def test_what_is_left_out_is_told(folder):
         assert (exact <= distributions[engine]["format_validity"] + 1e-5).all()
 
 
+@pytest.mark.parametrize("engine", ["exact", "pruned", "free"])
+def test_where_mass_is_unknown_a_probability_is_a_lower_bound(folder, engine):
+    drawn = PoolSampler(folder, LABELS, options(engine, most_left_out=0.2)).draw(HISTORIES[:28])
+    exact = label_distributions(folder, LABELS, HISTORIES[:28], [1.2]).probabilities[0]
+    rows = drawn.candidates.join(drawn.distributions.with_row_index("at"), on="history")
+    for at, cluster, told, left_out, known, shares in rows.select(
+        "at", "cluster_id", "novelty_probability", "left_out", "clusters", "probabilities"
+    ).iter_rows():
+        assert told <= exact[at, cluster] + 1e-5
+        assert told == pytest.approx(shares[known.index(cluster)] * (1 - left_out))
+    assert (drawn.distributions["left_out"].max() > 0.01) == (engine != "exact")
+
+
 def test_an_untuned_model_whose_samples_are_no_labels_gets_whole_pools(tiny_model_folder):
     drawn = PoolSampler(tiny_model_folder, LABELS, options("free", draws=3, distinct=2)).draw(HISTORIES[:3])
     assert drawn.candidates.group_by("history").len()["len"].min() >= 2

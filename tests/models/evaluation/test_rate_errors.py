@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import betabinom
 
-from models.evaluation.rate_errors import errors_by, predictive_coverage, rewarded_words
+from models.evaluation.rate_errors import LEAST_WORD_IMPRESSIONS, errors_by, predictive_coverage, rewarded_words
 
 
 def test_the_error_is_the_models_and_not_that_of_chance():
@@ -51,3 +51,23 @@ def test_a_model_that_loves_a_word_is_seen():
     assert second["word"] == "play"
     assert second["predicted"] == pytest.approx((90 + 90) / 400)
     assert [row["word"] for row in rest] == ["dog"]  # 20 impressions of garden show mostly chance
+
+
+def test_cells_of_two_impressions_tell_of_chance_and_those_of_one_do_not():
+    found = errors_by(np.arange(4), np.full(4, 0.5), np.array([0.5, 1.0, 0.5, 0.5]), np.array([2, 1, 2, 2]))
+    assert [(group["low"], group["cells"]) for group in found] == [(0.0, 1), (2.0, 1), (3.0, 1)]
+
+
+@pytest.mark.parametrize(("positives", "within"), [(3, 0), (4, 1), (12, 1), (13, 0)])
+def test_counts_at_the_ends_of_their_interval_are_within(positives, within):
+    """Of 20 impressions at a rate of 0.4 and a concentration of 50, the central 90% are 4 to 12."""
+    chances = betabinom.pmf(np.arange(21), 20, 20, 30)
+    assert chances[:4].sum() < 0.05 <= chances[:5].sum()
+    assert chances[13:].sum() <= 0.05 < chances[12:].sum()
+    assert predictive_coverage(np.array([0.4]), 50.0, np.array([positives / 20]), np.array([20]), 0.9) == within
+
+
+@pytest.mark.parametrize(("impressions", "told"), [(LEAST_WORD_IMPRESSIONS, 1), (LEAST_WORD_IMPRESSIONS - 1, 0)])
+def test_a_word_is_told_from_its_least_impressions_on(impressions, told):
+    one = np.array([0.5])
+    assert len(rewarded_words(["jazz"], np.array([0]), one, one, np.array([impressions]))) == told

@@ -25,6 +25,11 @@ def test_filter_by_hand():
     assert result.impression_share == pytest.approx(112 / 160)
 
 
+@pytest.mark.parametrize(("impressions", "users", "kept"), [(5, 3, 1), (4, 3, 0), (5, 2, 0)])
+def test_a_cell_at_the_bars_is_kept(impressions, users, kept):
+    assert filter_cells(cells(([1, 2], 3, impressions, users, 1)), 5, 3, 0.0).kept.height == kept
+
+
 def test_the_bar_scales_with_the_log_above_its_floor():
     frame, _, _ = simulated(clusters=3, cells_each=2)
     tenfold = frame.with_columns(pl.col("impressions", "users", "positives") * 10)

@@ -8,8 +8,9 @@ from support.options import NOVELTY
 from support.transitions import LABELS, transitions
 
 from models.language.language_model import load_causal_model, load_tokenizer
+from models.novelty.batches import TargetGroup
 from models.novelty.label_distribution import label_distributions, label_log_probabilities
-from models.novelty.training import target_ranks, train_novelty_model
+from models.novelty.training import EVALUATION_GROUPS, NoveltyTraining, target_ranks, train_novelty_model
 
 OPTIONS = dataclasses.replace(
     NOVELTY, tune="full", learning_rate=0.01, batch_size=12, epochs=30, evaluate_every=60, seed=3
@@ -68,6 +69,17 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path, 
     first, again, other = run("first", 1), run("again", 1), run("other", 2)
     assert all(np.array_equal(first[name], again[name]) for name in first)
     assert not all(np.array_equal(first[name], other[name]) for name in first)
+
+
+def test_the_loss_counts_a_transition_as_often_as_it_occurs(tiny_model_folder):
+    model = NoveltyTraining(tiny_model_folder, LABELS, OPTIONS)
+    one, two = (model.loss([TargetGroup((0, 1), (target,), (1,))]).item() for target in (2, 4))
+    assert one != pytest.approx(two, rel=0.01)
+    assert model.loss([TargetGroup((0, 1), (2, 4), (3, 1))]).item() == pytest.approx((3 * one + two) / 4, rel=1e-4)
+    parts = [TargetGroup((0, 1), (2,), (5,))] * EVALUATION_GROUPS + [TargetGroup((0, 1), (4,), (7,))]
+    transitions_in_all = 5 * EVALUATION_GROUPS + 7
+    expected = (5 * EVALUATION_GROUPS * one + 7 * two) / transitions_in_all
+    assert model.holdout_loss(parts) == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_failed_training_leaves_the_older_checkpoint_as_it_was(tmp_path, tiny_model_folder):
