@@ -168,6 +168,7 @@ def _manifest(
         "clusters": len(set(rows["cluster_id"].to_list())),
         # How long a training took is no content: the same table, learned anew, is the same version.
         "metrics": {key: value for key, value in metrics.items() if key not in ("folder", "seconds")},
+        "intervals": alignment.manifest["intervals"] if alignment else {},
     }
 
 

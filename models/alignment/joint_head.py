@@ -18,7 +18,8 @@ histories, which the body never learned from: left-out histories that taught the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from scipy.special import expit, logit
@@ -28,6 +29,7 @@ from models.alignment.examples import ServedHistory
 from models.alignment.linear_head import LEAST_MEAN
 from models.arrays import Float64Array, IntArray
 from models.feedback.affinity import AdditiveAffinity
+from models.files import replacing
 
 BIAS_SPREAD = 0.6
 HEAD_SPREADS = (0.06, 0.1, 0.18, 0.32, 0.6)
@@ -35,6 +37,7 @@ HEAD_SPREADS_ALONE = (*HEAD_SPREADS, 1.0, 1.8, 3.2)  # without biases, the head 
 EMBEDDING_SPREADS = (0.1, 0.15, 0.2, 0.3)
 AFFINITY_SPREADS = (0.03, 0.06, 0.12)
 RANK = 8
+ALONE_FILE = "language_model_alone.npz"
 CHOOSING_ITERATIONS, ITERATIONS = 4, 10
 START = 0.2  # length of the coordinates of u in the first round
 TINY = 1e-6  # a spread of 0 has no precision
@@ -76,6 +79,19 @@ class JointHead:
         every prediction.
         """
         return replace(self.offsets, bias=self.offsets.bias + float(self.middle @ (self.head - rounded)))
+
+    def save(self, path: Path) -> None:
+        """Write it beside a checkpoint."""
+        arrays = {"head": self.head, "bias": self.offsets.bias, "affinity": self.offsets.affinity}
+        with replacing(path) as partial, partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays, middle=self.middle, spreads=np.array(astuple(self.spreads)))
+
+    @classmethod
+    def load(cls, path: Path) -> "JointHead":
+        """Read what :meth:`save` wrote."""
+        with np.load(path) as arrays:
+            offsets = AdditiveAffinity(arrays["bias"], arrays["affinity"])
+            return cls(arrays["head"], offsets, Spreads(*arrays["spreads"].tolist()), arrays["middle"])
 
 
 @dataclass(frozen=True, eq=False)

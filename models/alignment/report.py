@@ -139,7 +139,7 @@ def judge(
     figures = {
         **_contest_figures(contest, halves),
         **errors.pop("figures"),
-        **_words_figures(model, scores, read),
+        **_words_figures(model, scores, read, k),
         **unseen,
     }
     return Judgement(
@@ -168,7 +168,7 @@ def _contestants(
 
 
 def _words_figures(
-    model: JudgedModel, scores: Sequence[Float64Array], read: CandidateStates
+    model: JudgedModel, scores: Sequence[Float64Array], read: CandidateStates, k: int
 ) -> dict[str, float | None]:
     """What the ranking owes to the words, in log-odds of the scores; all of it where there are no offsets."""
     log_odds = [logit(values) for values in scores]
@@ -176,7 +176,8 @@ def _words_figures(
     if model.offsets is not None:
         offsets = model.offsets.scores(read.histories, read.candidates)
         words = [whole - offset for whole, offset in zip(log_odds, offsets, strict=True)]
-    return words_share(log_odds, words)
+    ranked = [place for place, values in enumerate(log_odds) if len(values) >= 2 * k]
+    return words_share([log_odds[place] for place in ranked], [words[place] for place in ranked])
 
 
 def _rate_errors(

@@ -28,6 +28,7 @@ from transformers import AutoConfig
 
 from models.alignment.candidate_reader import CandidateReader, CandidateStates
 from models.alignment.examples import ServedHistory, group_by_history, with_raw_rates
+from models.alignment.joint_head import ALONE_FILE, JointHead, stack_scores
 from models.alignment.pointwise_examples import training_rows
 from models.alignment.predicted_rates import PredictedRates
 from models.alignment.report import JudgedModel, judge
@@ -272,9 +273,14 @@ class AlignmentSearch:
         def score(read: CandidateStates) -> list[Float64Array]:
             return [expit(logits) for logits in reader.score(read)]
 
+        def score_alone(read: CandidateStates) -> list[Float64Array]:
+            alone = JointHead.load(model / ALONE_FILE)
+            return stack_scores(read, alone.head, alone.offsets)
+
+        stack = reader.offsets is not None
         data = self.prepare(winner.parameters["normalisation"], "pointwise")
         judgement = judge(
-            JudgedModel(reader.read, score, PredictedRates.load(model), reader.offsets),
+            JudgedModel(reader.read, score, PredictedRates.load(model), reader.offsets, score_alone if stack else None),
             data.examples,
             self.labels,
             self.k,

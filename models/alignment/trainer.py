@@ -25,6 +25,7 @@ from models.alignment.candidate_reader import CandidateReader, CandidateStates
 from models.alignment.checkpoint_selection import ValidationPoint, describe, merit, validation_point
 from models.alignment.examples import ServedHistory
 from models.alignment.joint_head import (
+    ALONE_FILE,
     JointCells,
     JointHead,
     Spreads,
@@ -271,6 +272,8 @@ class AlignmentTrainer:
         with new_folder(output) as folder:
             save_checkpoint(self.model, self.tokenizer, folder)
             self.reader.save_offsets(folder)
+            if self.alone is not None:
+                self.alone.save(folder / ALONE_FILE)
             if self.predicted_rates is not None:
                 self.predicted_rates.save(folder)
 

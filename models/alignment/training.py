@@ -201,6 +201,7 @@ def _overtrained_arms(
     for factor, step in trainer.overtrained_steps().items():
         log(f"the weights of step {step}, {factor} times the selected one")
         trainer.evaluated[step].put_into(trainer.reader)
+        trainer.alone = None  # it was fitted to the selected body
         trainer.calibrate(rows, served["validation"])
         trainer.save(output.with_name(f"{output.name}_overtrained_{factor}x"))
         logits = trainer.reader.all_logits([row.history for row in test], candidates)

@@ -13,16 +13,16 @@ def words_share(scores: Sequence[Float64Array], words: Sequence[Float64Array]) -
     """Spread of the ranking within a history, of it the words', and the ranking without them.
 
     Args:
-        scores: log-odds of the candidates, one array per history.
+        scores: log-odds of the candidates, one array per history, each of at least two.
         words: the part of them that the language model's head makes.
 
     Returns:
         ``spread_of_scores`` and ``spread_of_words``: standard deviation among the candidates of a history, mean over
-        the histories with at least two; ``words_share``: the second over the first; ``spearman_without_words``: rank
+        the histories; ``words_share``: the second over the first; ``spearman_without_words``: rank
         correlation of the scores with what is left without the words, mean over the histories where nothing is
         constant. None each where nothing could be measured.
     """
-    pairs = [(whole, part) for whole, part in zip(scores, words, strict=True) if len(whole) >= 2]
+    pairs = list(zip(scores, words, strict=True))
     if not pairs:
         return dict.fromkeys(("spread_of_scores", "spread_of_words", "words_share", "spearman_without_words"))
     whole, part = (float(np.mean([values.std() for values in side])) for side in zip(*pairs, strict=True))

@@ -12,6 +12,7 @@ from models.alignment.joint_head import (
     CHOOSING_ITERATIONS,
     HEAD_SPREADS,
     JointCells,
+    JointHead,
     Spreads,
     choose_spreads,
     fit_joint_head,
@@ -159,6 +160,20 @@ def test_embeddings_find_the_few_sides_of_taste():
         return np.corrcoef(fit_joint_head(rows, spreads).offsets.affinity[off_diagonal], truth[off_diagonal])[0, 1]
 
     assert nearness(Spreads(0.0, 0.6, 0.3, 0.03)) > nearness(Spreads(0.0, 0.6, 0.0, 0.3)) + 0.05
+
+
+def test_what_was_saved_is_what_was_fitted(tmp_path):
+    fitted = fit_joint_head(cells(head=np.array([0.3, -0.2, 0.0, 0.1])), SPREADS)
+    fitted.save(tmp_path / "head.npz")
+    again = JointHead.load(tmp_path / "head.npz")
+    assert again.spreads == SPREADS
+    for first, second in (
+        (fitted.head, again.head),
+        (fitted.middle, again.middle),
+        (fitted.offsets.bias, again.offsets.bias),
+        (fitted.offsets.affinity, again.offsets.affinity),
+    ):
+        np.testing.assert_array_equal(first, second)
 
 
 def test_a_rounded_head_moves_no_mean():

@@ -278,3 +278,14 @@ def test_a_missing_record_is_named(begin, unjudged, tmp_path):
     (tmp_path / "s-001" / "manifest.json").unlink()
     with pytest.raises(ValueError, match=r"s-001/manifest\.json is missing.*delete .*s\.journal"):
         begin(tmp_path).run()
+
+
+def test_a_stack_is_judged_with_its_language_model_alone(examples, tiny_model_folder, tmp_path):
+    prepare, standing = prepare_from(examples), replace(STANDING, stack=True)
+    options = SearchOptions("rate", standing, 1, None, 0)
+    search = AlignmentSearch(tiny_model_folder, tmp_path / "search", "s", LABELS, prepare, options, 2)
+    found = search.run().test["figures"]
+    rows = prepare("rate", "pointwise").examples
+    trained = train_alignment_model(tiny_model_folder, tmp_path / "model", LABELS, rows, standing, 2).judgement.figures
+    assert {"ndcg_at_k_language_model", "words_share"} <= set(found)
+    assert found == pytest.approx(trained, abs=1e-6)
