@@ -41,6 +41,7 @@ Score = Callable[[Sequence[History], Sequence[Clusters]], list[Float64Array]]
 """Scores the candidates of histories."""
 
 FURTHER_CUTS = (1, 3, 5, 10)
+CERTAIN = 1e-12  # scores nearer to 0 or 1 have no log-odds to speak of
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +172,7 @@ def _words_figures(
     model: JudgedModel, scores: Sequence[Float64Array], read: CandidateStates, k: int
 ) -> dict[str, float | None]:
     """What the ranking owes to the words, in log-odds of the scores; all of it where there are no offsets."""
-    log_odds = [logit(values) for values in scores]
+    log_odds = [logit(np.clip(values, CERTAIN, 1 - CERTAIN)) for values in scores]
     words = log_odds
     if model.offsets is not None:
         offsets = model.offsets.scores(read.histories, read.candidates)
