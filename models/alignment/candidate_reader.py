@@ -74,7 +74,7 @@ class CandidateStates:
 class CandidateReader:
     """Reads candidate labels after the labels of a history, and gives one logit per candidate.
 
-    A candidate is read at the line break after its label: the state at the last word describes mostly that word. On a
+    A candidate is read at the line break after its label: the state at the last word describes mostly that word. On one
     simulated log, heads on the states at the line break ranked clusters that were never served far better (NDCG@3 0.77
     against 0.51 with 20 layers, 0.65 against 0.51 with 16).
 

@@ -165,7 +165,7 @@ class AlignmentTrainer:
         """Loss over all served clusters, or all pairs, of some histories.
 
         Histories are shown sorted, as they are scored and as the head was fitted: a short training ranked no better
-        with shuffled ones (NDCG@3 0.885 against 0.899 on 87 held-out histories of a simulated log).
+        with shuffled ones (NDCG@3 0.885 against 0.899 on 87 held-out histories of one simulated log).
         """
         logits = self.reader.logits([row.history for row in served], [row.clusters for row in served])
         if self.options.loss == "pairwise":

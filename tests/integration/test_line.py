@@ -215,8 +215,10 @@ def test_reports_and_pictures_are_there(line_home):
         assert {"name", "figures", "settings", "seed", "command", "made_at"} <= set(report)
     alignment = json.loads((line_home.reports / "alignment.json").read_text())["figures"]
     for measure in ("f1_at_k", "ndcg_at_k"):
-        for yardstick in ("", "_random", "_prior", "_training_means"):
+        for yardstick in ("", "_random", "_prior", "_training_means", "_language_model"):
             assert f"{measure}{yardstick}" in alignment
+            assert f"{measure}_users_apart{yardstick}" in alignment
+    assert alignment["words_share"] >= 0
     for name in ("clusters", "novelty", "alignment"):
         assert (line_home.reports / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
