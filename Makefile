@@ -10,8 +10,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 BIN := .venv/bin
 READY := .venv/.ready
 BENCH_READY := .venv/.bench-ready
+MUTANTS_READY := .venv/.mutants-ready
 
-.PHONY: setup demo study test test-full test-vllm robustness lint ui screenshots vllm bench prepare
+.PHONY: setup demo study test test-full test-vllm robustness mutants lint ui screenshots vllm bench prepare
 
 setup: $(READY)
 
@@ -46,6 +47,14 @@ test-full: setup
 # What comes out of odd inputs, told by the tests that assert it.
 robustness: setup
 	$(TESTS) --robustness docs/robustness.md -m "not full and not vllm"
+
+$(MUTANTS_READY): $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[mutants]'
+	touch $@
+
+# Small faults in the code, and whether the tests notice them: docs/mutants.md. FILES: some files or folders.
+mutants: $(MUTANTS_READY)
+	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 PYTHONPATH=tests nice -n 19 $(BIN)/python -m mutation $(FILES)
 
 # The definitions are loaded on an empty home: what somebody has set in theirs does not count.
 lint: setup

@@ -131,6 +131,18 @@ def test_where_true_rates_are_known_the_histories_are_those_that_somebody_holds(
     np.testing.assert_allclose(found.true_rates, [first + np.arange(len(LABELS)) / 100 for first, _ in sorted(held)])
 
 
+def test_true_rates_judge_what_is_selected_and_do_no_more(tiny_model_folder, alignment):
+    def scaled(offset):
+        rows = [(list(h), c, (offset + sum(h) * c) % 7 / 7) for h in all_histories(len(LABELS), 2) for c in range(8)]
+        truth = pl.DataFrame(rows, schema=["history", "cluster_id", "positive_rate"], orient="row")
+        points = scaling_points(scaling_inputs(tiny_model_folder, alignment, LABELS, 2, 1.0, truth), K)
+        return [row.pop("true_rate") for row in points], points
+
+    (rates, before), (other_rates, after) = scaled(0), scaled(3)
+    assert after == before
+    assert other_rates != rates
+
+
 def test_figures_are_the_means_over_all_histories_at_one_temperature(inputs):
     points = scaling_points(inputs, K)
     figures = scaling_figures(points, 2.0)

@@ -1,0 +1,79 @@
+"""``python -m mutation [file or folder ...]``, with ``tests`` on the path: all mutants of these files, or of all files.
+
+Outcomes of an unfinished run are in ``.mutants/``; what is kept is in ``docs/mutants.toml``, and told in its page.
+"""
+
+import subprocess
+import sys
+import time
+from hashlib import blake2b
+from pathlib import Path
+
+from models.progress import Progress
+from mutation.covered import covered_files, covering_tests
+from mutation.mutants import mutants_of
+from mutation.results import Outcomes, Told, keep, page
+from mutation.runner import PATIENCE, Copy, import_libraries
+
+
+def main(root: Path, asked: list[str]) -> int:
+    """Run the mutants of the files that are asked for; returns the exit status."""
+    files = [
+        file
+        for file in covered_files(root)
+        if not asked or any(f"{file}/".startswith(f"{name.rstrip('/')}/") for name in asked)
+    ]
+    if not files:
+        print(f"no file of tests/mutation/covered.py is, or lies in, {' '.join(asked)}")
+        return 2
+    folder = root / ".mutants"
+    copy, outcomes = Copy(root, folder / "project"), Outcomes(folder / "outcomes.jsonl")
+    for place, path in enumerate(files, start=1):
+        print(f"{path}, file {place} of {len(files)}", flush=True)
+        keep(root / "docs/mutants.toml", _commit(root), {path: run_file(root, copy, outcomes, path)})
+        (root / "docs/mutants.md").write_text(page(root / "docs/mutants.toml"), encoding="utf-8")
+    return 0
+
+
+def run_file(root: Path, copy: Copy, outcomes: Outcomes, path: str) -> Told:
+    """Run all mutants of one file whose outcome is not known yet.
+
+    A survivor is run again when its tests have changed; one that was killed stays killed.
+    """
+    tests = covering_tests(path, root)
+    mutants = list(mutants_of(path, (root / path).read_text(encoding="utf-8")))
+    tested = _hash(*((root / test).read_text(encoding="utf-8") for test in tests))
+    unknown = [mutant for mutant in mutants if _outcome(outcomes, mutant.text, tested) is None]
+    if unknown:
+        import_libraries()
+        began = time.monotonic()
+        if not copy.passes(tests):
+            raise SystemExit(f"the tests of {path} fail without any fault: pytest {' '.join(tests)}")
+        patience = PATIENCE * (time.monotonic() - began) + 10
+        progress = Progress(len(unknown), "mutants", print)
+        for mutant in unknown:
+            with copy.holding(path, mutant.text):
+                killed = not copy.passes(tests, patience)
+            outcomes.add(_hash(mutant.text) if killed else _hash(mutant.text, tested), killed)
+            progress.advance(note="" if killed else f"survives, line {mutant.line}: {mutant.change}")
+    survivors = [mutant for mutant in mutants if _outcome(outcomes, mutant.text, tested) is False]
+    print(f"{path}: {len(survivors)} of {len(mutants)} survive", flush=True)
+    return Told(len(mutants), survivors)
+
+
+def _outcome(outcomes: Outcomes, text: str, tested: str) -> bool | None:
+    return outcomes.known.get(_hash(text), outcomes.known.get(_hash(text, tested)))
+
+
+def _hash(*texts: str) -> str:
+    return blake2b("\0".join(texts).encode(), digest_size=12).hexdigest()
+
+
+def _commit(root: Path) -> str:
+    return subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=root, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(__file__).resolve().parents[2], sys.argv[1:]))

@@ -1,0 +1,65 @@
+"""Which tests are to notice a fault in which file: those that meet it first stand first. A file has one entry at least.
+
+Files of ``models`` have the tests that bear their name; the table names what covers them beside those.
+"""
+
+from pathlib import Path
+
+FEEDBACK = "tests/models/feedback"
+ALIGNMENT = "tests/models/alignment"
+NOVELTY = "tests/models/novelty"
+LANDING = "tests/alignrec_assets/landing"
+ASSETS = "tests/alignrec_assets/assets"
+INTERESTS = "tests/sql/test_interest_tables.py"
+CONDITIONS = "tests/alignrec_assets/automation/test_conditions.py"
+FORGETTING = "tests/alignrec_assets/housekeeping/test_forgetting.py"
+PRUNING = "tests/alignrec_assets/housekeeping/test_pruning.py"
+QUALITY = f"{ASSETS}/test_quality_checks.py"
+TRAINING = (f"{ALIGNMENT}/test_leaks.py", f"{ALIGNMENT}/test_training.py")
+
+COVERED: dict[str, tuple[str, ...]] = {
+    # folders
+    "models/feedback": (f"{FEEDBACK}/test_leaks.py", f"{FEEDBACK}/test_transition_scores.py"),
+    "models/novelty": (f"{NOVELTY}/test_leaks.py", f"{NOVELTY}/test_training.py"),
+    "models/alignment": TRAINING,
+    "models/evaluation": (f"{ALIGNMENT}/test_report.py", *TRAINING),
+    "sql/landing": (f"{LANDING}/test_loading.py", f"{LANDING}/test_wild_values.py", f"{LANDING}/test_survey.py"),
+    "sql/macros": (f"{LANDING}/test_wild_values.py", f"{LANDING}/test_loading.py"),
+    "sql/raw": (f"{LANDING}/test_loading.py", "tests/sql/test_raw_feedback_logs.py", f"{LANDING}/test_survey.py"),
+    "sql/ingest": ("tests/alignrec_assets/commands/test_ingest.py",),
+    "sql/interests": (INTERESTS,),
+    "sql/feedback": (INTERESTS, f"{ASSETS}/test_feedback.py"),
+    "sql/training": (INTERESTS, f"{ASSETS}/test_training.py"),
+    "sql/evaluation": (QUALITY,),
+    "sql/housekeeping": (FORGETTING, PRUNING),
+    # files
+    "models/feedback/score_changes.py": (),
+    "models/feedback/splits.py": (f"{ALIGNMENT}/test_pointwise_examples.py",),
+    "models/novelty/label_expansion.py": ("tests/models/candidates/test_candidate_pools.py",),
+    "models/evaluation/calibration.py": (f"{ALIGNMENT}/test_report.py",),
+    "models/evaluation/metrics.py": (),
+    "sql/evaluation/cells_of_some_users.sql": ("tests/sql/test_cells_of_some_users.py",),
+    "sql/evaluation/feedback_since.sql": (CONDITIONS,),
+    "sql/interests/cluster_examples.sql": ("tests/alignrec_assets/commands/test_clusters.py",),
+    "sql/raw/rejected_rows_shown.sql": ("tests/alignrec_assets/commands/test_rejected.py",),
+    "sql/raw/pruned_days.sql": (PRUNING,),
+    "alignrec_assets/assets/training.py": (f"{ASSETS}/test_training.py", CONDITIONS),
+    "alignrec_assets/assets/feedback.py": (f"{ASSETS}/test_feedback.py", CONDITIONS),
+}
+
+
+def covered_files(root: Path) -> list[str]:
+    """All files that have tests, from the root of the project: those of ``models``, of ``sql``, and some assets."""
+    found = [*root.glob("models/*/*.py"), *root.glob("sql/*/*.sql")]
+    names = [path.relative_to(root).as_posix() for path in found if path.name not in ("__init__.py", "pictures.py")]
+    return sorted(
+        name for name in [*names, *(name for name in COVERED if "assets" in name)] if covering_tests(name, root)
+    )
+
+
+def covering_tests(path: str, root: Path) -> list[str]:
+    """The tests of one file, each once: those that bear its name, then those of the table."""
+    folder, _, name = path.rpartition("/")
+    own = f"tests/{folder}/test_{Path(name).stem}.py"
+    named = COVERED[path] if path in COVERED else COVERED.get(folder, ())
+    return list(dict.fromkeys([*([own] if (root / own).is_file() else []), *named]))

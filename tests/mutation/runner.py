@@ -1,0 +1,101 @@
+"""Runs the tests of a file on a copy of the project in which it has one fault; the project itself is never changed.
+
+The copy is tested by children of one process that has imported the large libraries once: a child costs the tests alone.
+"""
+
+import contextlib
+import importlib
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+PARTS = (
+    *("alignrec_assets", "models", "sql", "tests", "docs"),
+    *("pyproject.toml", "Makefile", "README.md", "CONTRIBUTING.md"),
+    *("dagster.yaml", "dagster-postgres.yaml", "workspace.yaml"),
+)
+LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.png", "*.json")
+LIBRARIES = (
+    *("dagster", "duckdb", "hypothesis", "optuna", "polars", "pytest", "scipy.stats", "sklearn.linear_model", "torch"),
+    *("transformers", "transformers.models.llama.modeling_llama"),
+)
+PATIENCE = 5.0  # times the seconds of the sound tests, and ten more: then a fault has made an endless loop
+
+
+class Copy:
+    """A copy of the project to put faults into.
+
+    Args:
+        root: of the project.
+        folder: of the copy; what it holds is replaced.
+    """
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self.folder = folder
+        shutil.rmtree(folder, ignore_errors=True)
+        for part in PARTS:
+            if (root / part).is_dir():
+                shutil.copytree(root / part, folder / part, ignore=LEFT_OUT)
+            elif (root / part).is_file():
+                shutil.copy2(root / part, folder / part)
+
+    @contextlib.contextmanager
+    def holding(self, path: str, text: str):
+        """With another text of one file."""
+        file = self.folder / path
+        sound, moments = file.read_bytes(), file.stat()
+        try:
+            file.write_text(text, encoding="utf-8")
+            yield
+        finally:
+            file.write_bytes(sound)
+            os.utime(file, ns=(moments.st_atime_ns, moments.st_mtime_ns))  # compiled modules are known by it
+
+    def passes(self, tests: Sequence[str], most_seconds: float | None = None) -> bool:
+        """Whether all tests pass; with a fault they have a limit of seconds, in which a fault alone is noticed."""
+        sys.stdout.flush()
+        child = os.fork()
+        if child == 0:
+            os.setpgid(0, 0)
+            sys.dont_write_bytecode = most_seconds is not None  # sound modules alone are kept compiled
+            _test(self.folder, tests)
+        deadline = None if most_seconds is None else time.monotonic() + most_seconds
+        while True:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                return status == 0
+            if deadline is not None and time.monotonic() > deadline:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child, signal.SIGKILL)  # with all that the tests started
+                os.waitpid(child, 0)
+                return False
+            time.sleep(0.02)
+
+
+def import_libraries() -> None:
+    """Import what most tests import and no fault changes."""
+    for name in LIBRARIES:
+        importlib.import_module(name)
+
+
+def _test(folder: Path, tests: Sequence[str]) -> None:
+    """In the child: the tests, without a word, on modules of the copy alone; ends the process."""
+    import pytest
+
+    silence = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(silence, stream)
+    os.chdir(folder)
+    os.environ["PYTHONPATH"] = str(folder)
+    sys.path[:] = [str(folder), *(path for path in sys.path if not (Path(path) / "models").is_dir())]
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("models", "mutation")]:
+        del sys.modules[name]
+    code = 1
+    try:
+        code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-m", "not full and not vllm", *tests]))
+    finally:
+        os._exit(min(code, 1))
