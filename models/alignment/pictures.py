@@ -10,15 +10,17 @@ from models.alignment.report import Judgement
 from models.alignment.training import AlignmentReport
 from models.alignment.users_apart import INFIX
 from models.drawing import BLUE, ORANGE, against_chance, draw_course, draw_legend, save, write_values
-from models.evaluation.figures import FEW_HISTORIES, interval_text
+from models.evaluation.figures import FEW_HISTORIES, figure_text, interval_text
+from models.evaluation.ranking_contest import LANGUAGE_MODEL
 
 YARDSTICKS = {"random": ("#888888", ":"), "prior": ("#c2452d", "--"), "training_means": ("#3b8f4f", "-.")}
+ALONE = {LANGUAGE_MODEL: "language model alone"}
 NAMES = {"random": "chance", "prior": "prior of the cluster", "training_means": "training means"}
 
 
 def draw_alignment_curves(report: AlignmentReport, k: int, path: Path) -> None:
     """Draw F1@k and NDCG@k on the validation histories by step, with the yardsticks of the test histories, as a PNG."""
-    figure, panels = plt.subplots(1, 3, figsize=(13, 4.8), layout="constrained")
+    figure, panels = plt.subplots(1, 3, figsize=(13, 5.4), layout="constrained")
     leads = report.judgement.leads.get("random", {})
     for panel, measure, title in ((panels[0], "f1_at_k", f"F1@{k}"), (panels[1], "ndcg_at_k", f"NDCG@{k}")):
         measured = [(point.step, getattr(point, measure)) for point in report.curve]
@@ -35,19 +37,19 @@ def draw_alignment_curves(report: AlignmentReport, k: int, path: Path) -> None:
         draw_course(panels[2], losses, color=colour, label=label)
     panels[2].set(xlabel="step", ylabel="cross-entropy", title="Alignment model: loss")
     for panel in panels:
-        draw_legend(panel)
+        draw_legend(panel, columns=1)
     save(figure, list(panels), path)
 
 
 def draw_alignment_contest(judgement: Judgement, k: int, path: Path) -> None:
     """Draw F1@k and NDCG@k of model and yardsticks on the test histories, reliability, and histograms, as a PNG."""
-    figure, panels = plt.subplots(2, 2, figsize=(12, 8), layout="constrained")
+    figure, panels = plt.subplots(2, 2, figsize=(14, 8.5), layout="constrained")
     panels = panels.ravel()
     contestants = ["", *(f"_{name}" for name in judgement.leads)]
     for panel, measure, title in ((panels[0], "f1_at_k", f"F1@{k}"), (panels[1], "ndcg_at_k", f"NDCG@{k}")):
         found = [judgement.figures.get(f"{measure}{suffix}") for suffix in contestants]
         values = [value or 0.0 for value in found]
-        names = [judgement.model, *(name.replace("_", " ") for name in judgement.leads)]
+        names = [judgement.model, *(ALONE.get(name, name.replace("_", " ")) for name in judgement.leads)]
         colours = [BLUE, *(["#aaaaaa"] * len(judgement.leads))]
         intervals = [judgement.intervals.get(f"{measure}{suffix}") for suffix in contestants]
         texts = [
@@ -64,10 +66,12 @@ def draw_alignment_contest(judgement: Judgement, k: int, path: Path) -> None:
             panel.axvline(half, color=ORANGE, linestyle="--", label="one half of the log by the other")
         told = against_chance(judgement.leads.get("random", {}).get(measure))
         panel.set(title=f"{title} on {judgement.held_out_histories} test histories: {told}")
-        room = 1.15 if judgement.held_out_histories >= FEW_HISTORIES else 1.6
+        room = 1.15 if judgement.held_out_histories >= FEW_HISTORIES else 1.8
         panel.set_xlim(0, room * max(*values, half or 0.0, 0.1))
         draw_legend(panel)
         panel.invert_yaxis()
+    share = figure_text(judgement.figures.get("words_share"), missing="not measured")
+    panels[0].set_xlabel(f"share of the words in the spread of the ranking: {share}")
     _draw_reliability(panels[2], judgement)
     _draw_histograms(panels[3], judgement)
     save(figure, list(panels), path)
