@@ -2,6 +2,7 @@
 
 import re
 
+import polars as pl
 import pytest
 from support.line import command, write_random_feedback
 from support.older_home import unpack
@@ -43,6 +44,22 @@ def test_feedback_too_thin_to_align_is_counted_before_training_and_the_table_is_
     published = TransitionTable.open(home.published)
     assert published.version != table
     assert published.manifest["ranking"] == "novelty"
+
+
+def test_labels_of_one_level_stop_the_learning_before_a_training_and_the_table_stays(copied_home):
+    models, table = alignment_models(copied_home), TransitionTable.open(copied_home.published).version
+    for file in copied_home.landing.glob("feedback/*/*.parquet"):
+        logged = pl.read_parquet(file, hive_partitioning=False)
+        logged.with_columns(liked=pl.int_range(pl.len()) % 100 == 0).write_parquet(file)
+    sparse = {"SIGNAL": "liked", "NORMALISATION": "rate", "INTERVAL": "0.5"}
+    settings = {f"ALIGNREC_FEEDBACK__{name}": value for name, value in sparse.items()}
+    done = command(copied_home.path, "alignrec", "run", check=False, **settings)
+    assert done.returncode == 1
+    told = done.stderr.strip().splitlines()[-1]
+    assert "by feedback.normalisation = 'rate' and feedback.interval = 0.5 all " in told
+    assert "cells have the same label, 0: there is nothing to align with, and the published table stays. Set " in told
+    assert alignment_models(copied_home) == models
+    assert TransitionTable.open(copied_home.published).version == table
 
 
 def test_a_little_new_feedback_trains_nothing_until_there_is_enough_of_it(copied_home):
