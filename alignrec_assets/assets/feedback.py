@@ -34,13 +34,28 @@ def transition_users(context: dg.AssetExecutionContext, home: HomeResource) -> R
 
     def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
         rows = replace_days(connection, name, days, parameters)
-        source = {"source": settings.feedback.source}
-        left_out = dict(connection.execute(query("feedback.left_out_impressions"), source).fetchall())
-        return {day: (count, {"left_out_impressions": int(left_out[day])}) for day, count in rows.items()}
+        facts = uncounted_impressions(connection, parameters)
+        waiting = sum(facts[day]["waiting_impressions"] for day in days)
+        if waiting:
+            context.log.info(
+                f"{waiting:,} impressions wait for the end of their window (landing.attribution_hours = "
+                f"{settings.landing.attribution_hours:g}), then their days are counted again"
+            )
+        return {day: (count, facts[day]) for day, count in rows.items()}
 
     bring_back = bring_back_pruned_days(home, name, context.log.info)
     table = DailyTable(name, declared_fingerprints(name, settings), build, bring_back)
     return refresh_days(context, home, table)
+
+
+def uncounted_impressions(connection: duckdb.DuckDBPyConnection, parameters: Facts) -> dict[date, Facts]:
+    """Of each of ``wanted_days`` the impressions that wait, and those that can never be counted."""
+    asked = {name: parameters[name] for name in ("taxonomy_version", "history_clusters", "source")}
+    found = connection.execute(query("feedback.uncounted_impressions"), asked).fetchall()
+    return {
+        day: {"waiting_impressions": int(waiting), "left_out_impressions": int(left_out)}
+        for day, waiting, left_out in found
+    }
 
 
 def transition_users_parameters(settings: Settings, taxonomy: str) -> Facts:
@@ -133,10 +148,15 @@ def score_options(settings: FeedbackSettings) -> Facts:
 
 
 def counted_cells(
-    connection: duckdb.DuckDBPyConnection, as_of: date, taxonomy: str, settings: Settings
+    connection: duckdb.DuckDBPyConnection, span: Facts, settings: Settings, user_share: float = 1.0
 ) -> pl.DataFrame:
-    """The cells of the window that ends with a day, with a column of counts for each signal."""
-    return read_frame(connection, query("feedback.transition_scores"), feedback_span(as_of, taxonomy, settings))
+    """The cells of a window (see :func:`feedback_span`), of a share of the users, with counts for each signal.
+
+    ``positives`` are those of the signal that is learned.
+    """
+    chosen = {"exposures": settings.feedback.exposures, "share": user_share}
+    cells = read_frame(connection, query("feedback.transition_scores"), span | chosen)
+    return cells.with_columns(pl.col(settings.feedback.signal).alias("positives"))
 
 
 def feedback_span(as_of: date, taxonomy: str, settings: Settings) -> Facts:
@@ -156,7 +176,7 @@ def score_day(
     """Score the cells as of a day, for each signal that the window shows; returns rows without their day, and facts."""
     from models.feedback.transition_scores import ScoreOptions, scores_of_signal
 
-    counted = counted_cells(connection, day, taxonomy, settings)
+    counted = counted_cells(connection, feedback_span(day, taxonomy, settings), settings)
     options = ScoreOptions(prior="cluster", **score_options(settings.feedback))
     facts: Facts = {"cells": counted.height, "notes": []}
     frames = []

@@ -116,7 +116,7 @@ def first_interactions_parameters(settings: Settings, taxonomy: str) -> Facts:
     return {
         "taxonomy_version": taxonomy,
         "history_clusters": settings.history.clusters,
-        "attribution_minutes": round(settings.landing.attribution_hours * 60),
+        "explored_minutes": round(settings.novelty.explored_hours * 60),
     }
 
 

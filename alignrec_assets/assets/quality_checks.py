@@ -158,6 +158,7 @@ def feedback_rates(context: dg.AssetCheckExecutionContext, home: HomeResource) -
             "days": judged,
             "firsts": [window_start(day, limits.trailing_days + 1, partition) for day in judged],
             "taxonomy_version": required_taxonomy(home.home),
+            "exposures": home.settings.feedback.exposures,
         }
         counts = read_frame(connection, query("evaluation.feedback_against_before"), spans)
         found = {}

@@ -133,7 +133,7 @@ def pointwise_examples(context: dg.AssetExecutionContext, home: HomeResource) ->
         with warehouse.reading() as connection:
             parameters = {"as_of": as_of, "taxonomy_version": taxonomy, "signal": settings.feedback.signal}
             scored = read_frame(connection, query("training.pointwise_examples"), parameters)
-            counted = counted_cells(connection, as_of, taxonomy, settings)
+            counted = counted_cells(connection, feedback_span(as_of, taxonomy, settings), settings)
         require_a_positive(counted, settings, as_of)
         rows = examples_of(scored, pointwise_options(settings))
         if options.training_user_share < 1:
@@ -175,7 +175,8 @@ def news_of_feedback(
     if "impressions" not in learned:
         return "the training set was made by an older alignrec"
     span = feedback_span(date.fromisoformat(learned["as_of"]), learned["taxonomy_version"], settings)
-    counts = read_frame(connection, query("evaluation.feedback_since"), span | {"until": until})
+    asked = {"until": until, "exposures": settings.feedback.exposures}
+    counts = read_frame(connection, query("evaluation.feedback_since"), span | asked)
     return _growth(counts, learned["impressions"], settings) or _drift(counts, settings)
 
 
@@ -281,7 +282,7 @@ def taught_by_some_users(
 
     span = feedback_span(as_of, required_taxonomy(warehouse.home), settings)
     with warehouse.reading() as connection:
-        counted = _cells_of_users(connection, span, share)
+        counted = counted_cells(connection, span, settings, share)
     return with_less_feedback(
         examples,
         counted,
@@ -299,7 +300,7 @@ def with_other_judges(warehouse: Warehouse, settings: Settings, examples: pl.Dat
     span = feedback_span(as_of, required_taxonomy(warehouse.home), settings)
     teaching = min(settings.alignment.training_user_share, TEACHING_SHARE)
     with warehouse.reading() as connection:
-        cells = [_cells_of_users(connection, span, share) for share in (1.0, teaching)]
+        cells = [counted_cells(connection, span, settings, share) for share in (1.0, teaching)]
     return with_users_apart(
         examples,
         *cells,
@@ -307,7 +308,3 @@ def with_other_judges(warehouse: Warehouse, settings: Settings, examples: pl.Dat
         minimum_users=settings.feedback.minimum_users,
         minimum_share_of_mean=settings.feedback.minimum_share_of_mean,
     )
-
-
-def _cells_of_users(connection: duckdb.DuckDBPyConnection, span: Facts, share: float) -> pl.DataFrame:
-    return read_frame(connection, query("evaluation.cells_of_some_users"), span | {"share": share})

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from alignrec_assets.assets.checkpoints import alignment_options
-from alignrec_assets.assets.feedback import feedback_span
+from alignrec_assets.assets.feedback import counted_cells, feedback_span
 from alignrec_assets.assets.training import taught_by_some_users
 from alignrec_assets.commands.run import run_beside_the_line, run_line
 from alignrec_assets.commands.simulate import Simulation
@@ -135,9 +135,7 @@ class Study:
                 "first_day": self.as_of + timedelta(days=1),
                 "as_of": self.as_of + timedelta(days=options.holdout_days),
             }
-            later = read_frame(
-                connection, query("evaluation.cells_of_some_users"), self.window | after | {"share": 1.0}
-            )
+            later = counted_cells(connection, self.window | after, self.settings)
         self.write(f"ranking the {options.holdout_days} days after the window")
         contest = contest_of_later_days(
             later,

@@ -11,7 +11,7 @@ from datetime import date
 from typing import Any, Literal
 
 from alignrec_assets.partitions import window_start
-from alignrec_assets.refresh.windows import attribution_window, feedback_window
+from alignrec_assets.refresh.windows import explored_window, feedback_window
 from alignrec_assets.settings.schema import Settings
 
 Selection = Literal["days", "learning", "publication", "search", "scaling"]
@@ -96,6 +96,7 @@ PARTITION = ("calendar.partition",)
 LANDING = ("landing.missing_values",)
 FILTERS = ("impressions", "share_of_mean", "users")
 SCORING = (
+    "feedback.exposures",
     "feedback.signal",
     "feedback.window_days",
     *(f"feedback.minimum_{name}" for name in FILTERS),
@@ -176,19 +177,20 @@ DECLARATIONS = (
         "interests.first_interactions",
         reads=(
             Read("raw.events", "day"),
-            Read("raw.feedback_logs", "window", attribution_window),
+            Read("raw.feedback_logs", "window", explored_window),
             ITEM_CLUSTERS,
             Read("interests.user_cluster_days", "past"),
         ),
         selection="days",
         kinds=("sql",),
-        settings=(*PARTITION, "history.clusters", "landing.attribution_hours"),
+        settings=(*PARTITION, "history.clusters", "novelty.explored_hours"),
         daily=True,
     ),
     Declaration(
         "feedback.transition_users",
         reads=(
             Read("raw.feedback_logs", "day"),
+            Read("raw.events", "day"),
             CLUSTERS,
             ITEM_CLUSTERS,
             Read("interests.user_cluster_days", "past"),

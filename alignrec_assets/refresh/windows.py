@@ -6,9 +6,9 @@ from alignrec_assets.partitions import window_start
 from alignrec_assets.settings.schema import Settings
 
 
-def attribution_window(settings: Settings) -> int:
-    """Days on which an impression may lie whose outcome comes on the last of them."""
-    return 1 + -int(-settings.landing.attribution_hours // 24)
+def explored_window(settings: Settings) -> int:
+    """Days on which an exploration impression may lie that caused a first interaction on the last of them."""
+    return 1 + -int(-settings.novelty.explored_hours // 24)
 
 
 def feedback_window(settings: Settings) -> int:

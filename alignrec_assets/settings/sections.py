@@ -154,6 +154,9 @@ class NoveltySettings(Section):
     """Share of the users who are held out."""
     refresh_days: Days = 28
     """The model learns from the first week of the log, and again after every period of this length."""
+    explored_hours: Annotated[float, Field(ge=0), unit("hours")] = 24.0
+    """A first interaction less than so long after an exploration impression of its cluster is no example: exploration
+    caused it. 0: none is left out."""
     new_transitions_share: Share = 0.05
     """It learns again only if its novel transitions are more or fewer by this share than when it learned last, so that
     late rows and single days do not train it anew. 0: whatever changed."""
@@ -179,6 +182,8 @@ class FeedbackSettings(Section):
 
     source: Literal["logged", "random", "replay"] = "logged"
     """Which impressions count: all that are logged, only random exposures, or replayed first interactions."""
+    exposures: Literal["novel", "all"] = "novel"
+    """Which impressions are scored: those of clusters that were novel to the user, or all."""
     signal: Literal["positive", "liked", "shared", "completed", "not_skipped"] = "positive"
     """The signal that the alignment model learns from. Scores are made for all signals."""
     window_days: Days = 28

@@ -89,7 +89,8 @@ ALIGNMENT = Column(
 )
 WITHIN_IMPRESSIONS = tuple(f"{signal.name} <= impressions" for signal in SIGNALS)
 INTERVAL = "lower <= upper"
-NOVEL = "NOT list_contains(history, cluster_id)"
+OUTSIDE_HISTORY = "NOT list_contains(history, cluster_id)"
+NOVEL = Column("novel", "BOOLEAN", "true where the user had no interaction with the cluster before")
 FINGERPRINT = Column("fingerprint", "VARCHAR", "hash of the inputs, settings and code that made it")
 DRAW_ORDER = Column("draw_order", "INTEGER", "order of the first draw, from 1", least=0)
 SHRUNK_RATE = Column("shrunk_rate", "DOUBLE", "posterior mean of the rate", least=0, most=1)

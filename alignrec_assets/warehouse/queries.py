@@ -7,6 +7,15 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 _ROOMS = (_PACKAGE / "sql", _PACKAGE.parent / "sql")
 """In the wheel the files are inside the package, because another distribution may own a folder `sql` beside it."""
 
+_EXPOSURES = {"moments": "feedback.impressions", "histories": "interests.histories", "exposures": "feedback.exposures"}
+PARTS = {
+    "interests.first_interactions": {"moments": "interests.touches", "histories": "interests.histories"},
+    "feedback.transition_users": _EXPOSURES,
+    "feedback.uncounted_impressions": {"moments": "feedback.impressions"},
+    "evaluation.exposures_by_policy": _EXPOSURES,
+}
+"""Relations that a query reads and that no table holds, by the name that it gives them; each reads those before it."""
+
 
 @cache
 def relations() -> tuple[str, ...]:
@@ -16,7 +25,7 @@ def relations() -> tuple[str, ...]:
 
 @cache
 def query(name: str) -> str:
-    """Text of the SELECT that computes a relation, or of a file of macros.
+    """Text of the SELECT that computes a relation, with its ``PARTS`` before it, or of a file of macros.
 
     Args:
         name: schema and table, such as ``raw.events`` for ``sql/raw/events.sql``.
@@ -24,6 +33,11 @@ def query(name: str) -> str:
     Raises:
         FileNotFoundError: no such file; the message names every place that was looked at.
     """
+    parts = [f"{alias} AS (\n{_text_of(relation)})" for alias, relation in PARTS.get(name, {}).items()]
+    return f"WITH {', '.join(parts)}\n{_text_of(name)}" if parts else _text_of(name)
+
+
+def _text_of(name: str) -> str:
     schema, _, table = name.partition(".")
     places = [room / schema / f"{table}.sql" for room in _ROOMS]
     for place in places:

@@ -3,7 +3,7 @@
 import polars as pl
 
 CELL = ("history", "cluster_id", "signal")
-COMPARED = ("impressions", "users", "positives", "score")
+COMPARED = ("impressions", "novel_impressions", "users", "positives", "score")
 """Rates and intervals move with the priors at every impression of the log; a cell whose counts and L stand is as it
 was."""
 

@@ -142,14 +142,15 @@ def scores_of_signal(counted: pl.DataFrame, signal: str, options: ScoreOptions) 
     """:func:`transition_scores` of one of several signals that were counted in the same cells.
 
     Args:
-        counted: ``history``, ``cluster_id``, ``impressions``, ``users``, and for each signal a column of its name with
-            the impressions that had it; counts of any integer type.
+        counted: ``history``, ``cluster_id``, ``impressions``, ``novel_impressions`` (which are only carried along),
+            ``users``, and for each signal a column of its name with the impressions that had it; counts of any integer
+            type.
         signal: which.
         options: how cells become scores.
     """
-    counts = pl.col("impressions", "users", "positives").cast(pl.Int64)
-    cells = counted.select("history", "cluster_id", "impressions", "users", pl.col(signal).alias("positives"))
-    return transition_scores(cells.with_columns(counts), options)
+    counts = pl.col("impressions", "novel_impressions", "users").cast(pl.Int64)
+    positives = pl.col(signal).cast(pl.Int64).alias("positives")
+    return transition_scores(counted.select("history", "cluster_id", counts, positives), options)
 
 
 def normalise_scores(cells: pl.DataFrame, normalisation: Method, interval: float | None) -> tuple[pl.DataFrame, float]:

@@ -12,6 +12,7 @@ SELECT
     history,
     cluster_id,
     impressions,
+    novel_impressions,
     users,
     positives,
     raw_rate,

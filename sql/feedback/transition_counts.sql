@@ -1,9 +1,11 @@
--- feedback.transition_counts: impressions and outcomes of one day by history S and served cluster.
+-- feedback.transition_counts: impressions and outcomes of one day by history S, served cluster, and whether the cluster
+-- was novel to the user.
 SELECT
     day,
     taxonomy_version,
     history,
     cluster_id,
+    novel,
     sum(impressions) AS impressions,
     count(DISTINCT user_id) AS users,
     sum(positives) AS positives,
@@ -13,4 +15,4 @@ SELECT
     sum(skips) AS skips
 FROM feedback.transition_users
 WHERE day IN (SELECT wanted_days.day FROM wanted_days)
-GROUP BY day, taxonomy_version, history, cluster_id
+GROUP BY day, taxonomy_version, history, cluster_id, novel

@@ -226,7 +226,7 @@ def test_training_is_asked_for_once_feedback_has_grown_or_drifted(copied_home):
     assert {"training/pointwise_examples", "training/pairwise_examples"} <= set(grown)
     assert not_yet == {}
     with Warehouse(copied_home).writing() as connection:
-        spoil = "UPDATE feedback.transition_counts SET positives = impressions WHERE day = $day"
+        spoil = "UPDATE feedback.transition_users SET positives = impressions WHERE day = $day"
         connection.execute(spoil, {"day": LAST_DAY})
     (drifted,) = ticks(copied_home, ALIGNREC_AUTOMATION__NEW_FEEDBACK_SHARE="1000")
     assert "training/pointwise_examples" in drifted

@@ -21,6 +21,7 @@ SMALL = {
     "novelty": {"maximum_examples": 300, "tune": "full", "learning_rate": 0.01, "epochs": 12, "most_steps": 60},
     "alignment": {"steps": 6, "tune": "full", "evaluate_every": 3, "minimum_histories": 5},
     "feedback": {"minimum_impressions": 2, "minimum_users": 1},
+    "landing": {"attribution_hours": 12},  # impressions of noon are final when their day is over
     "publication": {"format_validity_limit": 0.0},  # a tiny random model never learns to spell well
 }
 

@@ -22,7 +22,7 @@ def users(**outcomes):
     return pl.DataFrame(
         [
             {"day": DAY, "taxonomy_version": "t", "history": [1, 2], "cluster_id": cluster, "user_id": f"u{user}",
-             "impressions": 10, **dict.fromkeys([*SIGNALS, "skips"], 0), **outcomes}
+             "novel": True, "impressions": 10, **dict.fromkeys([*SIGNALS, "skips"], 0), **outcomes}
             for cluster in (3, 4)
             for user in range(40)
         ],

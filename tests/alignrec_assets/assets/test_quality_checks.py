@@ -123,7 +123,7 @@ def feedback(day, positives, clusters=range(4)):
     counts = dict.fromkeys(("likes", "shares", "completions", "skips"), 0)
     return [
         {"day": FIRST + timedelta(days=day), "taxonomy_version": "t", "history": [8, 9], "cluster_id": cluster,
-         "impressions": 400, "users": 9, "positives": positives + 10 * cluster, **counts}
+         "novel": True, "impressions": 400, "users": 9, "positives": positives + 10 * cluster, **counts}
         for cluster in clusters
     ]  # fmt: skip
 

@@ -107,7 +107,7 @@ def test_a_changed_query_makes_its_table_stale(copy):
 
 
 def test_a_literal_is_not_a_column_of_the_same_name(copy):
-    path = copy / "sql" / "feedback" / "transition_users.sql"
+    path = copy / "sql" / "feedback" / "impressions.sql"
     moved = moved_by(path, lambda text: text.replace("= 'random'", "= random"))
     assert moved == {"feedback.transition_users"}
 
@@ -141,7 +141,7 @@ def test_queries_are_found_by_their_names_and_by_what_their_names_begin_with():
 def test_a_step_reaches_functions_and_constants_of_its_own_group_and_functions_of_others():
     names = {name for _, name in reached_by("alignment_search").statements}
     assert {"alignment_search", "_search", "ASSET", "alignment_options", "score_options"} <= names
-    assert "evaluation.cells_of_some_users" in queries_of("training.pointwise_examples")
+    assert "feedback.transition_scores" in queries_of("training.pointwise_examples")
 
 
 def test_an_asset_that_no_step_makes_is_an_error():

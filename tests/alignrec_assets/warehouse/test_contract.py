@@ -29,6 +29,7 @@ def count_row(day, cluster=3, **changes):
         "taxonomy_version": "t",
         "history": [1, 2],
         "cluster_id": cluster,
+        "novel": True,
         "impressions": 10,
         "users": 4,
         **dict.fromkeys(("positives", "likes", "shares", "completions", "skips"), 2),
@@ -81,7 +82,10 @@ def test_a_key_may_repeat_on_another_day_only(connection):
     assert broken(connection, [count_row(DAY), count_row(DAY, cluster=4), count_row(other)]) == {}
     found = broken(connection, [count_row(other)])
     assert list(found) == [other]
-    assert "values of the key (history, cluster_id) stand in several rows, such as [[1, 2], 3] in 2" in found[other]
+    assert (
+        "values of the key (history, cluster_id, novel) stand in several rows, such as [[1, 2], 3, True]"
+        in found[other]
+    )
 
 
 def test_no_example_names_a_user(connection):

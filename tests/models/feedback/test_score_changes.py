@@ -4,20 +4,23 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.feedback.score_changes import score_changes
+from models.feedback.score_changes import COMPARED, score_changes
 
 SCHEMA = {
     "history": pl.List(pl.Int32),
     "cluster_id": pl.Int32,
     "signal": pl.String,
     "impressions": pl.Int64,
+    "novel_impressions": pl.Int64,
     "users": pl.Int64,
     "positives": pl.Int64,
     "score": pl.Float64,
     "lower": pl.Float64,
 }
 cells = st.tuples(st.sampled_from([(0, 1), (0, 11), (1, 1)]), st.integers(2, 3), st.sampled_from(["positive", "liked"]))
-figures = st.tuples(st.integers(1, 3), st.integers(1, 2), st.integers(0, 1), st.sampled_from([0.0, 0.05, 1.0]))
+figures = st.tuples(
+    st.integers(1, 3), st.integers(0, 1), st.integers(1, 2), st.integers(0, 1), st.sampled_from([0.0, 0.05, 1.0])
+)
 states = st.dictionaries(cells, figures, max_size=6)
 
 
@@ -36,7 +39,7 @@ def test_the_latest_rows_up_to_a_day_are_its_scores(days):
     for state in days:
         now = frame(state)
         for row in score_changes(before, now).iter_rows(named=True):
-            figures = (row["impressions"], row["users"], row["positives"], row["score"])
+            figures = tuple(row[name] for name in COMPARED)
             assert standing.get(cell_of(row)) != figures or not row["standing"]  # nothing is written that stands
             if row["standing"]:
                 standing[cell_of(row)] = figures
@@ -47,7 +50,7 @@ def test_the_latest_rows_up_to_a_day_are_its_scores(days):
 
 
 def test_a_moved_interval_alone_is_no_change():
-    cell = {((0, 1), 2, "positive"): (3, 2, 1, 0.5)}
+    cell = {((0, 1), 2, "positive"): (3, 3, 2, 1, 0.5)}
     assert score_changes(frame(cell), frame(cell).with_columns(lower=pl.lit(0.2))).is_empty()
     gone = score_changes(frame(cell), frame({}))
     assert gone.select("standing", "impressions", "score").rows() == [(False, 3, 0.5)]
