@@ -180,6 +180,7 @@ def _train_alignment_model(
     labels = cluster_labels(warehouse)
     with warehouse.reading() as connection:
         pairs = table_frame(connection, "training.pairwise_examples")
+        learned = read_records(connection, "training.pointwise_examples")[""].details
     chosen = alignment_options(settings)
     resume.parent.mkdir(parents=True, exist_ok=True)
     report = train_alignment_model(
@@ -197,10 +198,13 @@ def _train_alignment_model(
     )
     draw_alignment_curves(report, k, folder / "alignment.png")
     draw_alignment_contest(report.judgement, k, folder / "alignment_contest.png")
+    facts = report.facts()
+    facts["figures"]["novel_impression_ratio"] = learned["novel_impression_ratio"]
     return {
-        **report.facts(),
+        **facts,
         "settings": options.model_dump(),
         "k": k,
+        "exposures": settings.feedback.exposures,
         "feedback_source": settings.feedback.source,
         "base_model": base.version,
         "taxonomy": examples["taxonomy_version"][0],

@@ -164,6 +164,20 @@ def feedback_span(as_of: date, taxonomy: str, settings: Settings) -> Facts:
     return {"first_day": first_feedback_day(as_of, settings), "as_of": as_of, "taxonomy_version": taxonomy}
 
 
+def novel_impression_ratio(connection: duckdb.DuckDBPyConnection, span: Facts) -> float | None:
+    """Share of the impressions of a window whose cluster was novel to the user; None where there are none."""
+    ((impressions, novel),) = connection.execute(query("evaluation.novel_impressions"), span).fetchall()
+    return novel / impressions if impressions else None
+
+
+def exposures_by_policy(connection: duckdb.DuckDBPyConnection, settings: Settings, taxonomy: str) -> pl.DataFrame:
+    """Exposures of each policy and the positive ones, novel and known apart, on all days that were counted."""
+    days = [date.fromisoformat(day) for day in read_records(connection, "feedback.transition_users")]
+    set_wanted_days(connection, days)
+    parameters = transition_users_parameters(settings, taxonomy)
+    return read_frame(connection, query("evaluation.exposures_by_policy"), parameters)
+
+
 def is_absent(counted: pl.DataFrame, signal: str) -> bool:
     """Whether cells show nothing of a signal, as where a log has no such column: no like, or nothing skipped."""
     absent = counted["impressions"].sum() if signal == "not_skipped" else 0
@@ -176,9 +190,11 @@ def score_day(
     """Score the cells as of a day, for each signal that the window shows; returns rows without their day, and facts."""
     from models.feedback.transition_scores import ScoreOptions, scores_of_signal
 
-    counted = counted_cells(connection, feedback_span(day, taxonomy, settings), settings)
+    span = feedback_span(day, taxonomy, settings)
+    counted = counted_cells(connection, span, settings)
     options = ScoreOptions(prior="cluster", **score_options(settings.feedback))
-    facts: Facts = {"cells": counted.height, "notes": []}
+    ratio = novel_impression_ratio(connection, span)
+    facts: Facts = {"cells": counted.height, "novel_impression_ratio": ratio, "notes": []}
     frames = []
     for signal in SIGNALS:
         absent = is_absent(counted, signal)

@@ -149,7 +149,9 @@ def _manifest(
     with warehouse.reading() as connection:
         drawn = read_records(connection, "candidates.pools")[""].details
         made_from = origin_of(connection, "publication.transition_table", settings)
-    metrics = drawn | (alignment.figures if alignment else {})
+        scored = read_records(connection, "feedback.transition_scores")
+    shown = {"novel_impression_ratio": scored[max(scored)].details["novel_impression_ratio"]}
+    metrics = drawn | (alignment.figures if alignment else {}) | shown
     return {
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "made_from": made_from,

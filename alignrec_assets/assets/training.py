@@ -7,7 +7,12 @@ import dagster as dg
 import duckdb
 import polars as pl
 
-from alignrec_assets.assets.feedback import counted_cells, feedback_span, score_options
+from alignrec_assets.assets.feedback import (
+    counted_cells,
+    feedback_span,
+    novel_impression_ratio,
+    score_options,
+)
 from alignrec_assets.partitions import last_day_of, partition_of
 from alignrec_assets.refresh.asset_factory import makes
 from alignrec_assets.refresh.days import refresh_query_days
@@ -133,7 +138,8 @@ def pointwise_examples(context: dg.AssetExecutionContext, home: HomeResource) ->
         with warehouse.reading() as connection:
             parameters = {"as_of": as_of, "taxonomy_version": taxonomy, "signal": settings.feedback.signal}
             scored = read_frame(connection, query("training.pointwise_examples"), parameters)
-            counted = counted_cells(connection, feedback_span(as_of, taxonomy, settings), settings)
+            span = feedback_span(as_of, taxonomy, settings)
+            counted, ratio = counted_cells(connection, span, settings), novel_impression_ratio(connection, span)
         require_a_positive(counted, settings, as_of)
         rows = examples_of(scored, pointwise_options(settings))
         if options.training_user_share < 1:
@@ -144,6 +150,7 @@ def pointwise_examples(context: dg.AssetExecutionContext, home: HomeResource) ->
             "as_of": as_of.isoformat(),
             "taxonomy_version": taxonomy,
             "impressions": int(counted["impressions"].sum()),
+            "novel_impression_ratio": ratio,
             **held,
         }
         return rows.with_columns(pl.lit(as_of).alias("as_of"), pl.lit(taxonomy).alias("taxonomy_version")), facts

@@ -9,8 +9,10 @@ from typing import Any
 import polars as pl
 
 from alignrec_assets.assets.checkpoints import ALONE
+from alignrec_assets.assets.feedback import exposures_by_policy
 from alignrec_assets.home import Home
 from alignrec_assets.refresh.checkpoints import Checkpoint, current_checkpoint, required_checkpoint
+from alignrec_assets.refresh.taxonomies import required_taxonomy
 from alignrec_assets.settings.sources import load_settings
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.records import read_records
@@ -51,7 +53,9 @@ CONTESTANTS = {
     "_label_regression": "regression on labels",
 }
 APART = "_users_apart"  # in the names of figures of the contest with users kept apart
+ARMS = {"before": "before", "after": "after", "random": "any cluster", "oracle": "the best k"}
 EXAMPLES = 10
+MOST_POLICIES = 10
 REPLAY_WARNING = (
     "Feedback was replayed: it tells whether users liked what they chose themselves. There was no exposure and no "
     "propensity, so nothing here is evidence of alignment; it tries the machinery."
@@ -73,12 +77,13 @@ def write_report(
     """
     warehouse = Warehouse(home)
     table = TransitionTable.open(home.published)
+    settings = load_settings(home)
     with warehouse.reading() as connection:
         sizes = count_rows(connection, TABLES)
         candidates = table_frame(connection, "candidates.scored")
+        exposures = exposures_by_policy(connection, settings, required_taxonomy(home)).to_dicts()
     before = TransitionTable.open(home.published, first_version) if first_version else _novelty_alone(table, candidates)
     alignment = current_checkpoint(warehouse, "alignment_model")
-    settings = load_settings(home)
     figures = {"seconds": round(seconds, 1), "peak_gb": round(peak_gigabytes(), 2)}
     figures |= _figures(warehouse, table, alignment)
     intervals: Intervals = alignment.manifest["intervals"] if alignment else {}
@@ -98,12 +103,14 @@ def write_report(
         "version": table.version,
         "compared_with": before.version,
         "table_rows": sizes,
+        "exposures": exposures,
         "examples": examples,
         "notes": [REPLAY_WARNING] if settings.feedback.source == "replay" else [],
     }
     _keep_report(home.reports / "demo.json", report)
     for line in [
         *_size_lines(sizes),
+        *_exposure_lines(exposures),
         *_novelty_lines(figures),
         *_contest_lines(figures, intervals, settings.candidates.k),
         *_apart_lines(figures, intervals),
@@ -145,7 +152,7 @@ def _figures(warehouse: Warehouse, table: TransitionTable, alignment: Checkpoint
         **{name: alignment.figures[name] if alignment else None for name in WORDS},
         **_apart_figures(alignment.figures if alignment else {}),
         "held_out_histories": alignment.figures["held_out_histories"] if alignment else 0,
-        "surviving_cell_share": scores[max(scores)].details["surviving_cell_share"],
+        **{name: scores[max(scores)].details[name] for name in ("surviving_cell_share", "novel_impression_ratio")},
         "clusters": table.clusters.height,
         "histories": table.rows["history"].n_unique(),
     }
@@ -186,6 +193,24 @@ def _examples(before: TransitionTable, after: TransitionTable) -> list[Facts]:
 
 def _size_lines(sizes: dict[str, int]) -> list[str]:
     return ["", "TABLES", *(f"  {name:<32} {rows:>12,}" for name, rows in sizes.items())]
+
+
+def _exposure_lines(exposures: list[Facts]) -> list[str]:
+    """Impressions of each policy, the share that was novel to the user, and the positive rates of both kinds."""
+    lines = ["", "EXPOSURES whose window has closed; novel: of a cluster that the user had never touched"]
+    for row in exposures[:MOST_POLICIES]:
+        known = row["impressions"] - row["novel_impressions"]
+        ratio = row["novel_impressions"] / row["impressions"]
+        rates = [
+            figure_text(row[f"{kind}_positives"] / shown if shown else None, missing="none")
+            for kind, shown in (("novel", row["novel_impressions"]), ("known", known))
+        ]
+        lines.append(
+            f"  {row['policy']:<24}{row['impressions']:>10,}   novel impression ratio {ratio:.3f}; "
+            f"positive where novel {rates[0]}, where known {rates[1]}"
+        )
+    hidden = len(exposures) - MOST_POLICIES
+    return [*lines, f"  and {hidden} more policies"] if hidden > 0 else lines
 
 
 def _novelty_lines(figures: Facts) -> list[str]:
@@ -254,9 +279,13 @@ def _truth_lines(figures: Facts) -> list[str]:
         return []
     return [
         "",
-        "TRUE POSITIVE RATE of what the tables plan (known for a simulated world alone)",
-        f"  before {figures['true_rate_before']:.3f}, after {figures['true_rate_after']:.3f}; "
-        f"any cluster {figures['true_rate_random']:.3f}, the best k {figures['true_rate_oracle']:.3f}",
+        "TRUE POSITIVE RATE of what the tables plan, over the users to whom it is novel (known for a simulated world "
+        "alone)",
+        *(
+            f"  {name:<24}{figures[f'true_rate_{arm}']:.3f}   novel to {figures[f'novel_share_{arm}']:.1%} of "
+            "the users of its history"
+            for arm, name in ARMS.items()
+        ),
     ]
 
 

@@ -147,7 +147,8 @@ class Simulation:
         distributions = read_distributions(self.home.path / pools / SHARDS)
         assigned = read_assignments(self.home, str(table.manifest["taxonomy"]))
         item_clusters = dict(zip(assigned["item_id"].to_list(), assigned["cluster_id"].to_list(), strict=True))
-        return TablePolicy(table, distributions, slice_share, item_clusters)
+        skip_known = load_settings(self.home).serving.skip_known
+        return TablePolicy(table, distributions, slice_share, item_clusters, skip_known=skip_known)
 
     def _check_identity(self) -> None:
         if not self.marker.exists() and any(self.home.landing.rglob("*.*")):

@@ -110,6 +110,7 @@ TRAINING = (
     *(f"alignment.{name}" for name in ("keep_overtrained", "seed")),
     "candidates.k",
     "feedback.normalisation",
+    "feedback.exposures",
     "feedback.source",
 )
 """How the alignment model is trained on its examples, and what its manifest tells of them."""

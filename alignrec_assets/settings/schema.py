@@ -22,6 +22,7 @@ from alignrec_assets.settings.sections import (
     PublicationSettings,
     RemoteSettings,
     SearchSettings,
+    ServingSettings,
 )
 
 ENV_PREFIX = "ALIGNREC_"
@@ -79,6 +80,7 @@ class Settings(BaseSettings):
     search: SearchSettings = SearchSettings()
     candidates: CandidateSettings = CandidateSettings()
     publication: PublicationSettings = PublicationSettings()
+    serving: ServingSettings = ServingSettings()
     automation: AutomationSettings = AutomationSettings()
     checks: CheckSettings = CheckSettings()
     housekeeping: HousekeepingSettings = HousekeepingSettings()

@@ -302,6 +302,13 @@ class PublicationSettings(Section):
     """A novelty model is not published with a lower recall@3 on held-out users. 0 publishes any."""
 
 
+class ServingSettings(Section):
+    """How a published table is served."""
+
+    skip_known: bool = True
+    """Whether clusters that a user has interacted with are left out of what the user is served."""
+
+
 class AutomationSettings(Section):
     """When the alignment model learns again, by automation or by `alignrec run`: when either of these is reached."""
 

@@ -29,11 +29,14 @@ class ExplorationPolicy(Protocol):
     def K(self) -> int:  # noqa: N802 - the name of the definition
         """Length of a history."""
 
-    def serve(self, histories: IntArray, rng: np.random.Generator) -> tuple[IntArray, Float64Array, Sequence[str]]:
-        """Cluster, propensity and policy name for each request: [n], [n], [n].
+    def serve(
+        self, histories: IntArray, known: BoolArray, rng: np.random.Generator
+    ) -> tuple[IntArray, Float64Array, Sequence[str]]:
+        """Cluster, propensity and policy name for each request: [n], [n], [n]; -1 where there is nothing to show.
 
         Args:
             histories: [n, K] cluster ids, each row distinct and sorted.
+            known: [n, N] the clusters that each user has interacted with.
             rng: source of chance.
         """
 
@@ -84,6 +87,7 @@ class PlannedShelf:
         policy: chooses the cluster.
         clusters: [items], -1 where the policy does not know the item.
         last_positive: [users, clusters] time of the latest positive play in ms since the epoch; 0: never.
+        known: [users, clusters] whether the user ever played an item of the cluster.
     """
 
     def __init__(self, catalogue: Catalogue, policy: ExplorationPolicy, places: int, users: int) -> None:
@@ -91,10 +95,13 @@ class PlannedShelf:
         self.places = places
         self.clusters, count = cluster_of_items(catalogue, policy.item_clusters)
         self.last_positive: IntArray = np.zeros((users, count), dtype=np.int64)
+        self.known: BoolArray = np.zeros((users, count), dtype=np.bool_)
         self._sampler = GroupSampler(self.clusters, count, catalogue.pick_weights)
 
     def offer(self, users: IntArray, rng: np.random.Generator) -> Offer:
         """The shelves of those of ``users`` [n] who have a history, all places planned at the same moment.
+
+        A place for which the policy finds nothing new stays empty.
 
         Raises:
             ValueError: the policy serves a cluster that has no item.
@@ -104,26 +111,30 @@ class PlannedShelf:
         viewers, asked = np.flatnonzero(complete)[shelves], histories[complete][shelves]
         if len(viewers) == 0:
             return Offer(viewers, viewers, positions, {})
-        clusters, propensities, policies = self.policy.serve(asked, rng)
+        clusters, propensities, policies = self.policy.serve(asked, self.known[users[viewers]], rng)
+        filled = clusters >= 0
+        viewers, positions, clusters = viewers[filled], positions[filled], clusters[filled]
         self._check_served(clusters)
         columns = {
-            "history": asked.tolist(),
+            "history": asked[filled].tolist(),
             "cluster_id": clusters,
-            "policy": list(policies),
-            "propensity": propensities,
+            "policy": [name for name, is_shown in zip(policies, filled, strict=True) if is_shown],
+            "propensity": propensities[filled],
             "table_version": self.policy.table_version,
             "taxonomy_version": self.policy.taxonomy_version,
         }
         return Offer(viewers, self._sampler.draw(clusters, rng), positions, columns)
 
-    def learn(self, users: IntArray, items: IntArray, ts: IntArray) -> None:
-        """Note positive plays [n]; ``ts`` in ms since the epoch."""
-        known = self.clusters[items] >= 0
-        np.maximum.at(self.last_positive, (users[known], self.clusters[items[known]]), ts[known])
+    def learn(self, users: IntArray, items: IntArray, ts: IntArray, positive: BoolArray) -> None:
+        """Note plays [n], and which were positive; ``ts`` in ms since the epoch."""
+        clustered = self.clusters[items] >= 0
+        self.known[users[clustered], self.clusters[items[clustered]]] = True
+        liked = clustered & positive
+        np.maximum.at(self.last_positive, (users[liked], self.clusters[items[liked]]), ts[liked])
 
     def _check_served(self, clusters: IntArray) -> None:
         sizes = self._sampler.sizes
-        unknown = (clusters < 0) | (clusters >= len(sizes))
+        unknown = clusters >= len(sizes)
         empty = unknown | (sizes[np.where(unknown, 0, clusters)] == 0)
         if empty.any():
             raise ValueError(f"the policy served cluster {int(clusters[empty][0])}, which holds no item")

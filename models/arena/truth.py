@@ -16,7 +16,7 @@ from models.arena.catalogue import Catalogue
 from models.arena.responses import SIGNALS, response_probabilities
 from models.arena.shelf import cluster_of_items, recent_clusters
 from models.arena.traffic import id_numbers
-from models.arrays import Float32Array, Float64Array, IntArray
+from models.arrays import BoolArray, Float32Array, Float64Array, IntArray
 from models.evaluation.metrics import RankingEvaluation, evaluate_ranking
 from models.evaluation.ranking_contest import MEASURES, OF_HISTORIES, bootstrap_interval
 
@@ -37,7 +37,7 @@ class Truth:
         catalogue: the items.
         places: of the exploration shelf.
         start_rate: of impressions that do not please.
-        positives: gives users, items and times of all positive plays, in order of time.
+        plays: gives users, items and times of all plays, and which were positive, in order of time.
     """
 
     def __init__(
@@ -46,13 +46,13 @@ class Truth:
         catalogue: Catalogue,
         places: int,
         start_rate: float,
-        positives: Callable[[], Iterator[tuple[IntArray, IntArray, IntArray]]],
+        plays: Callable[[], Iterator[tuple[IntArray, IntArray, IntArray, BoolArray]]],
     ) -> None:
         self.tastes = tastes
         self.catalogue = catalogue
         self.places = places
         self.start_rate = start_rate
-        self._positives = positives
+        self._plays = plays
 
     @property
     def item_topics(self) -> dict[str, int]:
@@ -90,24 +90,32 @@ class Truth:
             length: K, of the histories.
 
         Returns:
-            ``history`` (sorted list), ``cluster_id``, ``users`` (who have it), and ``<signal>_rate``, the mean over
-            those users; a row for each history and each cluster.
+            ``history`` (sorted list), ``cluster_id``, ``users`` (who have it), ``novel_users`` (those of them who never
+            played the cluster), ``<signal>_rate``, the mean over the users, and ``novel_positive_rate``, that over the
+            novel users, 0 where there are none; a row for each history and each cluster.
         """
         clusters, count = cluster_of_items(self.catalogue, item_clusters)
-        held, complete = recent_clusters(self._last_positive(clusters, count), length)
+        last_positive, known = self._past(clusters, count)
+        held, complete = recent_clusters(last_positive, length)
         histories, group = np.unique(held[complete], axis=0, return_inverse=True)
-        users = np.bincount(group.ravel(), minlength=len(histories))
-        columns = {}
-        for signal, rates in self.user_rates(np.flatnonzero(complete), item_clusters, SIGNALS).items():
-            total = np.zeros((len(histories), count))
-            np.add.at(total, group.ravel(), rates)
-            columns[f"{signal}_rate"] = (total / np.maximum(users, 1)[:, None]).ravel()
+
+        def total(values: Float64Array) -> Float64Array:
+            sums = np.zeros((len(histories), count))
+            np.add.at(sums, group.ravel(), values)
+            return sums
+
+        novel = (~known[complete]).astype(np.float64)
+        users, novel_users = total(np.ones_like(novel)), total(novel)
+        rates = self.user_rates(np.flatnonzero(complete), item_clusters, SIGNALS)
+        columns = {f"{signal}_rate": total(each) / np.maximum(users, 1) for signal, each in rates.items()}
+        columns["novel_positive_rate"] = total(rates["positive"] * novel) / np.maximum(novel_users, 1)
         return pl.DataFrame(
             {
                 "history": pl.Series(np.repeat(histories, count, axis=0).tolist(), dtype=pl.List(pl.Int32)),
                 "cluster_id": pl.Series(np.tile(np.arange(count), len(histories)), dtype=pl.Int32),
-                "users": np.repeat(users, count),
-                **columns,
+                "users": users.ravel().astype(np.int64),
+                "novel_users": novel_users.ravel().astype(np.int64),
+                **{name: each.ravel() for name, each in columns.items()},
             }
         )
 
@@ -151,12 +159,16 @@ class Truth:
         liking = self.tastes[users] @ weights.T
         return np.asarray(BASE + TASTE * liking + self.catalogue.quality[items], dtype=np.float64)
 
-    def _last_positive(self, clusters: IntArray, count: int) -> IntArray:
+    def _past(self, clusters: IntArray, count: int) -> tuple[IntArray, BoolArray]:
+        """[users, clusters] time of the last positive play (0: never), and whether there was any play."""
         last = np.zeros((len(self.tastes), count), dtype=np.int64)
-        for users, items, ts in self._positives():
-            known = clusters[items] >= 0
-            np.maximum.at(last, (users[known], clusters[items[known]]), ts[known])
-        return last
+        known = np.zeros(last.shape, dtype=np.bool_)
+        for users, items, ts, positive in self._plays():
+            clustered = clusters[items] >= 0
+            known[users[clustered], clusters[items[clustered]]] = True
+            liked = clustered & positive
+            np.maximum.at(last, (users[liked], clusters[items[liked]]), ts[liked])
+        return last, known
 
 
 def oracle_ranking(rates: pl.DataFrame, k: int, signal: str) -> pl.DataFrame:
@@ -174,7 +186,7 @@ def oracle_ranking(rates: pl.DataFrame, k: int, signal: str) -> pl.DataFrame:
 
 
 def rates_of_plans(rates: pl.DataFrame, before: pl.DataFrame, after: pl.DataFrame, k: int) -> dict[str, float]:
-    """Mean true positive rate of what two tables plan, each history counted by the users who hold it.
+    """Mean true positive rate of what two tables plan, over the users of each history to whom the cluster is novel.
 
     Args:
         rates: as :meth:`Truth.history_rates` returns them.
@@ -184,16 +196,20 @@ def rates_of_plans(rates: pl.DataFrame, before: pl.DataFrame, after: pl.DataFram
 
     Returns:
         ``true_rate_before`` and ``true_rate_after``; beside them ``true_rate_random``, of all clusters outside each
-        history, and ``true_rate_oracle``, of the k best of them.
+        history, and ``true_rate_oracle``, of the k best of them. Likewise ``novel_share_...``: the share of the users
+        who hold a history to whom a cluster planned for it is novel.
     """
     outside = _outside(rates)
     planned = {
-        f"true_rate_{name}": outside.join(rows, on=["history", "cluster_id"], how="semi")
+        name: outside.join(rows, on=["history", "cluster_id"], how="semi")
         for name, rows in (("before", before), ("after", after))
     }
-    cells = {**planned, "true_rate_random": outside, "true_rate_oracle": _best_outside(rates, k, "positive")}
-    mean = (pl.col("positive_rate") * pl.col("users")).sum() / pl.col("users").sum()
-    return {name: float(rows.select(mean).item()) for name, rows in cells.items()}
+    cells = {**planned, "random": outside, "oracle": _best_outside(rates, k, "novel_positive")}
+    novel = pl.col("novel_users").sum()
+    mean = (pl.col("novel_positive_rate") * pl.col("novel_users")).sum() / novel
+    figures = {f"true_rate_{name}": float(rows.select(mean).item()) for name, rows in cells.items()}
+    shares = {name: float(rows.select(novel / pl.col("users").sum()).item()) for name, rows in cells.items()}
+    return figures | {f"novel_share_{name}": share for name, share in shares.items()}
 
 
 def _best_outside(rates: pl.DataFrame, k: int, signal: str) -> pl.DataFrame:

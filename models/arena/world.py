@@ -26,7 +26,7 @@ from models.arena.shelf import ExplorationPolicy, PlannedShelf, RandomShelf
 from models.arena.topics import WORLD_SIZES, attribute_matrix, load_topics
 from models.arena.traffic import Recorder, Traffic
 from models.arena.truth import BASE, PLACE, TASTE, Truth
-from models.arrays import Int32Array, IntArray
+from models.arrays import BoolArray, Int32Array, IntArray
 
 SLOT_MS = 24 * 3_600_000 // MOST_SESSIONS  # a user has at most one session in each slot of the day
 LATEST_START_MS = 3_600_000  # into the slot; plays of one session end long before the next slot begins
@@ -131,7 +131,7 @@ class World:
         self._mood = Mood(population.sessions_per_day, len(topics), options.temper)
         self._feed = Feed(population.tastes, np.random.default_rng([options.seed, 4]))
         self._shelf: PlannedShelf | RandomShelf | None = None
-        self._positives: list[tuple[Int32Array, Int32Array, IntArray]] = []  # users, items, ts
+        self._plays: list[tuple[Int32Array, Int32Array, IntArray, BoolArray]] = []  # users, items, ts, positive
         self._user_ids = pl.Series([f"u{number:07d}" for number in range(options.users)])
 
     def simulate_day(self, day: dt.date, policy: ExplorationPolicy | None = None) -> Traffic:
@@ -170,11 +170,13 @@ class World:
         topics = np.tile(np.arange(len(self.topic_names)), self.options.users)
         grown = self._mood.grown(users, topics).reshape(self._tastes.shape).astype(np.float32)
         places = self.options.random_shelf if isinstance(self._shelf, RandomShelf) else self.options.shelf
-        return Truth(self._tastes + grown, self.catalogue, places, STARTED_ANYWAY, self.positives)
+        return Truth(self._tastes + grown, self.catalogue, places, STARTED_ANYWAY, self.plays)
 
-    def positives(self) -> Iterator[tuple[IntArray, IntArray, IntArray]]:
-        """Users, items and times (ms since the epoch) of all positive plays, in order of time."""
-        return ((users.astype(np.int64), items.astype(np.int64), ts) for users, items, ts in self._positives)
+    def plays(self) -> Iterator[tuple[IntArray, IntArray, IntArray, BoolArray]]:
+        """Users, items and times (ms since the epoch) of all plays, and which were positive, in order of time."""
+        return (
+            (users.astype(np.int64), items.astype(np.int64), ts, positive) for users, items, ts, positive in self._plays
+        )
 
     def _open_shelf(self, policy: ExplorationPolicy | None) -> PlannedShelf | RandomShelf | None:
         """The shelf of a day. What it knows of users is carried over while items keep their clusters."""
@@ -185,9 +187,9 @@ class World:
         shelf = PlannedShelf(self.catalogue, policy, self.options.shelf, self.options.users)
         before = self._shelf
         if isinstance(before, PlannedShelf) and before.policy.item_clusters == policy.item_clusters:
-            shelf.last_positive = before.last_positive
+            shelf.last_positive, shelf.known = before.last_positive, before.known
         else:
-            for play in self.positives():
+            for play in self.plays():
                 shelf.learn(*play)
         self._shelf = shelf
         return shelf
@@ -251,14 +253,15 @@ class World:
         responses: Responses,
         shelf: PlannedShelf | RandomShelf | None,
     ) -> None:
-        """Update the state after plays: the feed, the users, and their last positive plays."""
+        """Update the state after plays: the feed, the users, and what is known of their plays."""
         topics, played, positive = self.catalogue.main_topics[items], responses.started, responses.positive
         self._feed.remember(users[played], topics[played], positive[played])
         self._mood.play(users[played], topics[played], positive[played])
-        pleased = users[positive].astype(np.int32), items[positive].astype(np.int32), ts[positive]
-        self._positives.append(pleased)
+        self._plays.append(
+            (users[played].astype(np.int32), items[played].astype(np.int32), ts[played], positive[played])
+        )
         if isinstance(shelf, PlannedShelf):  # a random shelf keeps nothing of users
-            shelf.learn(users[positive], items[positive], ts[positive])
+            shelf.learn(users[played], items[played], ts[played], positive[played])
 
 
 def _play_times(start: IntArray, player: IntArray, responses: Responses) -> tuple[IntArray, IntArray]:

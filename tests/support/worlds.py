@@ -27,7 +27,7 @@ class RandomPolicy:
         self.item_clusters = dict(zip(ids, ((world.catalogue.main_topics + shift) % clusters).tolist(), strict=True))
         del self.item_clusters[ids[0]]
 
-    def serve(self, histories, rng):
+    def serve(self, histories, known, rng):
         assert histories.shape[1] == self.K
         chance = rng.random((len(histories), self.clusters))
         np.put_along_axis(chance, histories, -1.0, axis=1)

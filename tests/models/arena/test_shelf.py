@@ -30,7 +30,8 @@ class Serving:
         self.cluster = cluster
         self.item_clusters = {item: number // 10 for number, item in enumerate(catalogue.item_ids)}
 
-    def serve(self, histories, rng):
+    def serve(self, histories, known, rng):
+        self.known = known
         return np.full(len(histories), self.cluster), np.full(len(histories), 0.25), ["fixed"] * len(histories)
 
 
@@ -86,8 +87,8 @@ def test_a_planned_shelf_serves_users_with_a_history_items_of_the_cluster_by_the
     shelf = PlannedShelf(catalogue, Serving(catalogue), places=4, users=6_000)
     present = np.arange(0, 6_000, 2)
     first, second = present[:2_500], present[:2_000]  # pleased by cluster 0; and later by cluster 2
-    shelf.learn(first, np.full(len(first), 5), np.full(len(first), 100))
-    shelf.learn(second, np.full(len(second), 25), np.full(len(second), 200))
+    shelf.learn(first, np.full(len(first), 5), np.full(len(first), 100), np.full(len(first), True))
+    shelf.learn(second, np.full(len(second), 25), np.full(len(second), 200), np.full(len(second), True))
     offer = shelf.offer(present, np.random.default_rng(3))
     assert (offer.viewers == np.repeat(np.arange(2_000), 4)).all()
     assert (offer.positions == np.tile([1, 2, 3, 4], 2_000)).all()
@@ -105,7 +106,7 @@ def test_a_planned_shelf_serves_users_with_a_history_items_of_the_cluster_by_the
 def test_the_latest_play_of_a_cluster_counts_in_whatever_order_plays_arrive(catalogue):
     shelf = PlannedShelf(catalogue, Serving(catalogue), places=1, users=1)
     users = np.zeros(4, dtype=np.int64)
-    shelf.learn(users, np.array([1, 11, 2, 21]), np.array([400, 300, 100, 200]))  # clusters 0, 1, 0, 2
+    shelf.learn(users, np.array([1, 11, 2, 21]), np.array([400, 300, 100, 200]), users == 0)  # clusters 0, 1, 0, 2
     assert shelf.last_positive.tolist() == [[400, 300, 200, 0]]
     assert shelf.offer(np.array([0]), np.random.default_rng(0)).columns["history"] == [[0, 1]]
 
@@ -115,10 +116,11 @@ def test_items_that_the_policy_does_not_know_are_neither_learned_from_nor_shown(
     del policy.item_clusters[catalogue.item_ids[35]]
     shelf = PlannedShelf(catalogue, policy, places=1, users=3_000)
     everyone = np.arange(3_000)
-    shelf.learn(everyone, np.full(3_000, 35), np.full(3_000, 50))
+    shelf.learn(everyone, np.full(3_000, 35), np.full(3_000, 50), everyone >= 0)
     assert not shelf.last_positive.any()
+    assert not shelf.known.any()
     for item in (5, 15):
-        shelf.learn(everyone, np.full(3_000, item), np.full(3_000, item))
+        shelf.learn(everyone, np.full(3_000, item), np.full(3_000, item), everyone >= 0)
     shown = set(shelf.offer(everyone, np.random.default_rng(4)).items.tolist())
     assert shown <= set(range(30, 40)) - {35}
     assert len(shown) > 5
@@ -129,7 +131,33 @@ def test_nobody_with_a_history_means_an_empty_offer(catalogue):
     assert len(shelf.offer(np.arange(5), np.random.default_rng(0)).viewers) == 0
 
 
-@pytest.mark.parametrize("cluster", [-1, 3, 4, 77])
+def test_any_play_makes_a_cluster_known_and_the_policy_hears_of_it(catalogue):
+    policy = Serving(catalogue)
+    shelf = PlannedShelf(catalogue, policy, places=2, users=2)
+    plays = np.array([[0, 5, 1], [0, 15, 1], [0, 25, 0], [1, 5, 1], [1, 15, 1]])  # user, item, positive
+    shelf.learn(plays[:, 0], plays[:, 1], np.arange(1, 6), plays[:, 2] == 1)
+    offer = shelf.offer(np.array([0, 1]), np.random.default_rng(0))
+    assert offer.columns["history"] == [[0, 1]] * 4  # the play of cluster 2 pleased nobody
+    assert policy.known.tolist() == [[True, True, True, False]] * 2 + [[True, True, False, False]] * 2
+
+
+def test_a_place_without_anything_new_stays_empty(catalogue):
+    class Exhausted(Serving):
+        def serve(self, histories, known, rng):
+            clusters = np.where(known[:, 2], -1, 3)
+            return clusters, np.where(clusters < 0, np.nan, 0.5), ["fixed"] * len(histories)
+
+    shelf = PlannedShelf(catalogue, Exhausted(catalogue), places=2, users=2)
+    users, items = np.array([0, 0, 0, 1, 1]), np.array([5, 15, 25, 5, 15])
+    shelf.learn(users, items, np.arange(1, 6), items < 20)
+    offer = shelf.offer(np.array([0, 1]), np.random.default_rng(0))
+    assert offer.viewers.tolist() == [1, 1]
+    assert offer.positions.tolist() == [1, 2]
+    assert offer.columns["propensity"].tolist() == [0.5, 0.5]
+    assert (len(offer.columns["policy"]), len(offer.columns["history"])) == (2, 2)
+
+
+@pytest.mark.parametrize("cluster", [3, 4, 77])
 def test_a_cluster_without_items_is_refused(catalogue, cluster):
     policy = Serving(catalogue, cluster)
     policy.item_clusters = {
@@ -137,6 +165,6 @@ def test_a_cluster_without_items_is_refused(catalogue, cluster):
     }
     policy.item_clusters["i9999999"] = 4  # cluster 3 has no item, cluster 4 none that is published
     shelf = PlannedShelf(catalogue, policy, places=1, users=1)
-    shelf.learn(np.zeros(2, dtype=int), np.array([0, 10]), np.array([1, 2]))
+    shelf.learn(np.zeros(2, dtype=int), np.array([0, 10]), np.array([1, 2]), np.array([True, True]))
     with pytest.raises(ValueError, match=f"served cluster {cluster}, which holds no item"):
         shelf.offer(np.array([0]), np.random.default_rng(0))

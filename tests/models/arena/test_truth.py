@@ -116,10 +116,12 @@ def test_history_rates_are_means_over_those_who_hold_the_history(tiny):
     world, truth, clusters = tiny
     members = members_of(world, clusters)
     ids = world.catalogue.item_ids.to_list()
-    last = defaultdict(dict)
-    for users, items, times in world.positives():
-        for user, item, time in zip(users, items, times, strict=True):
+    last, played = defaultdict(dict), defaultdict(set)
+    for play in world.plays():
+        for user, item, time, positive in zip(*play, strict=True):
             if ids[item] in clusters:
+                played[user].add(clusters[ids[item]])
+            if positive and ids[item] in clusters:
                 last[user][clusters[ids[item]]] = max(time, last[user].get(clusters[ids[item]], 0))
     holders = defaultdict(list)
     for user, times in last.items():
@@ -135,13 +137,22 @@ def test_history_rates_are_means_over_those_who_hold_the_history(tiny):
         for signal in SIGNALS:
             mean = sum(rate[signal] for rate in rates) / len(rates)
             assert math.isclose(row[f"{signal}_rate"], mean, rel_tol=1e-4)
+        novel = [
+            rate["positive"] for user, rate in zip(users, rates, strict=True) if row["cluster_id"] not in played[user]
+        ]
+        assert row["novel_users"] == len(novel)
+        assert math.isclose(row["novel_positive_rate"], sum(novel) / max(len(novel), 1), rel_tol=1e-4)
+    assert 0 < found["novel_users"].sum() < found["users"].sum()
 
 
 def test_history_rates_of_a_world_where_nobody_has_a_history_are_an_empty_frame():
     truth = World(WorldOptions(FIRST_DAY, users=5, items=50)).truth()
     found = truth.history_rates(truth.item_topics, 2)
     assert found.is_empty()
-    assert {"history", "cluster_id", "users", *(f"{signal}_rate" for signal in SIGNALS)} == set(found.columns)
+    assert set(found.columns) == {
+        *("history", "cluster_id", "users", "novel_users", "novel_positive_rate"),
+        *(f"{signal}_rate" for signal in SIGNALS),
+    }
 
 
 def test_the_rate_is_what_a_single_user_does_again_and_again():
@@ -228,8 +239,9 @@ def test_rates_of_plans_by_hand():
         {
             "history": [[0, 1]] * 4 + [[0, 2]] * 4,
             "cluster_id": [0, 1, 2, 3] * 2,
-            "users": [3] * 4 + [1] * 4,
-            "positive_rate": [0.9, 0.9, 0.2, 0.6, 0.9, 0.4, 0.9, 0.8],
+            "users": [4] * 4 + [2] * 4,
+            "novel_users": [0, 0, 3, 1, 0, 1, 0, 2],
+            "novel_positive_rate": [0.0, 0.0, 0.2, 0.6, 0.0, 0.4, 0.0, 0.8],
         },
         schema_overrides={"history": pl.List(pl.Int32), "cluster_id": pl.Int32},
     )
@@ -239,9 +251,13 @@ def test_rates_of_plans_by_hand():
     assert rates_of_plans(rates, before, after, 1) == pytest.approx(
         {
             "true_rate_before": (3 * 0.2 + 0.4) / 4,
-            "true_rate_after": (3 * 0.6 + 0.4) / 4,
-            "true_rate_random": (3 * 0.2 + 3 * 0.6 + 0.4 + 0.8) / 8,  # never a cluster of the history itself
-            "true_rate_oracle": (3 * 0.6 + 0.8) / 4,
+            "true_rate_after": (0.6 + 0.4) / 2,
+            "true_rate_random": (3 * 0.2 + 0.6 + 0.4 + 2 * 0.8) / 7,  # never a cluster of the history itself
+            "true_rate_oracle": (0.6 + 2 * 0.8) / 3,
+            "novel_share_before": 4 / 6,
+            "novel_share_after": 2 / 6,
+            "novel_share_random": 7 / 12,
+            "novel_share_oracle": 3 / 6,
         }
     )
 

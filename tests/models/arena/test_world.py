@@ -307,13 +307,18 @@ def test_the_counts_of_a_day_are_those_of_its_frames(two_weeks):
         assert 0 < counts.favourite_plays < counts.plays
 
 
-def test_the_world_remembers_every_positive_play(two_weeks):
+def test_the_world_remembers_every_play(two_weeks):
     world, frames = two_weeks
-    remembered = [np.concatenate(column) for column in zip(*world.positives(), strict=True)]
-    users, items, times = remembered
-    logged = with_positive(frames["events"], frames["items"]).filter("positive")
-    found = zip(numbers(logged["user_id"]), numbers(logged["item_id"]), logged["ts"].dt.epoch("ms"), strict=True)
-    assert sorted(found) == sorted(zip(users, items, times, strict=True))
+    remembered = [np.concatenate(column) for column in zip(*world.plays(), strict=True)]
+    logged = with_positive(frames["events"], frames["items"])
+    found = zip(
+        numbers(logged["user_id"]),
+        numbers(logged["item_id"]),
+        logged["ts"].dt.epoch("ms"),
+        logged["positive"],
+        strict=True,
+    )
+    assert sorted(found) == sorted(zip(*remembered, strict=True))
 
 
 def test_a_session_has_one_play_and_a_cut_poisson_number_of_more(unchanging):
@@ -378,8 +383,8 @@ def test_interests_grow_by_the_positive_plays_of_their_topic(two_weeks):
     world, _ = two_weeks
     born = World(OPTIONS).truth().tastes
     pleased = np.zeros_like(born)
-    for users, items, _ in world.positives():
-        np.add.at(pleased, (users, world.catalogue.main_topics[items]), 1)
+    for users, items, _, positive in world.plays():
+        np.add.at(pleased, (users[positive], world.catalogue.main_topics[items[positive]]), 1)
     grown = GROWTH * (1 - np.exp(-pleased / GROWTH_PLAYS))
     assert np.allclose(world.truth().tastes, born + grown, atol=1e-5)
     assert grown.max() > 0.9 * GROWTH
