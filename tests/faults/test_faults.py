@@ -33,8 +33,8 @@ IN_EVERY_TEST = {
     "interests.item_clusters": "full",
     "raw.events": "corrupt",
     "training.novelty_examples": "second",
-    "base_model": "daemon",
 }
+"""The drills of `daemon` take 45 s and run in the full tests alone."""
 # What each asset reads; those that are not named read the warehouse alone.
 INPUTS = {
     "raw.items": "landing/items/*.parquet",

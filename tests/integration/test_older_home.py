@@ -67,6 +67,7 @@ def test_its_older_versions_can_be_made_current(older):
     assert TransitionTable.open(home.published).rows.equals(before["table"].rows)
 
 
+@pytest.mark.full
 def test_late_rows_make_their_days_again_and_train_no_novelty_model(older):
     home, *_ = older
     models = {path.name for path in home.checkpoints.glob("novelty_model/*")}

@@ -16,7 +16,7 @@ from alignrec_assets.settings.sources import update_settings_file
 from models.serving.transition_table import TransitionTable
 
 LAST_DAY = "2026-01-25"  # of the last week
-FAST = (("landing with impressions", 500), ("landing", 5_000))
+FAST = (("landing with impressions", 500), ("landing", 500))
 """Random exposures and replay. The settings that each format gets are tested with `ingest`."""
 SIZES = [
     pytest.param(kind, rows, marks=() if (kind, rows) in FAST else pytest.mark.full)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from support.line import DAYS, environment
 
 from alignrec_assets.instance.dagster_home import open_instance
@@ -35,6 +36,7 @@ def told(home):
     return found
 
 
+@pytest.mark.full
 def test_every_long_step_tells_its_progress_with_rate_and_time_left(copied_home):
     copied_home.warehouse.unlink()
     seeds = {"ALIGNREC_NOVELTY__SEED": "7", "ALIGNREC_ALIGNMENT__SEED": "7"}

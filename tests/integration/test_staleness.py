@@ -29,6 +29,7 @@ def test_a_changed_setting_marks_what_depends_on_it_and_no_other(copied_home):
     assert marked["feedback/transition_scores"] == ALL_DAYS
 
 
+@pytest.mark.full
 def test_a_day_that_changed_marks_that_day_of_its_readers_until_they_are_made_anew(copied_home):
     # A version of its own for each day.
     alone = [(asset, day) for asset in ("raw/events", "interests/user_cluster_days") for day in ALL_DAYS]
