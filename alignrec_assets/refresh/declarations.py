@@ -110,7 +110,6 @@ TRAINING = (
     *(f"alignment.{name}" for name in ("keep_overtrained", "seed")),
     "candidates.k",
     "feedback.normalisation",
-    "feedback.exposures",
     "feedback.source",
 )
 """How the alignment model is trained on its examples, and what its manifest tells of them."""
@@ -296,7 +295,10 @@ DECLARATIONS = (
         selection="learning",
         kinds=("huggingface", "pytorch"),
         settings=(*TRAINING, "alignment.minimum_histories"),
-        asks=("alignment",),  # its manifest repeats how the examples were split
+        asks=(
+            "alignment",
+            "feedback.exposures",
+        ),  # its manifest repeats what the examples are of and how they were split
         gates=("novelty_model",),  # behind a model that is not published, minutes of training would come to nothing
         follows=("training.pointwise_examples", "training.pairwise_examples"),
         description="Predicts how much users of a history will like a cluster: a linear head on the base model.",

@@ -32,6 +32,7 @@ def asked(tmp_path_factory):
     """By asset the settings that its step asked for, in a run that makes everything."""
     home = unpack(tmp_path_factory.mktemp("asked") / "home")
     update_settings_file(home, {"base_model": {"source": str(home.path / "tiny_model")}, "search": {"trials": 1}})
+    update_settings_file(home, {"landing": {"attribution_hours": 12}})  # so that the last day's impressions are final
     found = {declared.name: set() for declared in DECLARATIONS}
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(definitions, "steps_of", lambda groups: [recorded(step) for step in steps_of(groups)])

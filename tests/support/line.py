@@ -150,4 +150,4 @@ def write_random_feedback(home, impressions=6000, seed=5, file="part-0"):
     for number in (DAYS - 2, DAYS - 1):
         folder = home.landing / "feedback" / f"day={FIRST_DAY + timedelta(days=number)}"
         folder.mkdir(parents=True, exist_ok=True)
-        frame.filter(pl.Series(days == number)).write_parquet(folder / "part-0.parquet")
+        frame.filter(pl.Series(days == number)).write_parquet(folder / f"{file}.parquet")
