@@ -4,6 +4,7 @@ The copy is tested by children of one process that has imported the large librar
 """
 
 import contextlib
+import gc
 import importlib
 import os
 import shutil
@@ -23,6 +24,7 @@ LIBRARIES = (
     *("dagster", "duckdb", "hypothesis", "optuna", "polars", "pytest", "scipy.stats", "sklearn.linear_model", "torch"),
     *("transformers", "transformers.models.llama.modeling_llama"),
 )
+QUIETLY = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:unraisableexception")
 PATIENCE = 5.0  # times the seconds of the sound tests, and ten more: then a fault has made an endless loop
 
 
@@ -80,6 +82,7 @@ def import_libraries() -> None:
     """Import what most tests import and no fault changes."""
     for name in LIBRARIES:
         importlib.import_module(name)
+    gc.freeze()  # or every child walks through all of them at its end
 
 
 def _test(folder: Path, tests: Sequence[str]) -> None:
@@ -96,6 +99,6 @@ def _test(folder: Path, tests: Sequence[str]) -> None:
         del sys.modules[name]
     code = 1
     try:
-        code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-m", "not full and not vllm", *tests]))
+        code = int(pytest.main([*QUIETLY, "-m", "not full and not vllm", *tests]))
     finally:
         os._exit(min(code, 1))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
-from models.evaluation.metrics import evaluate_ranking, f1_at_k, gini, ndcg_at_k, top_k_credit
+from models.evaluation.metrics import discounts, evaluate_ranking, f1_at_k, gini, ndcg_at_k, top_k_credit
 
 
 def brute_force(predictions, truth, k):
@@ -121,6 +121,7 @@ def test_only_histories_with_2k_clusters_count():
     assert result.histories == 1
     assert np.isnan(result.history_f1[0])
     assert result.f1_at_k == result.history_f1[1] == 0.0
+    assert result.ndcg_at_k == result.history_ndcg[1] > 0.0
     assert result.reason is None
 
 
@@ -128,7 +129,7 @@ def test_figures_are_none_with_a_reason_where_nothing_qualifies():
     for truth in ([], [np.array([0.5, 0.1])]):
         result = evaluate_ranking(truth, truth, k=3)
         assert (result.f1_at_k, result.ndcg_at_k, result.histories) == (None, None, 0)
-        assert "6 supported clusters" in result.reason
+        assert "has 6 supported clusters" in result.reason
 
 
 def test_no_gain_leaves_ndcg_undefined_but_not_f1():
@@ -147,6 +148,15 @@ def test_broken_input_is_refused(predictions, truth, k):
         evaluate_ranking([np.array(predictions)], [np.array(truth)], k)
 
 
+def test_histories_without_predictions_are_refused():
+    with pytest.raises(ValueError, match="argument"):
+        evaluate_ranking([np.zeros(2)], [np.zeros(2), np.zeros(2)], k=1)
+
+
+def test_discounts_by_hand():
+    np.testing.assert_allclose(discounts(3), [1.0, 1 / np.log2(3), 0.5])
+
+
 def test_gini_by_hand_and_by_the_mean_difference():
     assert gini(np.array([5, 5, 5])) == 0
     assert gini(np.array([0, 0, 0, 9])) == pytest.approx(0.75)
@@ -155,6 +165,6 @@ def test_gini_by_hand_and_by_the_mean_difference():
     assert gini(counts) == pytest.approx(mean_difference / (2 * counts.mean()))
 
 
-@pytest.mark.parametrize(("sizes", "expected"), [([5, 5, 5], 0.0), ([0, 0, 0, 8], 0.75), ([1, 3], 0.25)])
+@pytest.mark.parametrize(("sizes", "expected"), [([5, 5, 5], 0.0), ([0, 0, 0, 8], 0.75), ([1, 3], 0.25), ([0, 1], 0.5)])
 def test_gini_by_hand(sizes, expected):
     assert gini(np.array(sizes)) == pytest.approx(expected)
