@@ -10,6 +10,7 @@ ALIGNMENT = "tests/models/alignment"
 NOVELTY = "tests/models/novelty"
 LANDING = "tests/alignrec_assets/landing"
 ASSETS = "tests/alignrec_assets/assets"
+WINDOWS = "tests/sql/test_windows.py"
 INTERESTS = "tests/sql/test_interest_tables.py"
 CONDITIONS = "tests/alignrec_assets/automation/test_conditions.py"
 FORGETTING = "tests/alignrec_assets/housekeeping/test_forgetting.py"
@@ -30,7 +31,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     "sql/interests": (INTERESTS,),
     "sql/feedback": (INTERESTS, f"{ASSETS}/test_feedback.py"),
     "sql/training": (INTERESTS, f"{ASSETS}/test_training.py"),
-    "sql/evaluation": (QUALITY,),
+    "sql/evaluation": (WINDOWS, QUALITY),
     "sql/housekeeping": (FORGETTING, PRUNING),
     # files
     "models/feedback/score_changes.py": (),
@@ -38,8 +39,12 @@ COVERED: dict[str, tuple[str, ...]] = {
     "models/novelty/label_expansion.py": ("tests/models/candidates/test_candidate_pools.py",),
     "models/evaluation/calibration.py": (f"{ALIGNMENT}/test_report.py",),
     "models/evaluation/metrics.py": (),
-    "sql/evaluation/cells_of_some_users.sql": ("tests/sql/test_cells_of_some_users.py",),
-    "sql/evaluation/feedback_since.sql": (CONDITIONS,),
+    "sql/evaluation/cells_of_some_users.sql": (WINDOWS, "tests/sql/test_cells_of_some_users.py"),
+    "sql/evaluation/clustered_events.sql": (QUALITY,),
+    "sql/evaluation/feedback_since.sql": (WINDOWS, CONDITIONS),
+    "sql/evaluation/history_holders.sql": (WINDOWS,),
+    "sql/feedback/standing_scores.sql": (WINDOWS,),
+    "sql/training/pointwise_examples.sql": (WINDOWS,),
     "sql/interests/cluster_examples.sql": ("tests/alignrec_assets/commands/test_clusters.py",),
     "sql/raw/rejected_rows_shown.sql": ("tests/alignrec_assets/commands/test_rejected.py",),
     "sql/raw/pruned_days.sql": (PRUNING,),

@@ -96,6 +96,19 @@ def test_lift_times_the_prior_ranks_as_the_rate_does():
     np.testing.assert_allclose(lift_scores(rates, priors) * priors * 4, rates)
 
 
+@pytest.mark.parametrize(
+    ("method", "expected"), [("quantile", [0.25, 0.75]), ("rate", [0.2, 0.4]), ("lift", [0.5, 0.25])]
+)
+def test_a_map_is_chosen_by_its_name(method, expected):
+    rates, priors = np.array([0.2, 0.4]), np.array([0.1, 0.4])
+    np.testing.assert_allclose(Normalisation(method, rates, np.ones(2)).scores(rates, priors), expected)
+
+
+@pytest.mark.parametrize(("upper", "interval"), [([0.2, 0.2], 0.1), ([0.1, 0.2, 0.9], 0.1), ([], 0.01)])
+def test_a_rounding_of_exactly_half_the_median_width_is_taken(upper, interval):
+    assert posterior_interval(np.zeros(len(upper)), np.array(upper)) == interval
+
+
 @pytest.mark.parametrize(("width", "interval"), [(0.0, 0.01), (0.05, 0.02), (0.1, 0.05), (0.39, 0.1), (0.9, 0.2)])
 def test_the_rounding_stays_within_half_of_what_the_feedback_leaves_open(width, interval):
     assert posterior_interval(np.full(3, 0.05), np.full(3, 0.05 + width)) == interval

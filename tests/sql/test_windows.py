@@ -1,0 +1,146 @@
+"""Queries over a window of feedback, and as of a day, against a plain reading of what they say of themselves."""
+
+from collections import defaultdict
+from datetime import date, timedelta
+
+import duckdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alignrec_assets.warehouse.connection import create_tables
+from alignrec_assets.warehouse.queries import query
+
+DAYS = [date(2026, 1, 5) + timedelta(days=number) for number in range(6)]
+WINDOW = {"first_day": DAYS[1], "as_of": DAYS[3], "taxonomy_version": "t"}
+UNTIL = DAYS[4]
+
+days, taxonomies = st.sampled_from(DAYS), st.sampled_from(["t", "older"])
+histories, clusters = st.sampled_from([(1, 2), (1, 3)]), st.sampled_from([4, 5])
+counts = st.integers(1, 9).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n)))
+seen = st.lists(
+    st.tuples(days, taxonomies, histories, clusters, st.sampled_from("abc"), counts),
+    max_size=30,
+    unique_by=lambda row: row[:5],
+)
+scored = st.lists(
+    st.tuples(days, taxonomies, histories, clusters, st.sampled_from(["positive", "liked"]), st.booleans(), counts),
+    max_size=40,
+    unique_by=lambda row: row[:5],
+)
+
+
+@pytest.fixture(scope="module")
+def connection():
+    connection = duckdb.connect()
+    create_tables(connection)
+    yield connection
+    connection.close()
+
+
+def fill(connection, table, rows):
+    connection.execute(f"DELETE FROM {table}")
+    for row in rows:
+        marks = ", ".join(f"${name} AS {name}" for name in row)
+        connection.execute(f"INSERT INTO {table} BY NAME SELECT {marks}", row)
+
+
+def read(connection, name, **parameters):
+    rows = connection.execute(query(name), WINDOW | parameters).fetchall()
+    return [tuple(tuple(value) if isinstance(value, list) else value for value in row) for row in rows]
+
+
+def load_users(connection, rows):
+    named = ("day", "taxonomy_version", "history", "cluster_id", "user_id")
+    fill(
+        connection,
+        "feedback.transition_users",
+        [
+            dict(zip(named, (*row[:2], list(row[2]), *row[3:5]), strict=True))
+            | {"impressions": row[5][0], "positives": row[5][1]}
+            for row in rows
+        ],
+    )
+
+
+def sums(rows, key):
+    """Impressions and positives by a key of (day, history, cluster, user)."""
+    found = defaultdict(lambda: [0, 0])
+    for day, _, history, cluster, user, (impressions, positives) in rows:
+        total = found[key(day, history, cluster, user)]
+        total[0] += impressions
+        total[1] += positives
+    return dict(sorted(found.items()))
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=seen)
+def test_windows_hold_the_days_from_the_first_to_the_last_of_one_taxonomy(connection, rows):
+    load_users(connection, rows)
+    standing = [row for row in rows if row[1] == "t"]
+    window = [row for row in standing if DAYS[1] <= row[0] <= DAYS[3]]
+    holders = sums(window, lambda _, history, __, user: (history, user))
+    assert read(connection, "evaluation.history_holders") == [(*key, n) for key, (n, _) in holders.items()]
+
+    after = [row for row in standing if DAYS[3] < row[0] <= UNTIL]
+    before, later = (sums(part, lambda _, __, cluster, ___: cluster) for part in (window, after))
+    expected = [
+        (cluster, *before.get(cluster, (0, 0))[::-1], *later.get(cluster, (0, 0))[::-1])
+        for cluster in sorted({*before, *later})
+    ]
+    assert read(connection, "evaluation.feedback_since", until=UNTIL) == expected
+
+    everybody = read(connection, "evaluation.cells_of_some_users", share=1.0)
+    cells = sums(window, lambda _, history, cluster, __: (history, cluster))
+    users = {key: len({row[4] for row in window if row[2:4] == key}) for key in cells}
+    assert everybody == [(*key, n, users[key], positives) for key, (n, positives) in cells.items()]
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=seen)
+def test_a_partition_is_compared_with_those_before_it_from_its_first_on(connection, rows):
+    load_users(connection, rows)
+    connection.execute(
+        "DELETE FROM feedback.transition_counts; INSERT INTO feedback.transition_counts BY NAME SELECT day, "
+        "taxonomy_version, history, cluster_id, sum(impressions) AS impressions, sum(positives) AS positives "
+        "FROM feedback.transition_users GROUP BY ALL"
+    )
+    compared = {DAYS[5]: DAYS[2], DAYS[3]: DAYS[1]}
+    parameters = {"days": [*compared], "firsts": [*compared.values()], "taxonomy_version": "t"}
+    found = connection.execute(query("evaluation.feedback_against_before"), parameters).fetchall()
+    expected = []
+    for day, first in sorted(compared.items()):
+        standing = [row for row in rows if row[1] == "t" and first <= row[0] <= day]
+        earlier, own = (
+            sums([row for row in standing if (row[0] == day) == is_own], lambda _, __, cluster, ___: cluster)
+            for is_own in (False, True)
+        )
+        for cluster in sorted({*earlier, *own}):
+            expected.append((day, cluster, *earlier.get(cluster, (0, 0))[::-1], *own.get(cluster, (0, 0))[::-1]))
+    assert found == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=scored)
+def test_scores_as_of_a_day_are_the_latest_up_to_it_unless_the_cell_is_gone(connection, rows):
+    named = ("day", "taxonomy_version", "history", "cluster_id", "signal", "standing")
+    fill(
+        connection,
+        "feedback.transition_scores",
+        [
+            dict(zip(named, (*row[:2], list(row[2]), *row[3:6]), strict=True))
+            | {"impressions": row[6][0], "users": 1, "positives": row[6][1], "score": 0.5}
+            for row in rows
+        ],
+    )
+    latest = {}
+    for day, taxonomy, history, cluster, signal, standing, (impressions, positives) in sorted(rows):
+        if day <= DAYS[3] and taxonomy == "t":
+            latest[signal, history, cluster] = (impressions, 1, positives) if standing else None
+    expected = [(*key, *counted) for key, counted in sorted(latest.items()) if counted]
+    parameters = {"as_of": DAYS[3], "taxonomy_version": "t"}
+    found = connection.execute(query("feedback.standing_scores"), parameters).fetchall()
+    assert [(row[11], tuple(row[0]), *row[1:5]) for row in found] == expected
+    for signal in ("positive", "liked"):
+        found = connection.execute(query("training.pointwise_examples"), parameters | {"signal": signal}).fetchall()
+        assert [(tuple(row[0]), *row[1:]) for row in found] == [row[1:] for row in expected if row[0] == signal]
