@@ -230,7 +230,7 @@ def _contest_lines(figures: Facts, intervals: Intervals, k: int) -> list[str]:
     lines = [
         "",
         f"ALIGNMENT MODEL on {figures['held_out_histories']} held-out histories"
-        + (", with 95% intervals over histories" if histories < FEW_HISTORIES else ""),
+        + (", with 95% intervals over histories" if 0 < histories < FEW_HISTORIES else ""),
         f"  {'':<24}{f'F1@{k}':>26}{f'NDCG@{k}':>26}",
         *(_told(figures, intervals, histories, name, suffix) for suffix, name in CONTESTANTS.items()),
     ]
@@ -267,6 +267,8 @@ def _apart_figures(figures: Facts) -> Facts:
 
 
 def _words_lines(figures: Facts) -> list[str]:
+    if figures["words_share"] is None:
+        return []
     scores, words, share, rank = (figure_text(figures[name]) for name in WORDS)
     return [
         f"  the words: the ranking of a history spreads by {scores} in log-odds, the language model's part of it by "

@@ -47,3 +47,4 @@ def test_the_share_of_the_words_is_printed():
     (line,) = _words_lines(figures | {"spearman_without_words": None})
     for told in ("spreads by 0.490", "part of it by 0.011", "share 0.022", "without it -"):
         assert told in line
+    assert _words_lines({"words_share": None}) == []
