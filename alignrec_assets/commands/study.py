@@ -32,7 +32,7 @@ from alignrec_assets.settings.sources import load_settings, update_settings_file
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.rows import read_frame, table_frame
-from models.evaluation.figures import figure_text
+from models.evaluation.figures import figure_text, interval_text
 from models.files import MODEL_FOLDER, replacing, write_json
 from models.progress import Log
 
@@ -147,7 +147,8 @@ class Study:
             k=self.settings.candidates.k,
             seed=options.seed,
         )
-        return {"later_days": {"days": options.holdout_days, "histories": contest.histories, "values": contest.values}}
+        found = {name: getattr(contest, name) for name in ("histories", "values", "intervals", "leads")}
+        return {"later_days": {"days": options.holdout_days, **found}}
 
     def truth(self, world: Any) -> Facts:
         """Ceilings, shares of the way to them, and what intervals and scores are worth, by the known rates."""
@@ -163,16 +164,21 @@ class Study:
 
         path = self.home.reports / "alignment.json"
         report = json.loads(path.read_text(encoding="utf-8"))
-        figures = report["figures"] | found["truth"]
+        figures, histories = report["figures"] | found["truth"], report["figures"]["held_out_histories"]
         if len(found.get("losses", {})) == len(LOSSES):
             figures |= compare_losses(found["losses"])
         beside = {name: facts for name, facts in found.items() if name != "truth"}
         write_json(path, report | {"figures": figures, "command": "make study", **beside})
+
+        def told(name: str, value: float | None) -> str:
+            interval = report["intervals"].get(name)
+            return interval_text(value, interval, histories) if interval else figure_text(value, ".4g")
+
         picture = self.home.reports / "alignment_amounts.png"
         draw_amounts(found["amounts"], self.settings.candidates.k, picture)
         return [
             "",
-            *(f"  {name:<36}{figure_text(value, '.4g'):>10}" for name, value in sorted(figures.items())),
+            *(f"  {name:<44}{told(name, value):>24}" for name, value in sorted(figures.items())),
             f"  {path}",
         ]
 
