@@ -22,7 +22,8 @@ from scipy.special import expit
 from support.alignment import LABELS, QUICK
 from support.leaks import TEACHES, one_of, other_counts, split_cells
 
-from models.alignment import joint_head, later_days, report
+from models.alignment import joint_head, later_days, report, users_apart
+from models.alignment.apart_examples import APART
 from models.alignment.candidate_reader import CandidateReader
 from models.alignment.examples import group_by_history
 from models.alignment.pairs import pairs_for_loss
@@ -117,7 +118,7 @@ def test_trials_are_prepared_from_what_teaches(normalisation, loss):
 def ranked(monkeypatch):
     """What every contestant of every contest made of the histories that were judged; the contests are held."""
     seen = []
-    for module in (report, later_days):
+    for module in (report, later_days, users_apart):
 
         def hold(predictions, *arguments, held=module.hold_contest):
             seen.append({name: np.concatenate(scores).tobytes() for name, scores in predictions.items()})
@@ -173,6 +174,28 @@ def test_yardsticks_on_later_days_know_what_teaches_alone(ranked):
     before, after, taught = ranked
     assert after == before
     assert {name for name in before if taught[name] != before[name]} == LEARNING_YARDSTICKS
+
+
+def test_where_users_are_kept_apart_those_who_judge_teach_nothing(untrained, ranked):
+    """Models and yardsticks follow from the counts of those who teach; counts of all users are not looked at."""
+
+    def contest(examples, apart):
+        both = examples.with_columns(**{name: apart[whole] for name, whole in APART.items()}).filter(~pl.col("unseen"))
+        read = [
+            untrained.read([row.history for row in served], [row.clusters for row in served])
+            for served in group_by_history(both, len(LABELS)).values()
+        ]
+        users_apart.contest_of_users_apart(
+            both, read, stack=True, clusters=len(LABELS), label_embeddings=EMBEDDINGS, k=2, seed=0
+        )
+
+    contest(EXAMPLES, EXAMPLES)
+    contest(examples_after(pl.lit(value=True)), examples_after(REPORTS))
+    contest(EXAMPLES, examples_after(one_of(EXAMPLES, at=3)))
+    before, after, taught = ranked
+    assert after == before
+    learned = {name for name in before if taught[name] != before[name]}
+    assert learned == LEARNING_YARDSTICKS | {"model", "language_model"}
 
 
 KINDS = {
