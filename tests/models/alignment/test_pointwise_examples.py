@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+from support.options import SCORES
 
 from models.alignment.pointwise_examples import (
     PointwiseOptions,
@@ -16,6 +17,7 @@ from models.alignment.pointwise_examples import (
     training_rows,
     with_less_feedback,
 )
+from models.feedback.transition_scores import transition_scores
 
 OPTIONS = PointwiseOptions(
     holdout_share=0.4,
@@ -80,6 +82,18 @@ def test_held_out_feedback_does_not_move_training_scores():
     after = pointwise_examples(changed, OPTIONS)
     assert after.filter(~held_out).equals(before.filter(~held_out))
     assert after.filter(held_out)["raw_rate"].unique().to_list() == [0.0]
+
+
+def test_rates_are_shrunk_towards_the_prior_that_is_asked_for():
+    counted = cells(HISTORIES, (10, 11, 12))
+    found = {prior: pointwise_examples(counted, replace(OPTIONS, prior=prior)) for prior in ("cluster", "affinity")}
+    for prior, rows in found.items():
+        scored = transition_scores(
+            counted.with_columns(rows["split"], rows["unseen"]),
+            replace(SCORES, minimum_impressions=1, minimum_users=1, minimum_share_of_mean=0.0, prior=prior),
+        ).scores
+        assert rows["shrunk_rate"].equals(scored["shrunk_rate"])
+    assert not found["cluster"]["shrunk_rate"].equals(found["affinity"]["shrunk_rate"])
 
 
 def test_evidence_is_the_effective_impressions_and_grows_with_the_impressions():

@@ -11,11 +11,14 @@ from scipy.special import expit
 from support.options import ALIGNMENT
 
 import models.alignment.search as searching
+from models.alignment.examples import group_by_history
 from models.alignment.pairs import PAIR_SCHEMA
+from models.alignment.scoring import CandidateScorer
 from models.alignment.search import AlignmentSearch
 from models.alignment.trainer import AlignmentTrainer
 from models.alignment.training import train_alignment_model
 from models.alignment.trials import SearchOptions, TrialData
+from models.evaluation.metrics import evaluate_ranking
 from models.files import content_hash
 from models.progress import silent
 
@@ -23,6 +26,7 @@ LABELS = ["football goals", "jazz piano", "chess openings", "wild life", "cookin
 STANDING = replace(
     ALIGNMENT, tune="top:1", learning_rate=3e-3, steps=4, histories_per_batch=4, evaluate_every=1, head_histories=8
 )
+MULTIPLIERS = np.linspace(0.3, 0.5, len(LABELS))
 POWERS = {"quantile": 1.0, "rate": 0.7, "z_score": 1.5, "lift": 2.0}
 
 
@@ -53,7 +57,7 @@ def prepare_from(examples):
             for a, b in combinations(found, 2)
             if found[a] != found[b]
         ]
-        multipliers = np.linspace(0.3, 0.5, len(LABELS)) if normalisation == "lift" else None
+        multipliers = MULTIPLIERS if normalisation == "lift" else None
         paired = pl.DataFrame(pairs, schema=PAIR_SCHEMA, orient="row") if loss == "pairwise" else None
         return TrialData(rows, paired, multipliers)
 
@@ -86,6 +90,21 @@ def undisturbed(begin, tmp_path_factory):
 def unjudged(monkeypatch):
     """Leaves out the contest on the test histories, which takes a second."""
     monkeypatch.setattr(AlignmentSearch, "_judge", lambda *_: {})
+
+
+def test_a_trial_of_lifts_is_judged_by_what_it_would_serve(tiny_model_folder, examples, tmp_path, unjudged):
+    """Its predicted scores are multiplied by the rates that the lifts are of, in the search as in serving."""
+    options = SearchOptions("lift", replace(STANDING, evaluate_every=4), 1, None, 0)
+    search = AlignmentSearch(tiny_model_folder, tmp_path, "s", LABELS, prepare_from(examples), options, 2)
+    (trial,) = search.run().trials
+    served = group_by_history(examples, len(LABELS))["validation"]
+    scorer = CandidateScorer(tmp_path / "s-001" / "model", LABELS, "packed")
+    ranking = scorer.predict([row.history for row in served], [row.clusters for row in served]).ranking
+    judged = evaluate_ranking(ranking, [row.rates for row in served], 2)
+    assert (trial.figures["f1_at_k"], trial.figures["ndcg_at_k"]) == pytest.approx((judged.f1_at_k, judged.ndcg_at_k))
+    np.testing.assert_array_equal(scorer.learned.rate_map.multipliers, MULTIPLIERS)
+    scores = [values / MULTIPLIERS[row.clusters] for values, row in zip(ranking, served, strict=True)]
+    assert evaluate_ranking(scores, [row.rates for row in served], 2).ndcg_at_k != pytest.approx(judged.ndcg_at_k)
 
 
 def without_clock(curve):

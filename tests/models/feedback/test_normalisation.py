@@ -63,6 +63,10 @@ def test_rounding_by_hand():
     assert round_to_interval(scores, 0.05).tolist() == [0.0, 0.0, 0.05, 0.05, 0.1, 1.0, 1.0]
 
 
+def test_rounding_never_leaves_the_scores_that_there_are():
+    assert round_to_interval(np.array([0.0, 1.0]), 0.15).tolist() == [0.0, 1.0]  # seven times 0.15 is more
+
+
 @pytest.mark.parametrize("interval", [0.0, -0.1, 1.5])
 def test_an_interval_out_of_range_is_refused(interval):
     with pytest.raises(ValueError, match="interval"):
