@@ -154,9 +154,15 @@ _ALL = (
             TAXONOMY,
             HISTORY,
             CLUSTER,
-            Column("score", "DOUBLE", "L, the soft label"),
+            Column("score", "DOUBLE", "L, the soft label; a stack learns raw rates"),
             Column("weight", "DOUBLE", "weight of the row in the loss", least=0),
-            Column("raw_rate", "DOUBLE", "held-out truth: positives over impressions", least=0, most=1),
+            Column(
+                "raw_rate",
+                "DOUBLE",
+                "positives over impressions: what a stack learns, and the held-out truth",
+                least=0,
+                most=1,
+            ),
             IMPRESSIONS,
             Column(
                 "prior_rate", "DOUBLE", "mean of the beta prior of the cluster, from training rows", least=0, most=1

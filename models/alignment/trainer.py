@@ -1,8 +1,8 @@
 """The alignment model while it is trained: its head, its steps, its evaluations, and the best weights so far.
 
 All candidates of one history are separate branches under its prompt in one packed sequence, so a history with m served
-clusters costs one prompt and m labels. Two losses: binary cross-entropy on the score L as a soft label (pointwise), or
-a logistic loss on pairs of clusters of one history (pairwise).
+clusters costs one prompt and m labels. Two losses: binary cross-entropy on the score L, or the raw rate in a stack,
+as a soft label (pointwise), or on the order of two clusters of one history (pairwise).
 
 What an evaluation judges is what would be saved: a stack is fitted again to the body as it then is, its spreads chosen
 on the validation histories. The best of what was judged is saved as it was judged. Between evaluations training goes

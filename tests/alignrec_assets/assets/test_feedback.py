@@ -52,3 +52,19 @@ def test_signals_that_a_log_does_not_have_are_not_scored(outcomes, scored, comes
     assert {note.partition(":")[0] for note in facts["notes"] if "not scored" in note} == unscored
     told = ", ".join(sorted(unscored))
     comes_out("edge", f"impressions with {', '.join(outcomes) or 'no outcome'}", f"not scored, and named: {told}")
+
+
+def test_a_signal_whose_scores_are_all_the_same_is_told_and_the_others_are_scored():
+    some = users(positives=3, likes=1).with_columns(positives=pl.when(pl.col("cluster_id") == 3).then(1).otherwise(4))
+    with duckdb.connect() as connection:
+        create_tables(connection)
+        append_rows(connection, "feedback.transition_users", some)
+        _, facts = ScoresByDay(connection, "t", SETTINGS).write(DAY)
+        found = dict(
+            connection.execute(
+                "SELECT signal, count(DISTINCT score) FROM feedback.transition_scores GROUP BY signal"
+            ).fetchall()
+        )
+    assert found == {"positive": 2, "liked": 1}
+    (told,) = [note for note in facts["notes"] if "tell no cells apart" in note]
+    assert told.startswith("liked: all 2 scores are 0.5 by quantile and interval 0.")
