@@ -11,6 +11,7 @@ NOVELTY = "tests/models/novelty"
 LANDING = "tests/alignrec_assets/landing"
 ASSETS = "tests/alignrec_assets/assets"
 WINDOWS = "tests/sql/test_windows.py"
+DEFINITIONS = "tests/sql/test_definitions.py"
 INTERESTS = "tests/sql/test_interest_tables.py"
 CONDITIONS = "tests/alignrec_assets/automation/test_conditions.py"
 FORGETTING = "tests/alignrec_assets/housekeeping/test_forgetting.py"
@@ -28,9 +29,9 @@ COVERED: dict[str, tuple[str, ...]] = {
     "sql/macros": (f"{LANDING}/test_wild_values.py", f"{LANDING}/test_loading.py"),
     "sql/raw": (f"{LANDING}/test_loading.py", "tests/sql/test_raw_feedback_logs.py", f"{LANDING}/test_survey.py"),
     "sql/ingest": ("tests/alignrec_assets/commands/test_ingest.py",),
-    "sql/interests": (INTERESTS,),
-    "sql/feedback": (INTERESTS, f"{ASSETS}/test_feedback.py"),
-    "sql/training": (INTERESTS, f"{ASSETS}/test_training.py"),
+    "sql/interests": (DEFINITIONS, INTERESTS),
+    "sql/feedback": (DEFINITIONS, INTERESTS, f"{ASSETS}/test_feedback.py"),
+    "sql/training": (DEFINITIONS, INTERESTS, f"{ASSETS}/test_training.py"),
     "sql/evaluation": (WINDOWS, QUALITY),
     "sql/housekeeping": (FORGETTING, PRUNING),
     # files
@@ -39,11 +40,13 @@ COVERED: dict[str, tuple[str, ...]] = {
     "models/novelty/label_expansion.py": ("tests/models/candidates/test_candidate_pools.py",),
     "models/evaluation/calibration.py": (f"{ALIGNMENT}/test_report.py",),
     "models/evaluation/metrics.py": (),
-    "sql/evaluation/cells_of_some_users.sql": (WINDOWS, "tests/sql/test_cells_of_some_users.py"),
     "sql/evaluation/clustered_events.sql": (QUALITY,),
     "sql/evaluation/feedback_since.sql": (WINDOWS, CONDITIONS),
+    "sql/evaluation/exposures_by_policy.sql": (DEFINITIONS, f"{ASSETS}/test_feedback.py"),
     "sql/evaluation/history_holders.sql": (WINDOWS,),
+    "sql/evaluation/novel_impressions.sql": (WINDOWS,),
     "sql/feedback/standing_scores.sql": (WINDOWS,),
+    "sql/feedback/transition_scores.sql": (WINDOWS,),
     "sql/training/pointwise_examples.sql": (WINDOWS,),
     "sql/interests/cluster_examples.sql": ("tests/alignrec_assets/commands/test_clusters.py",),
     "sql/raw/rejected_rows_shown.sql": ("tests/alignrec_assets/commands/test_rejected.py",),

@@ -32,7 +32,8 @@ def test_enough_new_feedback_up_to_the_days_held_out_is_a_reason_to_learn(
         for day, impressions in ((DAYS[0], 100), (DAYS[3], more)):
             connection.execute(
                 "INSERT INTO feedback.transition_users BY NAME "
-                "SELECT $day AS day, 't' AS taxonomy_version, [0, 1] AS history, 2 AS cluster_id, 'ada' AS user_id, "
+                "SELECT $day AS day, 't' AS taxonomy_version, [0, 1] AS history, 2 AS cluster_id, "
+                "'ada' AS user_id, true AS novel, "
                 "$impressions AS impressions, 1 AS positives",
                 {"day": day, "impressions": impressions},
             )
