@@ -19,25 +19,33 @@ from mutation.runner import PATIENCE, Copy, import_libraries
 
 def main(root: Path, asked: list[str]) -> int:
     """Run the mutants of the files that are asked for; returns the exit status."""
-    files = [
-        file
-        for file in covered_files(root)
-        if not asked or any(f"{file}/".startswith(f"{name.rstrip('/')}/") for name in asked)
-    ]
+    known = covered_files(root)
+    files = [file for file in known if not asked or any(lies_in(file, name) for name in asked)]
     if not files:
         print(f"no file of tests/mutation/covered.py is, or lies in, {' '.join(asked)}")
         return 2
-    folder = root / ".mutants"
+    folder, record = root / ".mutants", root / "docs/mutants.toml"
     copy, outcomes = Copy(root, folder / "project"), Outcomes(folder / "outcomes.jsonl")
+    unsound = []
     for place, path in enumerate(files, start=1):
         print(f"{path}, file {place} of {len(files)}", flush=True)
-        keep(root / "docs/mutants.toml", _commit(root), {path: run_file(root, copy, outcomes, path)})
-        (root / "docs/mutants.md").write_text(page(root / "docs/mutants.toml"), encoding="utf-8")
-    return 0
+        if told := run_file(root, copy, outcomes, path):
+            keep(record, _commit(root), {path: told}, known)
+            record.with_suffix(".md").write_text(page(record), encoding="utf-8")
+        else:
+            unsound.append(path)
+    if unsound:
+        print(f"left out, because their tests fail without any fault: {', '.join(unsound)}")
+    return 1 if unsound else 0
 
 
-def run_file(root: Path, copy: Copy, outcomes: Outcomes, path: str) -> Told:
-    """Run all mutants of one file whose outcome is not known yet.
+def lies_in(file: str, name: str) -> bool:
+    """Whether a file is, or lies in, what was named."""
+    return f"{file}/".startswith(f"{name.rstrip('/')}/")
+
+
+def run_file(root: Path, copy: Copy, outcomes: Outcomes, path: str) -> Told | None:
+    """Run all mutants of one file whose outcome is not known yet; None where its tests fail without any.
 
     A survivor is run again when its tests have changed; one that was killed stays killed.
     """
@@ -49,7 +57,8 @@ def run_file(root: Path, copy: Copy, outcomes: Outcomes, path: str) -> Told:
         import_libraries()
         began = time.monotonic()
         if not copy.passes(tests):
-            raise SystemExit(f"the tests of {path} fail without any fault: pytest {' '.join(tests)}")
+            print(f"the tests of {path} fail without any fault: pytest {' '.join(tests)}", flush=True)
+            return None
         patience = PATIENCE * (time.monotonic() - began) + 10
         progress = Progress(len(unknown), "mutants", print)
         for mutant in unknown:

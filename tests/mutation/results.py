@@ -39,8 +39,8 @@ class Told:
     survivors: Sequence[Mutant]
 
 
-def keep(record: Path, commit: str, found: Mapping[str, Told]) -> None:
-    """Put what was found of some files into the record; other files, and verdicts of what survives still, stay.
+def keep(record: Path, commit: str, found: Mapping[str, Told], known: Sequence[str]) -> None:
+    """Put what was found of some files into the record; other known files, and verdicts of what survives still, stay.
 
     A verdict is written by hand: why the fault changes nothing that counts, or ``open``.
     """
@@ -56,6 +56,8 @@ def keep(record: Path, commit: str, found: Mapping[str, Told]) -> None:
         if told.survivors:
             entry.append("survivors", survivors)
         kept[path] = entry
+    for path in {*kept} - {*known}:
+        del kept[path]
     record.write_text(tomlkit.dumps(kept), encoding="utf-8")
 
 

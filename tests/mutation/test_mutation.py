@@ -73,16 +73,18 @@ def test_every_file_that_is_aimed_at_has_tests_and_they_exist():
 def test_verdicts_stay_where_the_fault_survives_still(tmp_path):
     record = tmp_path / "mutants.toml"
     mutants = [Mutant("sql/a/b.sql", line, f"a < {line} -> a <= {line}", f"key{line}", "") for line in (1, 2)]
-    keep(record, "c1", {"sql/a/b.sql": Told(4, mutants), "sql/a/c.sql": Told(3, [])})
+    known = ["sql/a/b.sql", "sql/a/c.sql"]
+    keep(record, "c1", {"sql/a/b.sql": Told(4, mutants), "sql/a/c.sql": Told(3, [])}, known)
     record.write_text(record.read_text().replace("open", "equivalent", 1))
     assert "| sql/a/b.sql | 1 | `a < 1 -> a <= 1` | equivalent |" in page(record)
-    keep(record, "c2", {"sql/a/b.sql": Told(5, mutants)})
+    keep(record, "c2", {"sql/a/b.sql": Told(5, mutants)}, known)
     told = page(record)
     assert "| sql/a | 8 | 2 | 25% | 1 |" in told
     assert "| sql/a/b.sql | 5 | 2 | 40% | 1 | c2 |" in told
     assert "| sql/a/c.sql | 3 | 0 | 0% | 0 | c1 |" in told
-    keep(record, "c3", {"sql/a/b.sql": Told(5, mutants[1:])})
+    keep(record, "c3", {"sql/a/b.sql": Told(5, mutants[1:])}, known[:1])
     assert "equivalent" not in record.read_text()
+    assert "sql/a/c.sql" not in page(record)  # the file is gone
 
 
 QUERY = "SELECT a FROM t WHERE a < 3 ORDER BY a"
