@@ -79,6 +79,7 @@ def exposures(world, logs, days):
         span = [FIRST_DAY + dt.timedelta(days=number) for number in range(days)]
         replace_days(connection, "interests.user_cluster_days", span)
         named = {"taxonomy_version": "t", "history_clusters": 2, "source": "random", "replay_share": 0.0}
+        named["snapshot_day"] = None
         replace_days(connection, "feedback.transition_users", span, named)
         window = {"first_day": span[0], "as_of": span[-1], "taxonomy_version": "t", "share": 1.0}
         return {

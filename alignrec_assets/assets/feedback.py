@@ -6,6 +6,7 @@ import dagster as dg
 import duckdb
 import polars as pl
 
+from alignrec_assets.assets.past_interests import bring_to_day_before
 from alignrec_assets.assets.raw import bring_back_pruned_days
 from alignrec_assets.partitions import partition_of
 from alignrec_assets.refresh.asset_factory import makes
@@ -29,11 +30,12 @@ SIGNALS = ("positive", "liked", "shared", "completed", "not_skipped")
 @makes("feedback.transition_users")
 def transition_users(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Logged impressions, or first interactions replayed as if they were."""
-    name, settings = "feedback.transition_users", home.settings
-    parameters = transition_users_parameters(settings, required_taxonomy(home.home))
+    name, taxonomy, settings = "feedback.transition_users", required_taxonomy(home.home), home.settings
+    parameters = transition_users_parameters(settings, taxonomy)
 
     def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
-        rows = replace_days(connection, name, days, parameters)
+        snapshot = {"snapshot_day": bring_to_day_before(connection, min(days), taxonomy)}
+        rows = replace_days(connection, name, days, parameters | snapshot)
         facts = uncounted_impressions(connection, parameters)
         waiting = sum(facts[day]["waiting_impressions"] for day in days)
         if waiting:
@@ -59,7 +61,7 @@ def uncounted_impressions(connection: duckdb.DuckDBPyConnection, parameters: Fac
 
 
 def transition_users_parameters(settings: Settings, taxonomy: str) -> Facts:
-    """Parameters of the query ``feedback.transition_users``."""
+    """Parameters of the query ``feedback.transition_users``, without ``snapshot_day``."""
     return {
         "taxonomy_version": taxonomy,
         "history_clusters": settings.history.clusters,
@@ -174,7 +176,7 @@ def exposures_by_policy(connection: duckdb.DuckDBPyConnection, settings: Setting
     """Exposures of each policy and the positive ones, novel and known apart, on all days that were counted."""
     days = [date.fromisoformat(day) for day in read_records(connection, "feedback.transition_users")]
     set_wanted_days(connection, days)
-    parameters = transition_users_parameters(settings, taxonomy)
+    parameters = transition_users_parameters(settings, taxonomy) | {"snapshot_day": None}
     return read_frame(connection, query("evaluation.exposures_by_policy"), parameters)
 
 

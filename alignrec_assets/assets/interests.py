@@ -1,16 +1,19 @@
 """Interest assets: the standing taxonomy, the cluster of every item, users' days and first moments with clusters."""
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 import polars as pl
 
+from alignrec_assets.assets.past_interests import bring_to_day_before
 from alignrec_assets.assets.pictures import picture
 from alignrec_assets.assets.raw import bring_back_pruned_days
 from alignrec_assets.refresh.asset_factory import makes
 from alignrec_assets.refresh.checkpoints import Checkpoint, read_checkpoint, record_checkpoint, refresh_checkpoint
-from alignrec_assets.refresh.days import refresh_query_days
+from alignrec_assets.refresh.days import DailyTable, declared_fingerprints, refresh_days, refresh_query_days
 from alignrec_assets.refresh.fingerprints import origin_of
 from alignrec_assets.refresh.tables import Facts, Result, table_result
 from alignrec_assets.refresh.taxonomies import (
@@ -24,7 +27,7 @@ from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings.schema import Settings
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.records import Record, write_records
-from alignrec_assets.warehouse.rows import replace_table, table_frame
+from alignrec_assets.warehouse.rows import replace_days, replace_table, table_frame
 from models.files import fingerprint, replacing
 
 MAP_FILE = "clusters.png"
@@ -101,30 +104,31 @@ def item_clusters(context: dg.AssetExecutionContext, home: HomeResource) -> Resu
 @makes("interests.user_cluster_days")
 def user_cluster_days(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """That day's events only."""
-    return _refresh_from_raw_logs(context, home, "interests.user_cluster_days", None)
+    name = "interests.user_cluster_days"
+    return refresh_query_days(context, home, name, before=bring_back_pruned_days(home, name, context.log.info))
 
 
 @makes("interests.first_interactions")
 def first_interactions(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
-    """Asks the users' days before the day, plus the day's own events."""
-    parameters = first_interactions_parameters(home.settings, required_taxonomy(home.home))
-    return _refresh_from_raw_logs(context, home, "interests.first_interactions", parameters)
+    """Asks the past of the users before the days, and the events of the days."""
+    name, taxonomy, settings = "interests.first_interactions", required_taxonomy(home.home), home.settings
+
+    def build(connection: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, tuple[int, Facts]]:
+        snapshot = {"snapshot_day": bring_to_day_before(connection, min(days), taxonomy)}
+        rows = replace_days(connection, name, days, first_interactions_parameters(settings, taxonomy) | snapshot)
+        return {day: (count, {}) for day, count in rows.items()}
+
+    bring_back = bring_back_pruned_days(home, name, context.log.info)
+    return refresh_days(context, home, DailyTable(name, declared_fingerprints(name, settings), build, bring_back))
 
 
 def first_interactions_parameters(settings: Settings, taxonomy: str) -> Facts:
-    """Parameters of the query ``interests.first_interactions``."""
+    """Parameters of the query ``interests.first_interactions``, without ``snapshot_day``."""
     return {
         "taxonomy_version": taxonomy,
         "history_clusters": settings.history.clusters,
         "explored_minutes": round(settings.novelty.explored_hours * 60),
     }
-
-
-def _refresh_from_raw_logs(
-    context: dg.AssetExecutionContext, home: HomeResource, table: str, parameters: Facts | None
-) -> Result:
-    bring_back = bring_back_pruned_days(home, table, context.log.info)
-    return refresh_query_days(context, home, table, parameters, bring_back)
 
 
 def _fit(context: dg.AssetExecutionContext, home: HomeResource, warehouse: Warehouse) -> Checkpoint:

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from alignrec_assets.warehouse.queries import query
-from alignrec_assets.warehouse.tables import TABLES
+from alignrec_assets.warehouse.tables import KEPT_PAST, TABLES
 
 LINEAGE = "dagster/column_lineage"
 DIALECT = "duckdb"
@@ -75,7 +75,7 @@ def column_sources(table: str) -> dict[str, list[tuple[str, str]]]:
 
 
 def _in_warehouse(sources: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    return sorted({(table, column) for table, column in sources if table in TABLES})
+    return sorted({(table, column) for table, column in sources if table in TABLES and table != KEPT_PAST})
 
 
 @cache

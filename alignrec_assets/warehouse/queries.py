@@ -7,9 +7,11 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 _ROOMS = (_PACKAGE / "sql", _PACKAGE.parent / "sql")
 """In the wheel the files are inside the package, because another distribution may own a folder `sql` beside it."""
 
-_EXPOSURES = {"moments": "feedback.impressions", "histories": "interests.histories", "exposures": "feedback.exposures"}
+_PAST = {"past": "interests.past"}
+_HISTORIES = {"histories": "interests.histories"}
+_EXPOSURES = _PAST | {"moments": "feedback.impressions"} | _HISTORIES | {"exposures": "feedback.exposures"}
 PARTS = {
-    "interests.first_interactions": {"moments": "interests.touches", "histories": "interests.histories"},
+    "interests.first_interactions": _PAST | {"moments": "interests.touches"} | _HISTORIES,
     "feedback.transition_users": _EXPOSURES,
     "feedback.uncounted_impressions": {"moments": "feedback.impressions"},
     "evaluation.exposures_by_policy": _EXPOSURES,

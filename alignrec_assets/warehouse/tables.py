@@ -40,6 +40,9 @@ from alignrec_assets.warehouse.raw_tables import RAW_TABLES
 
 APART = "by the users who teach, in test histories by the others; null where they are too few"
 
+KEPT_PAST = "interests.user_clusters"
+"""Made of `interests.user_cluster_days` by the steps that read it, and no asset: its columns have no own lineage."""
+
 _ALL = (
     *RAW_TABLES,
     Table(
@@ -75,6 +78,19 @@ _ALL = (
         ),
         key=("user_id", "cluster_id"),
         rules=("first_ts <= last_ts", "first_positive_ts <= last_positive_ts"),
+    ),
+    Table(
+        KEPT_PAST,
+        "The same of all days up to one of them, in one row for each user and cluster: what a new day asks about the "
+        "past. Made again where `interests.user_cluster_days` changed.",
+        (
+            TAXONOMY,
+            USER,
+            CLUSTER,
+            Column("first_ts", "TIMESTAMP", "first interaction ever"),
+            Column("last_positive_ts", "TIMESTAMP", "last positive event", null=True),
+        ),
+        key=("user_id", "cluster_id"),
     ),
     Table(
         "interests.first_interactions",

@@ -1,8 +1,8 @@
 -- What feedback is counted from: impressions whose window has closed, of users with a history S, from clusters outside
 -- S; or the first interactions of $replay_share of the users, replayed as if they were impressions.
 -- novel: the user had no interaction of any sign with the cluster before the impression.
--- Reads moments (feedback.impressions) and histories.
--- $source, $taxonomy_version.
+-- Reads past, moments (feedback.impressions) and histories.
+-- $source.
 SELECT
     impressions.day,
     coalesce(impressions.history, histories.history) AS history,
@@ -19,8 +19,7 @@ FROM moments AS impressions
 LEFT JOIN histories ON impressions.user_id = histories.user_id AND impressions.ts = histories.ts
 LEFT JOIN (
     SELECT user_id, cluster_id, min(first_ts) AS ts
-    FROM interests.user_cluster_days
-    WHERE taxonomy_version = $taxonomy_version
+    FROM past
     GROUP BY user_id, cluster_id
 ) AS known
     ON impressions.user_id = known.user_id AND impressions.cluster_id = known.cluster_id

@@ -1,19 +1,17 @@
 -- History S of users at moments: the $history_clusters clusters in which they most recently had a positive event
 -- strictly before the moment (ties: lower id), sorted by id. A user who has fewer has no history and no row.
 -- Mining, replay, random exposures and impressions of another taxonomy all read this one relation.
--- Reads moments (user_id, ts, history): those that bring no history of their own, on wanted_days.
--- $taxonomy_version.
+-- Reads past, and moments (user_id, ts, history): those that bring no history of their own, on wanted_days.
 WITH asked AS (
     SELECT DISTINCT user_id, ts FROM moments
     WHERE history IS NULL
 ),
 
--- Of a day that is not wanted, the latest positive event is enough: no moment falls on it.
+-- Of days that are not wanted, the latest positive event is enough: no moment falls on them.
 positives AS (
     SELECT past.user_id, past.cluster_id, past.last_positive_ts AS ts
-    FROM interests.user_cluster_days AS past
+    FROM past
     WHERE past.last_positive_ts IS NOT NULL
-        AND past.taxonomy_version = $taxonomy_version
         AND past.user_id IN (SELECT asked.user_id FROM asked)
     UNION
     SELECT events.user_id, item_clusters.cluster_id, events.ts

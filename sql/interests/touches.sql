@@ -1,10 +1,9 @@
 -- The first event ever of a user with a cluster, positive or not, where it falls on wanted_days; ties: lower item id.
 -- history is null: no event brings its own.
--- $taxonomy_version.
+-- Reads past.
 WITH first_moments AS (
     SELECT user_id, cluster_id, min(first_ts) AS ts
-    FROM interests.user_cluster_days
-    WHERE taxonomy_version = $taxonomy_version
+    FROM past
     GROUP BY user_id, cluster_id
 ),
 

@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.definitions import Event, Impression, Reference
 
+from alignrec_assets.assets.past_interests import bring_to_day_before
 from alignrec_assets.warehouse.connection import create_tables
 from alignrec_assets.warehouse.queries import query
+from alignrec_assets.warehouse.records import Record, write_records
 from alignrec_assets.warehouse.rows import replace_days, set_wanted_days
 from alignrec_assets.warehouse.tables import TABLES
 
@@ -124,11 +126,30 @@ def make(connection, days, taxonomy, source):
     """The daily tables, as the line makes them."""
     named = {"taxonomy_version": taxonomy, "history_clusters": 2}
     replace_days(connection, "interests.user_cluster_days", days)
+    record_days(connection, days)
+    named["snapshot_day"] = bring_to_day_before(connection, min(days), taxonomy)
+    assert_kept_past(connection, named["snapshot_day"])
     explored = {"explored_minutes": EXPLORED_HOURS * 60}
     replace_days(connection, "interests.first_interactions", days, named | explored)
     replace_days(connection, "training.novel_transitions", days)
     replace_days(connection, "feedback.transition_users", days, named | {"source": source, "replay_share": 0.5})
     replace_days(connection, "feedback.transition_counts", days)
+
+
+def assert_kept_past(connection, until):
+    columns = "user_id, cluster_id, min(first_ts), max(last_positive_ts)"
+    before = f"SELECT {columns} FROM interests.user_cluster_days WHERE day <= $until GROUP BY user_id, cluster_id"
+    expected = connection.execute(before, {"until": until}).fetchall() if until else []
+    kept = rows_of(connection, "user_id, cluster_id, first_ts, last_positive_ts", "interests.user_clusters")
+    assert sorted(map(str, kept)) == sorted(map(str, expected))
+
+
+def record_days(connection, days):
+    """As the line records days: the version follows from their content."""
+    held = "SELECT day, string_agg(CAST(d AS VARCHAR), '|' ORDER BY user_id, cluster_id) FROM {} AS d GROUP BY day"
+    content = dict(connection.execute(held.format("interests.user_cluster_days")).fetchall())
+    records = {day.isoformat(): Record(content.get(day, ""), int(day in content)) for day in days}
+    write_records(connection, "interests.user_cluster_days", records)
 
 
 def reference(events, impressions, taxonomy):

@@ -18,7 +18,7 @@ START = datetime(2026, 1, 5)
 DAYS = [date(2026, 1, 5) + timedelta(days=number) for number in range(3)]
 CLUSTERS = {f"item{number}": number % 5 for number in range(10)}
 TAXONOMY = "taxonomy-a"
-PARAMETERS = {"taxonomy_version": TAXONOMY, "history_clusters": 2, "explored_minutes": 60}
+PARAMETERS = {"taxonomy_version": TAXONOMY, "history_clusters": 2, "explored_minutes": 60, "snapshot_day": None}
 
 events_strategy = st.lists(
     st.tuples(
@@ -140,6 +140,7 @@ def users_table(connection, source, replay_share=0.5):
         "history_clusters": 2,
         "source": source,
         "replay_share": replay_share,
+        "snapshot_day": None,
     }
     replace_days(connection, "feedback.transition_users", DAYS, parameters)
     replace_days(connection, "feedback.transition_counts", DAYS)
