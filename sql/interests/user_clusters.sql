@@ -1,4 +1,4 @@
--- interests.user_clusters, of the users and clusters that change: first interaction and last positive event up to a day.
+-- interests.user_clusters, of users and clusters that change: first interaction and last positive event up to a day.
 -- $after, $until: the days of interests.user_cluster_days that are added; $taxonomy_version.
 WITH added AS (
     SELECT user_id, cluster_id, min(first_ts) AS first_ts, max(last_positive_ts) AS last_positive_ts
