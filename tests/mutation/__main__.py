@@ -10,6 +10,8 @@ import time
 from hashlib import blake2b
 from pathlib import Path
 
+from filelock import FileLock
+
 from models.progress import Progress
 from mutation.covered import covered_files, covering_tests
 from mutation.mutants import mutants_of
@@ -25,6 +27,13 @@ def main(root: Path, asked: list[str]) -> int:
         print(f"no file of tests/mutation/covered.py is, or lies in, {' '.join(asked)}")
         return 2
     folder, record = root / ".mutants", root / "docs/mutants.toml"
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / "lock"):  # a second run waits: both would put faults into the one copy
+        return run_files(root, files, known, folder, record)
+
+
+def run_files(root: Path, files: list[str], known: list[str], folder: Path, record: Path) -> int:
+    """Run the mutants of files one after the other, and write the record and its page after each."""
     copy, outcomes = Copy(root, folder / "project"), Outcomes(folder / "outcomes.jsonl")
     unsound = []
     for place, path in enumerate(files, start=1):
