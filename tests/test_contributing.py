@@ -51,6 +51,7 @@ def line(project, tmp_path_factory):
     """A home on which the line has run with the code of the copy, the new engine and the new limit."""
     home = unpack(tmp_path_factory.mktemp("line_of_copy") / "home")
     variables = {"ALIGNREC_CANDIDATES__ENGINE": "uniform", "ALIGNREC_CHECKS__LEAST_TRANSITIONS": str(ENOUGH)}
+    variables |= {"ALIGNREC_CANDIDATES__K": "2"}  # few impressions are final: 2k = 6 clusters are rare
     told = of_project(project, home.path, "alignrec", "run", **variables).stdout
     return home, told
 
