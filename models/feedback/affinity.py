@@ -117,6 +117,16 @@ class Rows:
             shape=(len(distinct), clusters),
         )
 
+    def members_of(self, rows: IntArray) -> tuple[Float64Array, IntArray]:
+        """[rows, members] which clusters make up the histories of some rows, and [members] which clusters these are.
+
+        A cluster in none of these histories has no affinity to learn: where cells are few, systems are far smaller than
+        the number of clusters.
+        """
+        part = self.members[self.history[rows]]
+        members = np.unique(part.indices).astype(np.int64)
+        return part[:, members].toarray(), members
+
 
 def _biases(data: Rows, kept: BoolArray) -> Float64Array:
     """[clusters] weighted mean score of each cluster, shrunk to the mean of all by one row of mean weight."""
@@ -132,10 +142,10 @@ def fit_additive(data: Rows, kept: BoolArray, penalty: float) -> tuple[Float64Ar
     affinity = np.zeros((data.clusters, data.clusters))
     for cluster in np.unique(data.cluster[kept]):
         rows = np.flatnonzero(kept & (data.cluster == cluster))
-        x = data.members[data.history[rows]].toarray()
+        x, members = data.members_of(rows)
         weighted = x * data.weight[rows, None]
-        gram = weighted.T @ x + penalty * np.eye(data.clusters)
-        affinity[:, cluster] = np.linalg.solve(gram, weighted.T @ (data.score[rows] - bias[cluster]))
+        gram = weighted.T @ x + penalty * np.eye(len(members))
+        affinity[members, cluster] = np.linalg.solve(gram, weighted.T @ (data.score[rows] - bias[cluster]))
     return bias, affinity
 
 
@@ -154,7 +164,7 @@ def left_out_scores(data: Rows) -> Float64Array:
         weight, score = data.weight[rows], data.score[rows]
         rest = mean_without[data.history[rows]]
         bias = (weight @ score - weight * score + rest) / (weight.sum() - weight + 1.0)
-        x = data.members[data.history[rows]].toarray()
+        x, _ = data.members_of(rows)
         spectrum, basis = np.linalg.eigh((x * weight[:, None]).T @ x)
         turned = x @ basis
         for index, penalty in enumerate(PENALTIES):
