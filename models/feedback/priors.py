@@ -47,15 +47,17 @@ class BetaPrior:
         return (1.0 - self.mean) * self.concentration
 
 
-def log_likelihood(positives: ArrayLike, impressions: ArrayLike, mean: ArrayLike, concentration: float) -> float:
+def log_likelihood(
+    positives: ArrayLike, impressions: ArrayLike, mean: ArrayLike, concentration: float, cells: ArrayLike = 1.0
+) -> float:
     """Beta-binomial log likelihood without its binomial coefficients (constant in the parameters).
 
     log B(y + alpha, n - y + beta) - log B(alpha, beta), summed; see Gelman et al., Bayesian Data Analysis, section 5.3.
-    Counts need not be integers.
+    Counts need not be integers. ``cells`` is how many cells have each pair of counts.
     """
     y, n, mu = (np.asarray(values, dtype=np.float64) for values in (positives, impressions, mean))
     alpha, beta = mu * concentration, (1.0 - mu) * concentration
-    return float(np.sum(betaln(y + alpha, n - y + beta) - betaln(alpha, beta)))
+    return float(np.sum(cells * (betaln(y + alpha, n - y + beta) - betaln(alpha, beta))))
 
 
 def fit_beta_prior(positives: ArrayLike, impressions: ArrayLike) -> BetaPrior:
@@ -78,23 +80,26 @@ def fit_beta_prior(positives: ArrayLike, impressions: ArrayLike) -> BetaPrior:
         which = "no positive" if y.sum() == 0 else "nothing but positives"
         return BetaPrior(pooled, ASSUMED_CONCENTRATION, f"{which} in any cell: 10 impressions assumed")
 
-    def loss(parameters: Float64Array) -> float:
-        return -log_likelihood(y, n, expit(parameters[0]), float(np.exp(parameters[1])))
+    # Of 100,000 cells with 5 to 60 impressions 98% have the counts of another one: each pair is computed once.
+    (y, n), cells = np.unique(np.stack([y, n]), axis=1, return_counts=True)
 
-    start = np.array([logit(pooled), math.log(fit_concentration(y, n, pooled))])
+    def loss(parameters: Float64Array) -> float:
+        return -log_likelihood(y, n, expit(parameters[0]), float(np.exp(parameters[1])), cells)
+
+    start = np.array([logit(pooled), math.log(fit_concentration(y, n, pooled, cells))])
     bounds = [(-15.0, 15.0), (math.log(LEAST_CONCENTRATION), math.log(MOST_CONCENTRATION))]
     best = minimize(loss, start, method="Nelder-Mead", bounds=bounds, options={"xatol": 1e-6, "fatol": 1e-9})
     return BetaPrior(float(expit(best.x[0])), float(np.exp(best.x[1])))
 
 
-def fit_concentration(positives: ArrayLike, impressions: ArrayLike, means: ArrayLike) -> float:
+def fit_concentration(positives: ArrayLike, impressions: ArrayLike, means: ArrayLike, cells: ArrayLike = 1.0) -> float:
     """Fit the one concentration of cells whose prior means are given, by maximum likelihood within the same bounds."""
     y, n = np.asarray(positives, dtype=np.float64), np.asarray(impressions, dtype=np.float64)
-    if len(n) < 2 or y.sum() == 0 or y.sum() == n.sum():
+    if np.broadcast_to(cells, y.shape).sum() < 2 or y.sum() == 0 or y.sum() == n.sum():
         return ASSUMED_CONCENTRATION
 
     def loss(log_concentration: float) -> float:
-        return -log_likelihood(y, n, means, math.exp(log_concentration))
+        return -log_likelihood(y, n, means, math.exp(log_concentration), cells)
 
     # The likelihood is flat at strong priors: a gradient step from far away ends there and stays. Hence the scan first.
     grid = np.linspace(math.log(LEAST_CONCENTRATION), math.log(MOST_CONCENTRATION), 40)
