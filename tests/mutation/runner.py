@@ -88,6 +88,7 @@ def import_libraries() -> None:
 def _test(folder: Path, tests: Sequence[str]) -> None:
     """In the child: the tests, without a word, on modules of the copy alone; ends the process."""
     import pytest
+    from hypothesis import Phase, settings
 
     silence = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
@@ -97,6 +98,8 @@ def _test(folder: Path, tests: Sequence[str]) -> None:
     sys.path[:] = [str(folder), *(path for path in sys.path if not (Path(path) / "models").is_dir())]
     for name in [name for name in sys.modules if name.partition(".")[0] in ("models", "mutation")]:
         del sys.modules[name]
+    settings.register_profile("mutants", phases=(Phase.explicit, Phase.reuse, Phase.generate))
+    settings.load_profile("mutants")  # the first failing example is enough: it need not be the smallest
     code = 1
     try:
         code = int(pytest.main([*QUIETLY, "-m", "not full and not vllm", *tests]))
