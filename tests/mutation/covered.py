@@ -45,7 +45,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     "sql/evaluation/history_holders.sql": (WINDOWS,),
     "sql/evaluation/novel_impressions.sql": (WINDOWS,),
     "sql/feedback/standing_scores.sql": (WINDOWS,),
-    "sql/feedback/transition_scores.sql": (WINDOWS,),
+    "sql/feedback/transition_scores.sql": (WINDOWS, "tests/sql/test_transition_scores.py"),
     "sql/training/pointwise_examples.sql": (WINDOWS,),
     "sql/interests/cluster_examples.sql": ("tests/alignrec_assets/commands/test_clusters.py",),
     "sql/raw/rejected_rows_shown.sql": ("tests/alignrec_assets/commands/test_rejected.py",),

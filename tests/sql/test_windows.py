@@ -51,6 +51,13 @@ def read(connection, name, **parameters):
     return [tuple(tuple(value) if isinstance(value, list) else value for value in row) for row in rows]
 
 
+def signals(impressions, positives):
+    """Counts of the other signals that differ from each other where there is room."""
+    skips = impressions - positives
+    return {"positives": positives, "likes": positives // 2, "shares": positives // 3, "completions": skips // 2,
+            "skips": skips}  # fmt: skip
+
+
 def load_users(connection, rows):
     named = ("day", "taxonomy_version", "history", "cluster_id", "user_id", "novel")
     fill(
@@ -58,7 +65,7 @@ def load_users(connection, rows):
         "feedback.transition_users",
         [
             dict(zip(named, (*row[:2], list(row[2]), *row[3:6]), strict=True))
-            | {"impressions": row[6][0], "positives": row[6][1], "skips": 0}
+            | {"impressions": row[6][0], **signals(*row[6])}
             for row in rows
         ],
     )
@@ -104,11 +111,14 @@ def test_windows_hold_the_days_from_the_first_to_the_last_of_one_taxonomy(connec
     cells = sums(window, lambda history, cluster, _: (history, cluster))
     found = read(connection, "feedback.transition_scores", exposures=counted, share=1)
     assert [(*row[:3], row[5]) for row in found] == [(*key, n, positives) for key, (n, positives) in cells.items()]
-    for history, cluster, _, novel_impressions, users, *_, not_skipped in found:
+    for history, cluster, _, novel_impressions, users, positive, liked, shared, completed, not_skipped in found:
         own = [row for row in window if row[2:4] == (history, cluster)]
         assert novel_impressions == sum(row[6][0] for row in own if row[5])
         assert users == len({row[4] for row in own})
-        assert not_skipped == sum(row[6][0] for row in own)
+        told = [signals(*row[6]) for row in own]
+        named = {"positives": positive, "likes": liked, "shares": shared, "completions": completed}
+        assert named == {name: sum(counts[name] for counts in told) for name in named}
+        assert not_skipped == sum(row[6][0] for row in own) - sum(counts["skips"] for counts in told)
 
 
 @settings(max_examples=60, deadline=None)
