@@ -20,6 +20,19 @@ def test_weights_count():
     assert found.expected_calibration_error == pytest.approx(0.0)
 
 
+@pytest.mark.parametrize("weight", [1.0, 0.25])
+def test_bins_without_a_prediction_are_left_out(weight):
+    found = reliability(np.array([0.2, 0.4]), np.array([0.0, 1.0]), np.full(2, weight), bins=10)
+    assert (found.predicted.tolist(), found.observed.tolist()) == ([0.2, 0.4], [0.0, 1.0])
+    assert found.weight.tolist() == [weight, weight]
+
+
+def test_equal_predictions_are_binned_in_their_order():
+    predictions, observed = np.tile([0.6, 0.3], 500), np.arange(1000.0)
+    found = reliability(predictions, observed, np.ones(1000), bins=4)
+    np.testing.assert_allclose(found.observed, [250, 750, 249, 749])
+
+
 @pytest.mark.parametrize("shift", [0.0, 0.1, -0.2])
 def test_a_shift_is_the_error(shift):
     rng = np.random.default_rng(0)

@@ -59,6 +59,11 @@ def test_without_training_rows_every_rate_is_zero():
     assert means.scores([[1, 2]], [[3, 4]])[0].tolist() == [0.0, 0.0]
 
 
+def test_histories_without_candidates_are_refused():
+    with pytest.raises(ValueError, match="argument"):
+        TrainingMeans(TRAINING).scores([[1, 2], [2, 3]], [[9]])
+
+
 def test_random_scores_tie_all_candidates():
     assert [scores.tolist() for scores in random_scores([[4, 5], [6]])] == [[0.0, 0.0], [0.0]]
 
