@@ -31,6 +31,15 @@ def test_groups_by_hand():
     assert errors_by(np.array([1.0]), np.array([0.5]), np.array([1.0]), np.array([1])) == []
 
 
+def test_a_group_is_told_by_its_impressions_and_an_empty_one_is_left_out():
+    predicted, observed, impressions = np.array([0.2, 0.8, 0.5]), np.array([0.1, 0.5, 0.5]), np.array([10, 30, 20])
+    few, many = errors_by(np.array([1, 1, 2]), predicted, observed, impressions)
+    assert (few["predicted"], few["observed"]) == pytest.approx((0.65, 0.4))
+    left = (10 * (0.1**2 - 0.09 / 9) + 30 * (0.3**2 - 0.25 / 29)) / 40
+    assert few["error"] == pytest.approx(left**0.5)
+    assert (few["high"], many["low"], many["cells"]) == (1.0, 2.0, 1)
+
+
 @pytest.mark.parametrize("kappa", [3.0, 20.0, 200.0])
 def test_counts_drawn_from_the_prediction_are_covered(kappa):
     generator = np.random.default_rng(1)
@@ -50,6 +59,7 @@ def test_a_model_that_loves_a_word_is_seen():
     assert first["observed"] == pytest.approx(0.2)
     assert second["word"] == "play"
     assert second["predicted"] == pytest.approx((90 + 90) / 400)
+    assert second["observed"] == pytest.approx((20 + 90) / 400)
     assert [row["word"] for row in rest] == ["dog"]  # 20 impressions of garden show mostly chance
 
 
@@ -71,3 +81,10 @@ def test_counts_at_the_ends_of_their_interval_are_within(positives, within):
 def test_a_word_is_told_from_its_least_impressions_on(impressions, told):
     one = np.array([0.5])
     assert len(rewarded_words(["jazz"], np.array([0]), one, one, np.array([impressions]))) == told
+
+
+def test_words_are_told_best_first_and_then_by_their_letters():
+    labels = [f"{word}, {word}s" for word in "gfedcba"]
+    predicted = np.array([0.5] * 6 + [0.9])
+    found = rewarded_words(labels, np.arange(7), predicted, predicted, np.full(7, 50))
+    assert [row["word"] for row in found] == ["a", "as", "b", "bs", "c", "cs", "d", "ds", "e", "es", "f", "fs"]
