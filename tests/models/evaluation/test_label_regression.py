@@ -4,9 +4,11 @@ from itertools import combinations
 
 import numpy as np
 import polars as pl
+import pytest
+from sklearn.linear_model import Ridge
 from support.leaks import moods
 
-from models.evaluation.label_regression import PENALTIES, LabelRegression, nearest_label_scores
+from models.evaluation.label_regression import FOLDS, PENALTIES, LabelRegression, nearest_label_scores
 
 CLUSTERS, DIMENSIONS = 14, 6
 
@@ -33,6 +35,35 @@ def test_clusters_never_served_are_ranked_by_their_words():
     found = np.concatenate(model.scores(test["history"].to_list(), [[c] for c in test["cluster_id"].to_list()]))
     assert np.corrcoef(found, test["score"])[0, 1] > 0.8
     assert [len(scores) for scores in model.scores([[0, 1], [2, 3]], [[], [4, 5]])] == [0, 2]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_it_is_the_weighted_ridge_of_least_error_on_left_out_histories(seed):
+    frame, embeddings = world(seed)
+    generator = np.random.default_rng(seed)
+    weight = generator.uniform(0.1, 5, frame.height) ** 3
+    score = frame["score"].to_numpy() + generator.normal(0, 2, frame.height) / np.sqrt(weight)
+    frame = frame.with_columns(pl.Series("score", score), pl.Series("weight", weight))
+    offered = embeddings[frame["cluster_id"].to_numpy()]
+    shown = np.array([embeddings[list(history)].mean(axis=0) for history in frame["history"].to_list()])
+    x = np.concatenate([offered, shown, offered * shown], axis=1).astype(np.float32)
+    places = {history: at for at, history in enumerate(combinations(range(CLUSTERS), 2))}
+    folds = np.array([places[tuple(history)] % FOLDS for history in frame["history"].to_list()])
+
+    def fitted(penalty, rows):
+        return Ridge(alpha=penalty).fit(x[rows], score[rows], sample_weight=weight[rows])
+
+    def error(penalty):
+        out = [folds == fold for fold in range(FOLDS)]
+        return sum(weight[rows] @ (fitted(penalty, ~rows).predict(x[rows]) - score[rows]) ** 2 for rows in out)
+
+    model = LabelRegression(frame, embeddings)
+    assert model.penalty == min(PENALTIES, key=error)
+    reference = fitted(model.penalty, np.full(len(x), True)).predict(x)
+    found = model.scores(frame["history"].to_list(), [[cluster] for cluster in frame["cluster_id"].to_list()])
+    np.testing.assert_allclose(np.concatenate(found), reference, rtol=1e-4)
+    with pytest.raises(ValueError, match="argument"):
+        model.scores([[0, 1], [0, 2]], [[3]])
 
 
 def test_words_that_tell_a_history_from_its_own_rows_alone_are_penalised():

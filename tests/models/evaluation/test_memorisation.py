@@ -14,3 +14,8 @@ def test_memorisation_by_hand():
 
 def test_memorisation_without_a_training_history_is_no_number():
     assert memorisation([[1, 2]], [[0]], [((0, 1), 2)]) is None
+
+
+def test_histories_without_draws_are_refused():
+    with pytest.raises(ValueError, match="argument"):
+        memorisation([[0, 1], [4, 5]], [[2]], [((0, 1), 2)])
