@@ -34,6 +34,29 @@ def test_labels_fill_up_evenly_when_there_is_plenty():
     assert set(Counter(chosen.filter(pl.col("split") == "train")["cluster_id"]).values()) == {20}
 
 
+@pytest.mark.parametrize(("labels", "maximum", "taught"), [(5, 9, 5), (5, 10, 10), (1, 10, 10), (5, 2, 2)])
+def test_no_label_gets_more_than_its_limit_of_the_even_share_but_one(labels, maximum, taught):
+    rows = frame([(f"u{n}-{label}", [0, 1], 2 + label) for label in range(labels) for n in range(50)])
+    chosen = choose_novelty_examples(rows, maximum, label_limit=1, holdout_share=0.1, seed=1)
+    assert chosen.filter(pl.col("split") == "train").height == taught
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_the_share_of_the_users_is_held_out_whatever_they_are_called(share):
+    rows = frame([(f"u{n:04}", [0, 1], 2) for n in range(1000)])
+    chosen = choose_novelty_examples(rows, 5000, label_limit=2, holdout_share=share, seed=1)
+    held = sorted(chosen.filter(pl.col("split") == "holdout")["user_id"])
+    assert len(held) / 1000 == pytest.approx(share, abs=0.04)
+    assert (held[0] < "u0050", held[-1] > "u0950") == (True, True)
+
+
+@pytest.mark.parametrize(("maximum", "held"), [(100, 20), (3, 1)])
+def test_a_fifth_as_many_transitions_are_held_out_at_most(maximum, held):
+    rows = frame([(f"u{n}", [0, 1], 2) for n in range(1000)])
+    chosen = choose_novelty_examples(rows, maximum, label_limit=2, holdout_share=0.5, seed=1)
+    assert chosen.filter(pl.col("split") == "holdout").height == held
+
+
 @given(st.lists(st.tuples(st.integers(0, 15), st.integers(2, 6)), min_size=1, max_size=80), st.integers(1, 40))
 def test_sizes_users_and_order(pairs, maximum):
     rows = frame([(f"u{user}", [0, 1], cluster) for user, cluster in pairs])
