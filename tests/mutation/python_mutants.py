@@ -8,11 +8,13 @@ from mutmut.mutation import mutators
 from mutmut.mutation.file_mutation import MutationVisitor, deep_replace
 from mutmut.mutation.pragma_handling import IgnoredCode
 
+GUARDS = ("strict",)  # arguments that refuse what no caller gives
+
 
 def without_one_named_argument(call: cst.Call) -> Iterable[cst.Call]:
     """A call without one of its keyword arguments, whose default then holds."""
     for at, argument in enumerate(call.args):
-        if argument.keyword:
+        if argument.keyword and argument.keyword.value not in GUARDS:
             yield call.with_changes(args=[*call.args[:at], *call.args[at + 1 :]])
 
 
@@ -29,9 +31,11 @@ OPERATORS = (
 
 
 class _InFunctions(MutationVisitor):
-    """Leaves out what is only told: messages of errors and of the log."""
+    """Leaves out guards, and what is only told: messages of errors and of the log."""
 
     def on_visit(self, node: cst.CSTNode) -> bool:
+        if isinstance(node, cst.Arg) and node.keyword and node.keyword.value in GUARDS:
+            return False
         told = isinstance(node, cst.Raise) or (isinstance(node, cst.Call) and _name(node.func) in ("log", "Progress"))
         return not told and super().on_visit(node)
 
