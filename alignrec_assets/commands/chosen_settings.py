@@ -70,8 +70,13 @@ def choose_settings(facts: LogFacts, settings: Settings, fixed: Collection[str])
     source = decide("feedback.source", lambda: feedback_source(facts))
     taught = 1 - replayed if source == "replay" else 1.0
     least = history + settings.candidates.k
-    clusters = decide("interests.clusters", lambda: clusters_of(facts, history, taught, source, least))
-    shown = facts.impressions if source == "logged" else facts.random_impressions
+    shown = 0 if source == "replay" else facts.impressions if source == "logged" else facts.random_impressions
+    exposures = settings.feedback.exposures
+    if shown:
+        exposures = decide("feedback.exposures", lambda: exposures_that_teach(facts, shown, history, least))
+    novel = exposures == "novel"
+    clusters = decide("interests.clusters", lambda: clusters_of(facts, history, taught, shown, least, novel=novel))
+    shown = counted_impressions(facts, shown, clusters, novel=novel)
     if source == "replay":
         shown = round(replayed * met_clusters(facts, clusters, history))
     cells = possible_cells(clusters, history)
@@ -119,7 +124,37 @@ def feedback_source(facts: LogFacts) -> Choice:
     return "replay", "no impressions, so first interactions stand in for them: no evidence of alignment"
 
 
-def clusters_of(facts: LogFacts, history: int, taught: float, source: str, least: int) -> Choice:
+def exposures_that_teach(facts: LogFacts, shown: int, history: int, least: int) -> Choice:
+    """Whether the impressions of novel clusters suffice, or all count.
+
+    In simulated worlds all of them ranked better while novel ones were few (docs/evaluation.md, which exposures teach).
+    """
+    fewest = fewest_clusters(shown, least)
+    novel = counted_impressions(facts, shown, fewest, novel=True)
+    cells = possible_cells(fewest, history)
+    told = f"about {novel:,} of {shown:,} impressions are of novel clusters (estimated), for {cells:,} cells or more"
+    return ("novel", told) if novel >= IMPRESSIONS_PER_CELL * cells else ("all", f"{told}: too few to go by them alone")
+
+
+def counted_impressions(facts: LogFacts, shown: int, clusters: int, *, novel: bool) -> int:
+    """About how many of the impressions count, if those of novel clusters alone do, or all.
+
+    A user who met n items as if at random had not met a cluster with the chance (1 - 1/N)^n. Users return to what they
+    like, so that more clusters are novel to them than that.
+    """
+    total = sum(facts.impressions_by_items_before.values())
+    if not novel or not total:
+        return shown
+    unmet = sum(count * (1 - 1 / clusters) ** items for items, count in facts.impressions_by_items_before.items())
+    return round(shown * unmet / total)
+
+
+def fewest_clusters(shown: int, least: int) -> int:
+    """The fewest clusters that are ever chosen."""
+    return max(least, CLUSTERS_TO_ALIGN if shown >= IMPRESSIONS_TO_ALIGN else CLUSTERS[0])
+
+
+def clusters_of(facts: LogFacts, history: int, taught: float, shown: int, least: int, *, novel: bool) -> Choice:
     """How many clusters catalogue and log bear.
 
     Raises:
@@ -131,8 +166,7 @@ def clusters_of(facts: LogFacts, history: int, taught: float, source: str, least
             f"needed for {least} interest clusters (history.clusters + candidates.k): land more items, or items with "
             "richer titles, tags or descriptions"
         )
-    shown = facts.impressions if source != "replay" else 0
-    fewest = max(least, CLUSTERS_TO_ALIGN if shown >= IMPRESSIONS_TO_ALIGN else CLUSTERS[0])
+    fewest = fewest_clusters(shown, least)
     borne = {
         f"{facts.distinct_texts:,} items with texts of their own, {ITEMS_PER_CLUSTER} for each": _most_clusters(
             fewest, lambda clusters: facts.distinct_texts >= ITEMS_PER_CLUSTER * clusters
@@ -142,9 +176,14 @@ def clusters_of(facts: LogFacts, history: int, taught: float, source: str, least
             lambda clusters: taught * novel_transitions(facts, clusters, history) >= TRANSITIONS_PER_CLUSTER * clusters,
         ),
     }
-    if source != "replay":
-        borne[f"{shown:,} impressions, {IMPRESSIONS_PER_CELL} for each cell"] = _most_clusters(
-            fewest, lambda clusters: shown >= IMPRESSIONS_PER_CELL * possible_cells(clusters, history)
+    if shown:
+        counted = "impressions of novel clusters (estimated)" if novel else "impressions"
+        borne[f"{shown:,} impressions, {IMPRESSIONS_PER_CELL} {counted} for each cell"] = _most_clusters(
+            fewest,
+            lambda clusters: (
+                counted_impressions(facts, shown, clusters, novel=novel)
+                >= IMPRESSIONS_PER_CELL * possible_cells(clusters, history)
+            ),
         )
     bound, clusters = min(borne.items(), key=lambda each: each[1])
     told = f"as many as data bear: {bound}"

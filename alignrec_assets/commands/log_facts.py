@@ -39,6 +39,7 @@ class LogFacts:
         random_impressions: those of the policy ``random``.
         placed_impressions: those that name the history that they were served for.
         positive_impressions: those that are positive.
+        impressions_by_items_before: how many were shown to users who had met so many distinct items before.
     """
 
     days: int
@@ -54,6 +55,7 @@ class LogFacts:
     random_impressions: int
     placed_impressions: int
     positive_impressions: int
+    impressions_by_items_before: dict[int, int]
 
 
 class SurveyedLog:
@@ -94,6 +96,9 @@ class SurveyedLog:
             days=(zone.calendar.end - zone.calendar.first_day).days + 1,
             users_by_items={int(items): users for items, users in self._counts("users_by_items").items()},
             ratings=self._counts("ratings"),
+            impressions_by_items_before={
+                int(items): shown for items, shown in self._counts("impressions_by_items_before").items()
+            },
             **self._row("catalogue"),
             **self._row("events"),
             **self._row("impressions"),

@@ -32,6 +32,7 @@ THIN = LogFacts(
     random_impressions=0,
     placed_impressions=0,
     positive_impressions=0,
+    impressions_by_items_before={},
 )
 THICK = replace(
     THIN,
@@ -90,11 +91,33 @@ def test_the_window_holds_five_impressions_of_each_cell():
 def test_impressions_are_worth_enough_clusters_to_align_with():
     shown = replace(THIN, impressions=2_000, random_impressions=2_000)
     assert chosen(shown)["interests.clusters"] == 12
-    assert chosen(replace(shown, impressions=1_999))["interests.clusters"] == 8
+    assert chosen(replace(shown, impressions=1_999, random_impressions=1_999))["interests.clusters"] == 8
     # 24 clusters have 276 histories and 6,072 cells: 30,360 impressions are 5 for each.
     shown = replace(THICK, impressions=30_360, random_impressions=30_360)
     assert chosen(shown)["interests.clusters"] == 24
-    assert chosen(replace(shown, impressions=30_359))["interests.clusters"] == 20
+    assert chosen(replace(shown, impressions=30_359, random_impressions=30_359))["interests.clusters"] == 20
+
+
+def test_impressions_of_novel_clusters_alone_count_where_they_are_five_for_each_cell():
+    # 12 clusters make 660 cells. Of impressions after one item 11/12 are of novel clusters, after 100 items 1 of 6,017.
+    early = replace(THIN, impressions=3_600, random_impressions=3_600, impressions_by_items_before={1: 3_600})
+    late = replace(early, impressions_by_items_before={100: 3_600})
+    assert (chosen(early)["feedback.exposures"], chosen(late)["feedback.exposures"]) == ("novel", "all")
+    assert chosen(replace(early, impressions=3_599, random_impressions=3_599))["feedback.exposures"] == "all"
+    assert "feedback.exposures" not in chosen(THIN)  # replayed interactions are all of novel clusters
+    both = replace(early, impressions_by_items_before={0: 1_800, 100: 1_800})
+    assert chosen(both)["feedback.minimum_impressions"] == chosen(late)["feedback.minimum_impressions"] == 2
+    (told,) = (each.reason for each in choose_settings(late, SETTINGS, ()) if each.name == "feedback.exposures")
+    estimated = "about 1 of 3,600 impressions are of novel clusters (estimated)"
+    assert told == f"{estimated}, for 660 cells or more: too few to go by them alone"
+
+
+def test_clusters_are_as_many_as_impressions_of_novel_clusters_bear():
+    # 24 clusters have 6,072 cells. After 10 items 1 - (23/24)^10 = 35% of the clusters are known.
+    shown = replace(THICK, impressions=47_000, random_impressions=47_000, impressions_by_items_before={10: 47_000})
+    assert chosen(shown)["interests.clusters"] == 24
+    assert chosen(replace(shown, impressions=46_000, random_impressions=46_000))["interests.clusters"] == 20
+    assert chosen(replace(shown, impressions_by_items_before={0: 47_000}))["interests.clusters"] == 24
 
 
 def test_the_reason_for_the_clusters_names_what_binds():
@@ -135,8 +158,11 @@ def test_users_meet_as_many_clusters_as_balls_fill_boxes():
     st.integers(1, 5_000),
     st.integers(1, 3_000),
     st.integers(0, 10**7),
+    st.integers(0, 1_000),
 )
-def test_every_choice_is_a_setting_that_is_accepted_with_a_reason_of_one_line(items, users, share, met, days, shown):
+def test_every_choice_is_a_setting_that_is_accepted_with_a_reason_of_one_line(
+    items, users, share, met, days, shown, before
+):
     events = users * met
     facts = replace(
         THIN,
@@ -149,6 +175,7 @@ def test_every_choice_is_a_setting_that_is_accepted_with_a_reason_of_one_line(it
         users_by_items={met: users},
         impressions=shown,
         random_impressions=shown,
+        impressions_by_items_before={before: shown},
     )
     found = choose_settings(facts, SETTINGS, ())
     values = {}
