@@ -66,6 +66,13 @@ def test_it_is_the_weighted_ridge_of_least_error_on_left_out_histories(seed):
         model.scores([[0, 1], [0, 2]], [[3]])
 
 
+def test_fewer_histories_than_folds_are_enough():
+    frame, embeddings = world()
+    two = frame.filter(pl.col("history").list.sum() <= 2)
+    assert two["history"].n_unique() == 2
+    assert LabelRegression(two, embeddings).penalty in PENALTIES
+
+
 def test_words_that_tell_a_history_from_its_own_rows_alone_are_penalised():
     """Left out row by row, a history would be known from its other rows, and the penalty would be weak."""
     embeddings = np.random.default_rng(2).normal(size=(12, 40))
