@@ -50,6 +50,14 @@ def test_the_bootstrap_is_about_the_normal_interval_of_the_mean():
     assert high == pytest.approx(differences.mean() + 1.96 * error, abs=0.006)
 
 
+def test_one_in_forty_resampled_means_lies_below_the_interval_and_as_many_above():
+    differences = np.random.default_rng(0).normal(0.1, 1.0, 200)
+    low, high = bootstrap_interval(differences, seed=0)
+    chosen = np.random.default_rng(1).integers(200, size=(20_000, 200))
+    means = differences[chosen].mean(axis=1)
+    assert [(means < low).mean(), (means > high).mean()] == pytest.approx([0.025, 0.025], abs=0.006)
+
+
 def test_split_halves_lie_between_random_and_what_the_truth_would_score():
     true = world(histories=80, clusters=15)
     rng = np.random.default_rng(2)
