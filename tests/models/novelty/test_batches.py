@@ -11,6 +11,7 @@ from support.transitions import transitions
 
 from models.novelty.batches import (
     MAX_TARGETS_PER_PROMPT,
+    SORTED_WINDOW,
     count_transitions,
     group_targets,
     passes_over,
@@ -62,6 +63,17 @@ def test_batches_of_one_epoch_hold_every_transition_once_and_shuffle_the_prompts
     assert sum(count_transitions(batch) < OPTIONS.batch_size for batch in batches) <= 1
     orders = {group.history == tuple(sorted(group.history)) for batch in batches for group in batch}
     assert orders == {True, False}
+
+
+def test_every_window_of_histories_is_in_an_epoch():
+    rows = [([a, b], 20 + (a + b) % 3) for a in range(15) for b in range(a)]
+    assert len(rows) > SORTED_WINDOW
+    training = pl.DataFrame(rows, schema=["history", "cluster_id"], orient="row")
+    for batch_size in (1, 12, len(rows)):  # with the first, and the last, no batch is short
+        batches = next(passes_over(training, dataclasses.replace(OPTIONS, batch_size=batch_size)))
+        seen = sorted(tuple(sorted(group.history)) for batch in batches for group in batch)
+        assert seen == sorted(tuple(sorted(history)) for history, _ in rows)
+        assert all(batches)
 
 
 pairs = st.permutations([1, 2, 3]).map(lambda clusters: clusters[:2])
