@@ -35,6 +35,13 @@ def test_several_clusters_add_their_contingency_statistics():
     assert found.p_value == pytest.approx(chi2.sf(sum(statistics), 2))
 
 
+def test_clusters_that_everybody_or_nobody_liked_tell_nothing_and_one_impression_each_a_little():
+    found = rate_drift(*arrays([1, 0, 5, 0], [1, 4, 5, 0], [0, 0, 7, 0], [1, 6, 7, 0]))
+    assert found.clusters == 1
+    assert found.change == pytest.approx(np.sqrt((2 - 1) / 2))  # a difference of 1, with a variance of 1 / 2
+    assert rate_drift(*arrays([50], [100], [50], [100])).change == 0.0
+
+
 def test_a_change_of_drawn_rates_is_found_and_measured_and_chance_is_not():
     rng = np.random.default_rng(0)
     rates = rng.uniform(0.2, 0.6, 40)
