@@ -19,10 +19,17 @@ SELECT
     coalesce(shown.ts > moments.ts - to_minutes(CAST($explored_minutes AS BIGINT)), FALSE) AS explored
 FROM moments
 INNER JOIN histories ON moments.user_id = histories.user_id AND moments.ts = histories.ts
-ASOF LEFT JOIN (
-    SELECT logs.user_id, item_clusters.cluster_id, logs.ts
-    FROM raw.feedback_logs AS logs
-    INNER JOIN interests.item_clusters AS item_clusters ON logs.item_id = item_clusters.item_id
-    WHERE logs.user_id IN (SELECT moments.user_id FROM moments)
+LEFT JOIN (
+    SELECT touches.user_id, touches.cluster_id, max(impressions.ts) AS ts
+    FROM moments AS touches
+    INNER JOIN (
+        SELECT logs.user_id, item_clusters.cluster_id, logs.ts
+        FROM raw.feedback_logs AS logs
+        INNER JOIN interests.item_clusters AS item_clusters ON logs.item_id = item_clusters.item_id
+    ) AS impressions
+        ON touches.user_id = impressions.user_id
+        AND touches.cluster_id = impressions.cluster_id
+        AND touches.ts >= impressions.ts
+    GROUP BY touches.user_id, touches.cluster_id
 ) AS shown
-    ON moments.user_id = shown.user_id AND moments.cluster_id = shown.cluster_id AND moments.ts >= shown.ts
+    ON moments.user_id = shown.user_id AND moments.cluster_id = shown.cluster_id

@@ -22,29 +22,36 @@ positives AS (
         AND events.user_id IN (SELECT asked.user_id FROM asked)
 ),
 
-liked_clusters AS (
-    SELECT DISTINCT user_id, cluster_id FROM positives
+-- Every moment beside each cluster that the user ever liked, in the order of time. A moment comes before the positive
+-- events of its own time. (For 842,000 such pairs an ASOF join of DuckDB 2.0 took 50 s, and this 0.4 s.)
+timeline AS (
+    SELECT user_id, cluster_id, ts, TRUE AS is_positive FROM positives
+    UNION ALL
+    SELECT asked.user_id, liked_clusters.cluster_id, asked.ts, FALSE AS is_positive
+    FROM asked
+    INNER JOIN (SELECT DISTINCT user_id, cluster_id FROM positives) AS liked_clusters
+        ON asked.user_id = liked_clusters.user_id
 ),
 
-possible AS (
-    SELECT asked.user_id, asked.ts, liked_clusters.cluster_id
-    FROM asked
-    INNER JOIN liked_clusters ON asked.user_id = liked_clusters.user_id
+latest AS (
+    SELECT
+        *,
+        max(CASE WHEN is_positive THEN ts END) OVER (
+            PARTITION BY user_id, cluster_id
+            ORDER BY ts ASC, is_positive ASC
+            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+        ) AS positive_ts
+    FROM timeline
 ),
 
 ranked AS (
     SELECT
-        possible.user_id,
-        possible.ts,
-        possible.cluster_id,
-        row_number() OVER (
-            PARTITION BY possible.user_id, possible.ts ORDER BY positives.ts DESC, possible.cluster_id ASC
-        ) AS place
-    FROM possible
-    ASOF INNER JOIN positives
-        ON possible.user_id = positives.user_id
-        AND possible.cluster_id = positives.cluster_id
-        AND possible.ts > positives.ts
+        user_id,
+        ts,
+        cluster_id,
+        row_number() OVER (PARTITION BY user_id, ts ORDER BY positive_ts DESC, cluster_id ASC) AS place
+    FROM latest
+    WHERE NOT is_positive AND positive_ts IS NOT NULL
 )
 
 SELECT user_id, ts, list_sort(list(cluster_id)) AS history
