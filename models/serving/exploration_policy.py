@@ -53,7 +53,7 @@ class TablePolicy:
         slice_share: float,
         item_clusters: Mapping[str, int],
         *,
-        skip_known: bool = True,
+        skip_known: bool,
     ) -> None:
         self.table_version = table.version
         self.taxonomy_version = str(table.manifest["taxonomy"])

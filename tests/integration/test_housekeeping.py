@@ -16,10 +16,10 @@ from support.line import FIRST_DAY, LAST_DAY, command, launch
 from alignrec_assets.home import Home
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.rows import table_frame
-from alignrec_assets.warehouse.tables import TABLES
+from alignrec_assets.warehouse.tables import KEPT_PAST, TABLES
 from models.serving.transition_table import TransitionTable
 
-BOOKKEEPING = {"registry.fingerprints", "registry.checkpoints", "publication.versions", "raw.landing_files"}
+BOOKKEEPING = {"registry.fingerprints", "registry.checkpoints", "publication.versions", "raw.landing_files", KEPT_PAST}
 DAYS = launch("tag:selection=days", FIRST_DAY, LAST_DAY)
 FIRST_INTERACTIONS = launch('key:"interests/first_interactions"', FIRST_DAY, LAST_DAY)
 RAW_EVENTS = 'key:"raw/items" or key:"raw/events"'

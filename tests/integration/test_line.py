@@ -23,11 +23,12 @@ from alignrec_assets.warehouse.column_lineage import column_sources
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.records import read_records
 from alignrec_assets.warehouse.rows import count_rows, table_frame
-from alignrec_assets.warehouse.tables import TABLES
+from alignrec_assets.warehouse.tables import KEPT_PAST, TABLES
 from models.alignment.predicted_rates import PredictedRates
 from models.serving.transition_table import TransitionTable
 
-BOOKKEEPING = {"registry.fingerprints", "registry.checkpoints", "publication.versions"}  # carry the moment of making
+MADE_AT = {"registry.fingerprints", "registry.checkpoints", "publication.versions"}  # carry the moment of making
+BOOKKEEPING = {KEPT_PAST, *MADE_AT}  # how far the past is kept follows from the days of a run
 
 
 def contents(home):
@@ -150,6 +151,7 @@ def test_loss_normalisation_and_unseen_clusters_are_a_matter_of_settings(copied_
     assert not list(copied_home.checkpoints.glob("alignment_model/.*.unfinished"))
 
 
+@pytest.mark.full
 def test_lift_is_multiplied_by_the_prior_again_before_it_ranks(copied_home):
     settings = {"ALIGNREC_FEEDBACK__NORMALISATION": "lift", "ALIGNREC_ALIGNMENT__STACK": "false"}
     command(copied_home.path, "alignrec", "run", **settings)
@@ -265,7 +267,7 @@ with dg.DagsterInstance.get() as instance:
     done = subprocess.run([sys.executable, "-c", script], env=environment, check=True, capture_output=True, text=True)
     assets = {row["key"]: row for row in map(json.loads, done.stdout.splitlines())}
     bookkeeping = {"raw/landing_files", "raw/landing_days", "raw/forgotten_rows", "raw/pruned_items"}
-    bookkeeping |= {"registry/fingerprints"}
+    bookkeeping |= {"registry/fingerprints", KEPT_PAST.replace(".", "/")}
     written = {name.replace(".", "/") for name in TABLES} - bookkeeping
     assert set(assets) == written | {"base_model", "novelty_model", "alignment_model"}
     for key, row in assets.items():
@@ -335,6 +337,7 @@ def test_scaling_reports_the_distribution_and_changes_nothing(copied_home):
     assert (copied_home.reports / "inference_scaling.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("engine", ["pruned", "free"])
 def test_other_engines_fill_the_pools_shard_by_shard(copied_home, engine):
     setting = {"ALIGNREC_CANDIDATES__ENGINE": engine, "ALIGNREC_CANDIDATES__HISTORIES_PER_SHARD": "8"}

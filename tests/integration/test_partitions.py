@@ -14,6 +14,7 @@ from alignrec_assets.settings.sources import load_settings, update_settings_file
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.records import read_records
+from alignrec_assets.warehouse.rows import read_frame
 
 FIRST, DAYS = date(2025, 1, 15), 90
 LAST = FIRST + timedelta(days=DAYS - 1)
@@ -21,6 +22,8 @@ KINDS = ("film", "music", "news", "sport", "travel", "food", "games", "science")
 EVENTS = "FROM raw.events SELECT user_id, item_id, ts, positive ORDER BY ALL"
 MOMENTS = "FROM interests.first_interactions SELECT user_id, cluster_id, history, ts, item_id, positive ORDER BY ALL"
 NOVEL = "FROM training.novel_transitions SELECT user_id, cluster_id, history, ts ORDER BY ALL"
+
+SCORED = ["history", "cluster_id", "signal", "impressions", "users", "positives", "score"]
 
 
 def write_log(landing):
@@ -69,8 +72,7 @@ def standing(home, as_of):
     with Warehouse(home).reading() as connection:
         ((taxonomy,),) = connection.execute("FROM interests.clusters SELECT DISTINCT taxonomy_version").fetchall()
         parameters = {"as_of": as_of, "taxonomy_version": taxonomy}
-        found = connection.execute(query("feedback.standing_scores"), parameters).fetchall()
-    return [(*row[:5], row[10], row[11]) for row in found]  # the cell, its counts, its score and its signal
+        return read_frame(connection, query("feedback.standing_scores"), parameters).select(SCORED).rows()
 
 
 @pytest.fixture(scope="module")
@@ -156,9 +158,7 @@ def test_scores_as_of_a_day_are_those_of_its_window(homes):
         for offset in (5, 16, 17, 60, DAYS - 1):
             day = FIRST + timedelta(days=offset)
             alone, _ = score_day(connection, day, taxonomy, settings)
-            columns = ["history", "cluster_id", "impressions", "users", "positives", "score", "signal"]
-            expected = sorted(alone.select(columns).rows(), key=str)
-            assert sorted(standing(home, day), key=str) == [(h, c, i, u, p, s, n) for h, c, i, u, p, s, n in expected]
+            assert sorted(standing(home, day), key=str) == sorted(alone.select(SCORED).rows(), key=str)
 
 
 def test_any_day_of_a_partition_names_it(homes):

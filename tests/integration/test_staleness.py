@@ -51,6 +51,7 @@ def test_a_day_that_is_made_again_from_the_same_marks_nothing(copied_home):
     assert stale(copied_home) == {}
 
 
+@pytest.mark.full
 def test_good_days_of_a_range_that_failed_are_known_as_such(copied_home):
     """They carry versions: their readers are marked until they are made anew, and not after that."""
     path = copied_home.landing / "events" / f"day={ALL_DAYS[0]}" / "part-0.parquet"

@@ -9,7 +9,7 @@ import polars as pl
 from alignrec_assets.refresh.checkpoints import read_checkpoint
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.rows import table_frame
-from alignrec_assets.warehouse.tables import TABLES
+from alignrec_assets.warehouse.tables import KEPT_PAST, TABLES
 from models.files import MANIFEST_FILE
 from models.serving.transition_table import CURRENT_FILE, TransitionTable
 
@@ -28,9 +28,9 @@ FOLDERS = {
 
 
 def tables(home):
-    """Every table's rows as comparable text, in no order."""
+    """Every table's rows as comparable text, in no order; how far the past is kept follows from the days of a run."""
     with Warehouse(home).reading() as connection:
-        frames = {name: table_frame(connection, name) for name in TABLES}
+        frames = {name: table_frame(connection, name) for name in TABLES if name != KEPT_PAST}
     return {name: sorted(repr(_untimed(row)) for row in frame.iter_rows(named=True)) for name, frame in frames.items()}
 
 

@@ -515,7 +515,11 @@ def test_an_unknown_cluster_and_days_out_of_order_are_refused():
     with pytest.raises(ValueError, match="the next one is 2026-01-08, not 2026-01-07"):
         world.simulate_day(FIRST_DAY + dt.timedelta(days=2))
     policy = RandomPolicy(world)
-    policy.serve = lambda histories, rng: (np.full(len(histories), 77), np.ones(len(histories)), ["x"] * len(histories))
+    policy.serve = lambda histories, known, rng: (
+        np.full(len(histories), 77),
+        np.ones(len(histories)),
+        ["x"] * len(histories),
+    )
     with pytest.raises(ValueError, match="served cluster 77, which holds no item"):
         world.simulate_day(world.next_day, policy)
 

@@ -9,7 +9,7 @@ from models.serving.transition_table import TransitionTable
 PROBABILITIES = [0.0, 0.0, 0.5, 0.3, 0.2]
 
 
-def policy(slice_share, **options):
+def policy(slice_share, skip_known=True):
     rows = pl.DataFrame(
         {"history": [[0, 1], [0, 1]], "rank": [1, 2], "cluster_id": [4, 3]},
         schema_overrides={"history": pl.List(pl.Int32)},
@@ -18,7 +18,7 @@ def policy(slice_share, **options):
     distributions = pl.DataFrame({"history": [[0, 1]], "clusters": [[2, 3, 4]], "probabilities": [PROBABILITIES[2:]]})
     clusters = pl.DataFrame({"cluster_id": range(len(PROBABILITIES))})
     return TablePolicy(
-        TransitionTable("v", manifest, rows, clusters), distributions, slice_share, {"item": 2}, **options
+        TransitionTable("v", manifest, rows, clusters), distributions, slice_share, {"item": 2}, skip_known=skip_known
     )
 
 
