@@ -8,7 +8,6 @@ import polars as pl
 import pytest
 
 from alignrec_assets.assets import quality_checks
-from alignrec_assets.home import Home
 from alignrec_assets.partitions import FIRST_DAY_TAG, LAST_DAY_TAG
 from alignrec_assets.refresh.taxonomies import append_assignments
 from alignrec_assets.resources import HomeResource
@@ -23,16 +22,6 @@ CHECKS = {
     for check in quality_checks.build_checks("warn")
     for key in check.check_keys
 }
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    found = Home(tmp_path)
-    monkeypatch.setenv("ALIGNREC_HOME", str(tmp_path))
-    found.create()
-    (found.checkpoints / "taxonomy").mkdir(parents=True)
-    (found.checkpoints / "taxonomy" / "CURRENT").write_text("t\n")
-    return found
 
 
 def record(home, asset, *days):

@@ -15,7 +15,6 @@ from alignrec_assets.assets.training import (
     require_transitions,
     told_examples,
 )
-from alignrec_assets.home import Home
 from alignrec_assets.refresh.asset_factory import build_assets
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings.schema import Settings
@@ -44,17 +43,6 @@ def test_examples_are_made_by_the_settings(prior, interval, rounded):
         interval=rounded,
         seed=9,
     )
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    """A home with a taxonomy and nothing else."""
-    found = Home(tmp_path)
-    monkeypatch.setenv("ALIGNREC_HOME", str(tmp_path))
-    found.create()
-    (found.checkpoints / "taxonomy").mkdir(parents=True)
-    (found.checkpoints / "taxonomy" / "CURRENT").write_text(f"{TAXONOMY}\n")
-    return found
 
 
 @pytest.mark.parametrize(
