@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.definitions import Event, Impression, Reference
+from support.rows import comparable, fill
 
 from alignrec_assets.assets.past_interests import bring_to_day_before
 from alignrec_assets.warehouse.connection import create_tables
 from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.records import Record, write_records
 from alignrec_assets.warehouse.rows import replace_days, set_wanted_days
-from alignrec_assets.warehouse.tables import TABLES
 
 START = datetime(2026, 1, 5)
 DAYS = [date(2026, 1, 5) + timedelta(days=number) for number in range(4)]
@@ -67,17 +67,6 @@ def connection():
         connection.execute("SET TimeZone = 'UTC'")
         create_tables(connection)
         yield connection
-
-
-def fill(connection, table, rows):
-    """Replace all rows; columns that are not named are null."""
-    columns = [column.name for column in TABLES[table].columns]
-    connection.execute(f"DELETE FROM {table}")
-    if rows:
-        marks = ", ".join("?" for _ in columns)
-        connection.executemany(
-            f"INSERT INTO {table} VALUES ({marks})", [[row.get(name) for name in columns] for row in rows]
-        )
 
 
 def land(connection, events, impressions):
@@ -158,7 +147,7 @@ def reference(events, impressions, taxonomy):
 
 def rows_of(connection, columns, table):
     rows = connection.execute(f"SELECT {columns} FROM {table}").fetchall()
-    return [tuple(tuple(value) if isinstance(value, list) else value for value in row) for row in rows]
+    return comparable(rows)
 
 
 def check(connection, told, taxonomy, source):

@@ -8,11 +8,11 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.rows import comparable, fill
 
 from alignrec_assets.warehouse.connection import create_tables
 from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.rows import append_rows, replace_days
-from alignrec_assets.warehouse.tables import TABLES
 
 START = datetime(2026, 1, 5)
 DAYS = [date(2026, 1, 5) + timedelta(days=number) for number in range(3)]
@@ -30,17 +30,6 @@ events_strategy = st.lists(
     max_size=40,
     unique_by=lambda event: event[:3],
 )
-
-
-def fill(connection, table, rows):
-    """Insert dicts; columns that are not named are null."""
-    columns = {column.name: column.type for column in TABLES[table].columns}
-    connection.execute(f"DELETE FROM {table}")
-    for row in rows:
-        whole = {name: row.get(name) for name in columns}
-        names = ", ".join(columns)
-        marks = ", ".join(f"${name}" for name in columns)
-        connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", whole)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +72,7 @@ def load(connection, events, impressions=()):
 
 def read(connection, table, columns):
     rows = connection.execute(f"SELECT {columns} FROM {table}").fetchall()
-    return [tuple(tuple(value) if isinstance(value, list) else value for value in row) for row in rows]
+    return comparable(rows)
 
 
 @settings(max_examples=25, deadline=None)

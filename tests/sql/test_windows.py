@@ -7,6 +7,7 @@ import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.rows import comparable, fill
 
 from alignrec_assets.warehouse.connection import create_tables
 from alignrec_assets.warehouse.queries import query
@@ -39,16 +40,9 @@ def connection():
     connection.close()
 
 
-def fill(connection, table, rows):
-    connection.execute(f"DELETE FROM {table}")
-    for row in rows:
-        marks = ", ".join(f"${name} AS {name}" for name in row)
-        connection.execute(f"INSERT INTO {table} BY NAME SELECT {marks}", row)
-
-
 def read(connection, name, **parameters):
     rows = connection.execute(query(name), WINDOW | parameters).fetchall()
-    return [tuple(tuple(value) if isinstance(value, list) else value for value in row) for row in rows]
+    return comparable(rows)
 
 
 def signals(impressions, positives):
@@ -58,16 +52,17 @@ def signals(impressions, positives):
             "skips": skips}  # fmt: skip
 
 
+def cell_of(row, *more):
+    """The columns before the counts, of which the last two are named."""
+    named = ("day", "taxonomy_version", "history", "cluster_id", *more)
+    return dict(zip(named, (*row[:2], list(row[2]), *row[3:6]), strict=True))
+
+
 def load_users(connection, rows):
-    named = ("day", "taxonomy_version", "history", "cluster_id", "user_id", "novel")
     fill(
         connection,
         "feedback.transition_users",
-        [
-            dict(zip(named, (*row[:2], list(row[2]), *row[3:6]), strict=True))
-            | {"impressions": row[6][0], **signals(*row[6])}
-            for row in rows
-        ],
+        [cell_of(row, "user_id", "novel") | {"impressions": row[6][0], **signals(*row[6])} for row in rows],
     )
 
 
@@ -145,12 +140,11 @@ def test_a_partition_is_compared_with_those_before_it_from_its_first_on(connecti
 @settings(max_examples=60, deadline=None)
 @given(rows=scored)
 def test_scores_as_of_a_day_are_the_latest_up_to_it_unless_the_cell_is_gone(connection, rows):
-    named = ("day", "taxonomy_version", "history", "cluster_id", "signal", "standing")
     fill(
         connection,
         "feedback.transition_scores",
         [
-            dict(zip(named, (*row[:2], list(row[2]), *row[3:6]), strict=True))
+            cell_of(row, "signal", "standing")
             | {"impressions": row[6][0], "users": 1, "positives": row[6][1], "score": 0.5}
             for row in rows
         ],
