@@ -244,11 +244,9 @@ def told_contest(manifest: Facts) -> str:
     histories = figures["held_out_histories"]
 
     def told(contestant: str) -> str:
-        values = (
-            (name, interval_text(figures[name + contestant], intervals.get(name + contestant), histories, "none"))
-            for name in ("f1_at_k", "ndcg_at_k")
-        )
-        return "F1@k {}, NDCG@k {}".format(*(text for _, text in values))
+        names = (f"f1_at_k{contestant}", f"ndcg_at_k{contestant}")
+        f1, ndcg = (interval_text(figures[name], intervals.get(name), histories, "none") for name in names)
+        return f"F1@k {f1}, NDCG@k {ndcg}"
 
     lines = [f"on {histories} test histories {told('')}"]
     if f"f1_at_k{ALONE}" in figures:

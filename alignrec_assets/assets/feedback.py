@@ -138,12 +138,19 @@ class ScoresByDay:
         return self.counted.version(first_feedback_day(day, self.settings), day)
 
 
-def score_options(settings: FeedbackSettings) -> Facts:
-    """The settings as arguments of ``models.feedback.transition_scores.ScoreOptions``."""
+def filter_options(settings: FeedbackSettings) -> Facts:
+    """The settings as the limits of ``models.feedback.transition_scores.filter_cells``."""
     return {
         "minimum_impressions": settings.minimum_impressions,
         "minimum_share_of_mean": settings.minimum_share_of_mean,
         "minimum_users": settings.minimum_users,
+    }
+
+
+def score_options(settings: FeedbackSettings) -> Facts:
+    """The settings as arguments of ``models.feedback.transition_scores.ScoreOptions``."""
+    return {
+        **filter_options(settings),
         "normalisation": settings.normalisation,
         "interval": None if settings.interval == "auto" else settings.interval,
     }

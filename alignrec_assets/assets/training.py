@@ -10,6 +10,7 @@ import polars as pl
 from alignrec_assets.assets.feedback import (
     counted_cells,
     feedback_span,
+    filter_options,
     novel_impression_ratio,
     score_options,
 )
@@ -144,7 +145,7 @@ def pointwise_examples(context: dg.AssetExecutionContext, home: HomeResource) ->
         rows = examples_of(scored, pointwise_options(settings))
         if options.training_user_share < 1:
             rows = taught_by_some_users(warehouse, settings, rows, options.training_user_share, as_of)
-        rows = with_other_judges(warehouse, settings, rows, as_of)
+        rows = with_other_judges(warehouse, settings, rows, counted, span)
         held = {f"{split}_histories": histories for split, histories in histories_by_split(rows).items()}
         facts: Facts = {
             "as_of": as_of.isoformat(),
@@ -294,24 +295,25 @@ def taught_by_some_users(
         examples,
         counted,
         pointwise_options(settings),
-        minimum_impressions=settings.feedback.minimum_impressions,
-        minimum_users=settings.feedback.minimum_users,
-        minimum_share_of_mean=settings.feedback.minimum_share_of_mean,
+        **filter_options(settings.feedback),
     )
 
 
-def with_other_judges(warehouse: Warehouse, settings: Settings, examples: pl.DataFrame, as_of: date) -> pl.DataFrame:
-    """Examples with the columns of the contest with users kept apart: some of the users teach, the others judge."""
+def with_other_judges(
+    warehouse: Warehouse, settings: Settings, examples: pl.DataFrame, counted: pl.DataFrame, span: Facts
+) -> pl.DataFrame:
+    """Examples with the columns of the contest with users kept apart: some of the users teach, the others judge.
+
+    Args:
+        warehouse: reads.
+        settings: which users teach, and the limits of a cell.
+        examples: of all users.
+        counted: the cells of all users in the window.
+        span: the window.
+    """
     from models.alignment.apart_examples import TEACHING_SHARE, with_users_apart
 
-    span = feedback_span(as_of, required_taxonomy(warehouse.home), settings)
-    teaching = min(settings.alignment.training_user_share, TEACHING_SHARE)
+    share = min(settings.alignment.training_user_share, TEACHING_SHARE)
     with warehouse.reading() as connection:
-        cells = [counted_cells(connection, span, settings, share) for share in (1.0, teaching)]
-    return with_users_apart(
-        examples,
-        *cells,
-        minimum_impressions=settings.feedback.minimum_impressions,
-        minimum_users=settings.feedback.minimum_users,
-        minimum_share_of_mean=settings.feedback.minimum_share_of_mean,
-    )
+        teaching = counted_cells(connection, span, settings, share)
+    return with_users_apart(examples, counted, teaching, **filter_options(settings.feedback))
