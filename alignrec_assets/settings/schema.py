@@ -32,7 +32,6 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     "study": {
         "interests": {"clusters": 64},
         "novelty": {"maximum_examples": 7900},
-        "feedback": {"interval": 0.01},
         "alignment": {
             "layers": 20,
             "tune": "top:4",
