@@ -5,6 +5,7 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
+from alignrec_assets.assets.planned_histories import planned_histories
 from alignrec_assets.refresh.asset_factory import makes
 from alignrec_assets.refresh.checkpoints import (
     Checkpoint,
@@ -19,7 +20,6 @@ from alignrec_assets.resources import HomeResource
 from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.records import Record, write_records
 from alignrec_assets.warehouse.rows import replace_table, table_frame
-from models.candidates.histories import all_histories
 from models.candidates.pool_shards import draw_in_shards, read_candidates, read_distributions
 from models.candidates.scored_candidates import score_in_shards, with_scores, without_scores
 from models.files import MODEL_FOLDER, fingerprint
@@ -93,7 +93,7 @@ def _draw_pools(
     novelty = required_checkpoint(warehouse, "novelty_model").folder / MODEL_FOLDER
     with warehouse.reading() as connection:
         examples = table_frame(connection, "training.novelty_examples")
-    histories = all_histories(len(labels), home.settings.history.clusters)
+    histories = planned_histories(warehouse)
     draws = options.draws_per_cluster * options.k
     log(
         f"{len(histories):,} histories x {len(labels)} labels, {draws} draws each at temperature "

@@ -9,6 +9,7 @@ import dagster as dg
 import polars as pl
 
 from alignrec_assets.assets.pictures import picture
+from alignrec_assets.assets.planned_histories import planned_histories
 from alignrec_assets.refresh.asset_factory import makes
 from alignrec_assets.refresh.checkpoints import required_checkpoint
 from alignrec_assets.refresh.tables import Result
@@ -22,7 +23,7 @@ ASSET = "inference_scaling"
 
 @makes("inference_scaling")
 def inference_scaling(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
-    """Histories are spread evenly over all combinations; of the simulated world those that somebody holds."""
+    """Histories are spread evenly over the planned ones; of the simulated world those that somebody holds."""
     from models.candidates.inference_scaling import draw_scaling, scaling_figures, scaling_inputs, scaling_points
 
     settings, warehouse = home.settings, home.warehouse(context.log.info)
@@ -31,7 +32,7 @@ def inference_scaling(context: dg.AssetExecutionContext, home: HomeResource) -> 
         required_checkpoint(warehouse, "novelty_model").folder / MODEL_FOLDER,
         required_checkpoint(warehouse, "alignment_model").folder / MODEL_FOLDER,
         cluster_labels(warehouse),
-        settings.history.clusters,
+        planned_histories(warehouse),
         settings.candidates.temperature,
         _true_rates(warehouse),
         context.log.info,

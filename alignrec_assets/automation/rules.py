@@ -49,7 +49,7 @@ def build_rules(home: Home) -> tuple[Rule, ...]:
             StaleDays(home) & WORTH_TRYING & unfailed,
         ),
         Rule(
-            ("base_model", "training.novelty_examples", "novelty_model"),
+            ("base_model", "training.novelty_examples", "novelty_model", "candidates.histories"),
             "it was never made, and the days that were read are ready; afterwards the schedule novelty_fine_tune asks",
             NeverMade(home) & WORTH_TRYING & unfailed,
         ),
@@ -62,7 +62,7 @@ def build_rules(home: Home) -> tuple[Rule, ...]:
         Rule(("alignment_model",), "its examples are new, and they passed their checks", AUDITED & unfailed),
         Rule(
             ("candidates.pools",),
-            "there is a new novelty model, and it passed its checks",
+            "the novelty model or the planned histories are new, and they passed their checks",
             AUDITED & unfailed,
         ),
         Rule(

@@ -9,9 +9,9 @@ FINE_TUNE = dg.ScheduleDefinition(
     "novelty_fine_tune",
     cron_schedule="0 4 * * 1",
     execution_timezone="UTC",
-    target=dg.AssetSelection.assets("base_model", "training/novelty_examples", "novelty_model"),
+    target=dg.AssetSelection.assets("base_model", "training/novelty_examples", "novelty_model", "candidates/histories"),
     tags={"alignrec/kind": "schedule"},
-    description="Weekly: the novelty model learns anew where novelty.refresh_days says so; else nothing is computed.",
+    description="Weekly: the novelty model learns and histories are chosen anew where that is due, else nothing.",
 )
 
 REVIEW = dg.ScheduleDefinition(

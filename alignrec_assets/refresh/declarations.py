@@ -268,6 +268,14 @@ DECLARATIONS = (
         follows=("training.pointwise_examples",),
     ),
     Declaration(
+        "candidates.histories",
+        reads=(Read("interests.user_cluster_days", "past"), CLUSTERS),
+        selection="learning",
+        kinds=("sql",),
+        settings=("history.clusters",),
+        asks=(*PARTITION, "candidates.unplanned_share"),
+    ),
+    Declaration(
         "base_model",
         reads=(),
         selection="learning",
@@ -325,16 +333,15 @@ DECLARATIONS = (
     ),
     Declaration(
         "candidates.pools",
-        reads=(NOVELTY, CLUSTERS, Read("training.novelty_examples")),
+        reads=(Read("candidates.histories"), NOVELTY, CLUSTERS, Read("training.novelty_examples")),
         selection="publication",
         kinds=("pytorch",),
         settings=(
-            "history.clusters",
             *(f"candidates.{name}" for name in ("k", "draws_per_cluster", "temperature", "engine")),
             *(f"candidates.{name}" for name in ("most_left_out", "seed")),
         ),
         asks=("candidates.histories_per_shard",),  # results do not depend on the size of the shards
-        follows=("novelty_model",),
+        follows=("novelty_model", "candidates.histories"),
         language_model=True,
     ),
     Declaration(
@@ -349,10 +356,10 @@ DECLARATIONS = (
     ),
     Declaration(
         "inference_scaling",
-        reads=(NOVELTY, ALIGNMENT, CLUSTERS),
+        reads=(Read("candidates.histories"), NOVELTY, ALIGNMENT, CLUSTERS),
         selection="scaling",
         kinds=("pytorch",),
-        settings=("history.clusters", "candidates.k", "candidates.temperature"),
+        settings=("candidates.k", "candidates.temperature"),
         asks=("candidates",),  # its report tells all of them
         description="What more draws and a higher temperature buy, by the exact distribution of best-of-n.",
         language_model=True,

@@ -284,6 +284,9 @@ class CandidateSettings(Section):
     """For the engine `pruned`: the largest share of the probability of all labels that may stay uncomputed."""
     scoring_engine: Literal["packed", "vllm"] = "packed"
     """How candidates are scored: all candidates of a history in one pass, or each pair alone by vLLM."""
+    unplanned_share: InnerShare = 0.05
+    """For histories of three clusters or more: the planned ones are chosen anew when a larger share of the users hold
+    one that is not planned."""
     histories_per_shard: Annotated[int, Field(ge=1), unit("histories")] = 2048
     """Approximate number of histories that are drawn or scored between two writes; an interruption loses at most
     these."""

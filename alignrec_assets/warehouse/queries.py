@@ -8,13 +8,18 @@ _ROOMS = (_PACKAGE / "sql", _PACKAGE.parent / "sql")
 """In the wheel the files are inside the package, because another distribution may own a folder `sql` beside it."""
 
 _PAST = {"past": "interests.past"}
-_HISTORIES = {"histories": "interests.histories"}
+_HISTORIES = {"positives": "interests.positives", "histories": "interests.histories"}
 _EXPOSURES = _PAST | {"moments": "feedback.impressions"} | _HISTORIES | {"exposures": "feedback.exposures"}
 PARTS = {
     "interests.first_interactions": _PAST | {"moments": "interests.touches"} | _HISTORIES,
     "feedback.transition_users": _EXPOSURES,
     "feedback.uncounted_impressions": {"moments": "feedback.impressions"},
     "evaluation.exposures_by_policy": _EXPOSURES,
+    "candidates.held_histories": {
+        "positives": "candidates.positives",
+        "moments": "candidates.moments",
+        "histories": "interests.histories",
+    },
 }
 """Relations that a query reads and that no table holds, by the name that it gives them; each reads those before it."""
 

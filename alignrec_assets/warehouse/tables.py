@@ -238,6 +238,12 @@ _ALL = (
         key=("asset", "partition"),
     ),
     Table(
+        "candidates.histories",
+        "The histories that are planned: every combination of K clusters; for K above 2 those that users hold.",
+        (HISTORY,),
+        key=("history",),
+    ),
+    Table(
         "candidates.pools",
         "Draws from the label distribution of the novelty model for every history, duplicates merged.",
         (
@@ -289,7 +295,7 @@ _ALL = (
     ),
     Table(
         "publication.transition_table",
-        "The current published table: for every combination of K clusters, the k clusters to serve.",
+        "The current published table: for every planned history, the k clusters to serve.",
         (
             Column("version", "VARCHAR", "published version"),
             HISTORY,

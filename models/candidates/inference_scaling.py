@@ -17,7 +17,7 @@ from matplotlib import pyplot as plt
 from models.alignment.scoring import CandidateScorer
 from models.arrays import BoolArray, Float64Array
 from models.candidates.best_of_n_distribution import coverage, expected_top_score, selection_probabilities
-from models.candidates.histories import all_histories, evenly_spread
+from models.candidates.histories import evenly_spread
 from models.drawing import GREY, draw_legend, save
 from models.novelty.label_distribution import label_distributions
 from models.progress import Log, silent
@@ -52,24 +52,24 @@ def scaling_inputs(
     novelty: Path,
     alignment: Path,
     labels: Sequence[str],
-    length: int,
+    planned: Sequence[tuple[int, ...]],
     temperature: float,
     true_rates: pl.DataFrame | None,
     log: Log = silent,
 ) -> ScalingInputs:
-    """Read what both models say of at most ``HISTORIES`` histories, spread evenly over all that are possible.
+    """Read what both models say of at most ``HISTORIES`` histories, spread evenly over the planned ones.
 
     Args:
         novelty: folder of the novelty model.
         alignment: folder of the alignment model.
         labels: the label of cluster i at index i.
-        length: K, of the histories.
+        planned: the histories of the table.
         temperature: of the pools; ``TEMPERATURES`` are read beside it.
         true_rates: ``history``, ``cluster_id`` and ``positive_rate`` of each history that a user has, and each
             cluster; other histories are then left out. None where they are unknown.
         log: receives progress lines.
     """
-    histories = _spread_histories(len(labels), length, true_rates)
+    histories = _spread_histories(planned, true_rates)
     temperatures = sorted({*TEMPERATURES, temperature})
     log(f"label distributions of {len(histories)} histories at {len(temperatures)} temperatures")
     distributions = label_distributions(novelty, labels, histories, temperatures, log).probabilities
@@ -80,12 +80,11 @@ def scaling_inputs(
     return ScalingInputs(by_temperature, scores, by_temperature[1.0], own, known)
 
 
-def _spread_histories(clusters: int, length: int, true_rates: pl.DataFrame | None) -> Sequence[tuple[int, ...]]:
-    possible = all_histories(clusters, length)
-    if true_rates is not None:
-        held = {tuple(history) for history in true_rates["history"].to_list()}
-        possible = [history for history in possible if history in held]
-    return evenly_spread(possible, HISTORIES)
+def _spread_histories(planned: Sequence[tuple[int, ...]], true_rates: pl.DataFrame | None) -> Sequence[tuple[int, ...]]:
+    if true_rates is None:
+        return evenly_spread(planned, HISTORIES)
+    held = {tuple(history) for history in true_rates["history"].to_list()}
+    return evenly_spread([history for history in planned if history in held], HISTORIES)
 
 
 def _scores_of_all_labels(

@@ -17,7 +17,7 @@ from models.serving.transition_table import TransitionTable
 
 TABLE_POLICY, SLICE_POLICY = "table", "label_distribution"
 NOTHING_NEW = -1
-"""Served to a user who knows every cluster that may be served."""
+"""Served to a user who knows every cluster that may be served, or whose history is not planned."""
 
 
 class Served(NamedTuple):
@@ -74,15 +74,16 @@ class TablePolicy:
 
         With F the planned clusters that are open to the user, and p the label distribution over the clusters that are
         open to them, cluster C is served with the probability (1 - slice) [C in F] / |F| + slice p(C) / sum(p). Where F
-        is empty the whole traffic is drawn from p.
+        is empty the whole traffic is drawn from p. Nothing is served to a history that is not planned.
 
         Args:
             histories: [n, K] cluster ids, each row sorted.
             known: [n, N] the clusters that each user has interacted with.
             rng: source of randomness.
         """
-        rows = np.array([self.row_of[tuple(history)] for history in histories.tolist()], dtype=np.int64)
-        closed = known if self.skip_known else np.zeros_like(known)
+        found = np.array([self.row_of.get(tuple(history), -1) for history in histories.tolist()], dtype=np.int64)
+        rows, unplanned = np.maximum(found, 0), found < 0
+        closed = unplanned[:, None] | (known if self.skip_known else np.zeros_like(known))
         chances = np.where(closed, 0.0, self._probabilities(rows))
         mass = chances.sum(axis=1)
         planned = self.planned[rows]

@@ -121,7 +121,8 @@ class TransitionTable:
         """Planned clusters for a history given as ids or labels, in any order, best first.
 
         Raises:
-            TransitionTableError: an unknown cluster, one named twice, or a history of the wrong length.
+            TransitionTableError: an unknown cluster, one named twice, or a history of the wrong length, or one that is
+                not planned.
         """
         history = sorted(self.cluster_id(cluster) for cluster in clusters)
         repeated = sorted({key for key in history if history.count(key) > 1})
@@ -133,6 +134,11 @@ class TransitionTable:
         if len(history) != length:
             raise TransitionTableError(f"this table takes histories of {length} clusters, {len(history)} were named")
         rows = self.rows.filter(pl.col("history") == pl.lit(history, dtype=pl.List(pl.Int32))).sort("rank")
+        if rows.is_empty():
+            raise TransitionTableError(
+                f"{' + '.join(self.labels[key] for key in history)} is not planned: this table has the "
+                f"{self.manifest['histories']:,} histories that users held when they were chosen"
+            )
         return [PlannedCluster(label=self.labels[row["cluster_id"]], **row) for row in rows.drop("history").to_dicts()]
 
 

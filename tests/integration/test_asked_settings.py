@@ -22,9 +22,11 @@ EVERY_KEY = {f"{section}.{key}" for kind, section in SECTIONS.items() if hasattr
 
 SOMETIMES = {
     "training.novelty_examples": {"feedback.replay_share", "history.clusters", "novelty.new_transitions_share"},
+    "candidates.histories": {"candidates.unplanned_share"},
     "training.pointwise_examples": {"automation.new_feedback_share", "automation.drift_limit"},
 }
-"""Asked for with replayed feedback alone, to tell why there are no examples, and where the days alone changed."""
+"""Asked for with replayed feedback or long histories alone, to tell why there are no examples, and where the days alone
+changed."""
 
 
 @pytest.fixture(scope="module")

@@ -352,6 +352,18 @@ def test_other_engines_fill_the_pools_shard_by_shard(copied_home, engine):
     assert not list((copied_home.checkpoints / "shards").iterdir())
 
 
+def test_of_three_clusters_the_histories_that_users_hold_are_planned(copied_home):
+    longer = {"ALIGNREC_HISTORY__CLUSTERS": "3", "ALIGNREC_ALIGNMENT__STEPS": "2", "ALIGNREC_NOVELTY__MOST_STEPS": "4"}
+    command(copied_home.path, "alignrec", "run", **longer)
+    with Warehouse(copied_home).reading() as connection:
+        planned = table_frame(connection, "candidates.histories")["history"].to_list()
+        published = table_frame(connection, "publication.transition_table")["history"].unique().to_list()
+    assert 0 < len(planned) <= 8 * 7 * 6 // 6
+    assert sorted(published) == planned
+    labels = [str(cluster) for cluster in planned[0]]
+    assert "Users of" in command(copied_home.path, "alignrec", "lookup", *labels, **longer).stdout
+
+
 def test_nothing_is_published_after_a_check_that_failed_until_it_passes(copied_home):
     error = {"ALIGNREC_CHECKS__SEVERITY": "error"}
     events = launch('key:"raw/events"', LAST_DAY)

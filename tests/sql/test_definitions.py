@@ -4,6 +4,7 @@ The logs have ties (moments are hours, items share clusters), impressions of no,
 days that arrive late, and a taxonomy that changes under standing days.
 """
 
+from collections import Counter
 from datetime import date, datetime, timedelta
 
 import duckdb
@@ -111,9 +112,9 @@ def cluster(connection, taxonomy):
     )
 
 
-def make(connection, days, taxonomy, source):
+def make(connection, days, taxonomy, source, k=2):
     """The daily tables, as the line makes them."""
-    named = {"taxonomy_version": taxonomy, "history_clusters": 2}
+    named = {"taxonomy_version": taxonomy, "history_clusters": k}
     replace_days(connection, "interests.user_cluster_days", days)
     record_days(connection, days)
     named["snapshot_day"] = bring_to_day_before(connection, min(days), taxonomy)
@@ -141,8 +142,8 @@ def record_days(connection, days):
     write_records(connection, "interests.user_cluster_days", records)
 
 
-def reference(events, impressions, taxonomy):
-    return Reference(events, impressions, TAXONOMY[taxonomy], taxonomy, explored=timedelta(hours=EXPLORED_HOURS))
+def reference(events, impressions, taxonomy, k=2):
+    return Reference(events, impressions, TAXONOMY[taxonomy], taxonomy, k, timedelta(hours=EXPLORED_HOURS))
 
 
 def rows_of(connection, columns, table):
@@ -179,13 +180,19 @@ def check(connection, told, taxonomy, source):
         )
 
 
-@settings(max_examples=60, deadline=None)
-@given(events=events, impressions=impressions, source=st.sampled_from(SOURCES))
-def test_daily_tables_say_what_the_definitions_say(connection, events, impressions, source):
+@settings(max_examples=80, deadline=None)
+@given(events=events, impressions=impressions, source=st.sampled_from(SOURCES), k=st.sampled_from([2, 2, 1, 3]))
+def test_daily_tables_say_what_the_definitions_say(connection, events, impressions, source, k):
     land(connection, events, impressions)
     cluster(connection, "old")
-    make(connection, DAYS, "old", source)
-    check(connection, reference(events, impressions, "old"), "old", source)
+    make(connection, DAYS, "old", source, k)
+    told = reference(events, impressions, "old", k)
+    check(connection, told, "old", source)
+    held = connection.execute(
+        query("candidates.held_histories"), {"taxonomy_version": "old", "history_clusters": k}
+    ).fetchall()
+    at_the_end = [told.history(user, datetime.max) for user in {event.user for event in events}]
+    assert {tuple(history): users for history, users in held} == Counter(filter(None, at_the_end))
 
 
 @settings(max_examples=20, deadline=None)

@@ -30,6 +30,7 @@ def test_the_novelty_model_is_tuned_on_mondays():
         "base_model",
         "training/novelty_examples",
         "novelty_model",
+        "candidates/histories",
     }
     assert request.tags[KIND] == "schedule"
 

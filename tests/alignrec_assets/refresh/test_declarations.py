@@ -32,6 +32,8 @@ OTHER = {
 RAW_BOOKS = {"raw.landing_files", "raw.landing_days", "raw.pruned_items", "raw.forgotten_rows"}
 """What reading the landing zone notes beside the rows: no asset, and made in the same step."""
 LANDED = {"raw.items", "raw.events", "raw.feedback_logs", "raw.rejected_rows"}
+NOT_CONTENT = {"candidates": {"histories_per_shard", "unplanned_share"}, "novelty": {"new_transitions_share"}}
+"""Settings that say how work is divided, or when a table is made anew."""
 IN_TWO_SENSES = {"alignment_model", "novelty_model", "base_model", "alignment_search"}
 """Names of assets that are folders, columns and titles too; what reads these checkpoints is checked at run time."""
 
@@ -61,9 +63,7 @@ def test_every_setting_of_the_line_counts_for_some_asset():
     named = {name for declared in DECLARATIONS for name in declared.settings}
     for section in ("alignment", "novelty", "feedback", "candidates"):
         unnamed = {key for key in getattr(Settings(), section).model_dump() if f"{section}.{key}" not in named}
-        assert unnamed == {"candidates": {"histories_per_shard"}, "novelty": {"new_transitions_share"}}.get(
-            section, set()
-        ), section
+        assert unnamed == NOT_CONTENT.get(section, set()), section
 
 
 def test_what_trains_the_alignment_model_counts_for_it_and_what_makes_its_examples_does_not():

@@ -23,6 +23,8 @@ from models.novelty.label_distribution import label_distributions
 
 K, N = 2, 7
 
+PAIRS = all_histories(len(LABELS), 2)
+
 
 @pytest.fixture(scope="module")
 def inputs():
@@ -106,15 +108,14 @@ def alignment(tiny_model_folder, tmp_path_factory):
 
 
 def test_inputs_are_what_both_models_say_of_all_labels(tiny_model_folder, alignment):
-    found = scaling_inputs(tiny_model_folder, alignment, LABELS, 2, 1.2, None)
-    histories = all_histories(len(LABELS), 2)
+    found = scaling_inputs(tiny_model_folder, alignment, LABELS, PAIRS, 1.2, None)
     assert list(found.distributions) == sorted({*TEMPERATURES, 1.2})
-    expected = label_distributions(tiny_model_folder, LABELS, histories, [1.2, 1.0]).probabilities
+    expected = label_distributions(tiny_model_folder, LABELS, PAIRS, [1.2, 1.0]).probabilities
     np.testing.assert_allclose(found.distributions[1.2], expected[0])
     np.testing.assert_allclose(found.novelty, expected[1])
-    assert [tuple(np.flatnonzero(row)) for row in found.own] == histories
+    assert [tuple(np.flatnonzero(row)) for row in found.own] == PAIRS
     assert (found.scores[found.own] == 0).all()
-    (scores,) = score_candidates(alignment, LABELS, [histories[3]], [np.flatnonzero(~found.own[3]).tolist()])
+    (scores,) = score_candidates(alignment, LABELS, [PAIRS[3]], [np.flatnonzero(~found.own[3]).tolist()])
     np.testing.assert_allclose(found.scores[3][~found.own[3]], scores, rtol=1e-5)
     assert found.true_rates is None
 
@@ -126,16 +127,16 @@ def test_where_true_rates_are_known_the_histories_are_those_that_somebody_holds(
         schema={"history": pl.List(pl.Int32), "cluster_id": pl.Int32, "positive_rate": pl.Float64},
         orient="row",
     ).sample(fraction=1.0, shuffle=True, seed=3)
-    found = scaling_inputs(tiny_model_folder, alignment, LABELS, 2, 1.0, truth)
+    found = scaling_inputs(tiny_model_folder, alignment, LABELS, PAIRS, 1.0, truth)
     assert [tuple(np.flatnonzero(row)) for row in found.own] == sorted(held)
     np.testing.assert_allclose(found.true_rates, [first + np.arange(len(LABELS)) / 100 for first, _ in sorted(held)])
 
 
 def test_true_rates_judge_what_is_selected_and_do_no_more(tiny_model_folder, alignment):
     def scaled(offset):
-        rows = [(list(h), c, (offset + sum(h) * c) % 7 / 7) for h in all_histories(len(LABELS), 2) for c in range(8)]
+        rows = [(list(h), c, (offset + sum(h) * c) % 7 / 7) for h in PAIRS for c in range(8)]
         truth = pl.DataFrame(rows, schema=["history", "cluster_id", "positive_rate"], orient="row")
-        points = scaling_points(scaling_inputs(tiny_model_folder, alignment, LABELS, 2, 1.0, truth), K)
+        points = scaling_points(scaling_inputs(tiny_model_folder, alignment, LABELS, PAIRS, 1.0, truth), K)
         return [row.pop("true_rate") for row in points], points
 
     (rates, before), (other_rates, after) = scaled(0), scaled(3)

@@ -70,3 +70,13 @@ def test_who_knows_everything_is_served_nothing_and_the_others_are():
     assert served.clusters.tolist() == [NOTHING_NEW, 2]
     assert np.isnan(served.propensities[0])
     assert served.propensities[1] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("skip_known", [True, False])
+def test_a_history_that_is_not_planned_is_served_nothing(skip_known):
+    histories, known = np.array([[1, 2], [0, 1]]), np.zeros((2, 5), dtype=bool)
+    served = policy(0.0, skip_known).serve(histories, known, np.random.default_rng(0))
+    assert served.clusters[0] == NOTHING_NEW
+    assert served.clusters[1] in (3, 4)
+    assert np.isnan(served.propensities[0])
+    assert served.propensities[1] == pytest.approx(0.5)
