@@ -1,12 +1,16 @@
-"""How time and memory of the selection ``days`` grow with users and with days, and what one more day costs.
+"""How time and memory of the line grow with users, days and clusters, and what one more day costs.
 
-    .venv/bin/python benchmarks/growth.py [--users 4000 8000 16000] [--days 14 28 56]
+    .venv/bin/python benchmarks/growth.py [--users 4000 8000 16000] [--days 14 28 56] [--clusters 24 48 96]
 
 Simulated logs with one random exposure a session, counted as feedback; the last day lands alone, after all days before
-it were run. Every run is a process of its own. ``users_exponent`` is the slope of log seconds against log users,
-``days_exponent`` against log days; 1 is linear. What a run takes that finds nothing new (imports, the survey of files,
-Dagster's own work) is taken off first, because it hides growth. ``..._memory`` likewise of the peak of memory, and
-``next_day_days_exponent`` of the time of the one more day: 0 is flat. Prints one JSON object as its last line.
+it were run. Every selection runs in a process of its own. ``users_exponent_days`` is the slope of log seconds of the
+selection ``days`` against log users, and so on; 1 is linear. What a run takes that finds nothing new (imports, the
+survey of files, Dagster's own work) is taken off first, because it hides growth. ``..._memory`` likewise of the peak of
+memory, and ``days_exponent_next_day`` of the time of the one more day: 0 is flat.
+
+The base model is random and tiny, with the embedded one's tokenizer, and both trainings are short: what a language model
+costs for a history does not grow, and would hide what does. Pools are drawn by the engine ``free``, as in the profile ``reference``. Prints one JSON
+object as its last line.
 """
 
 import argparse
@@ -22,7 +26,25 @@ from synthetic.report import print_report
 FIRST_DAY = dt.date(2026, 1, 5)
 
 
-def simulate(folder, users, days):
+SELECTIONS = ("days", "learning", "publication")
+
+
+def write_tiny_model(folder):
+    """A random model of two narrow layers, with the tokenizer of the embedded model."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from models.language.base_model import materialize_base_model
+    from models.language.language_model import load_tokenizer, save_checkpoint
+
+    embedded = folder / "embedded"
+    materialize_base_model(embedded, None)
+    narrow = {"hidden_size": 48, "intermediate_size": 96, "num_attention_heads": 3, "num_key_value_heads": 1}
+    config = AutoConfig.from_pretrained(embedded, num_hidden_layers=2, head_dim=16, **narrow)
+    (folder / "tiny").mkdir()
+    save_checkpoint(AutoModelForCausalLM.from_config(config), load_tokenizer(embedded), folder / "tiny")
+
+
+def simulate(folder, model, users, days, clusters):
     """The landing files of a world, and the settings of its home; the calendar ends one day early."""
     from alignrec_assets.commands.simulate import Simulation
     from alignrec_assets.settings.sources import update_settings_file
@@ -30,9 +52,18 @@ def simulate(folder, users, days):
 
     home = use_home(folder)
     home.create()
-    options = WorldOptions(FIRST_DAY, users=users, random_shelf=1)
+    options = WorldOptions(FIRST_DAY, users=users, topics=clusters, random_shelf=1)
     Simulation(home, options, days, days).write_quiet_days(World(options), lambda _: None)
-    update_settings_file(home, {"interests": {"embedding": "tfidf"}, "feedback": {"source": "random"}})
+    settings = {
+        "interests": {"embedding": "tfidf", "clusters": clusters},
+        "feedback": {"source": "random", "minimum_impressions": 1, "minimum_users": 1},
+        "base_model": {"source": str(model)},
+        "novelty": {"tune": "full", "most_steps": 20},
+        "alignment": {"tune": "full", "steps": 4},
+        "candidates": {"engine": "free"},
+        "publication": {"format_validity_limit": 0.0},  # a random model never learns to spell
+    }
+    update_settings_file(home, settings)
     set_days(folder, days - 1)
 
 
@@ -44,26 +75,26 @@ def set_days(folder, days):
     update_settings_file(use_home(folder), {"calendar": {"first_day": FIRST_DAY, "last_day": last}})
 
 
-def run_days(folder):
+def run_selection(folder, selection):
     from alignrec_assets.commands.run import run_line
 
-    run_line(use_home(folder), None, None, lambda _: None, selections=("days",))
+    run_line(use_home(folder), None, None, lambda _: None, selections=(selection,))
 
 
-def measure(folder, users, days):
-    """Seconds and gigabytes above those of a run that finds nothing new: of all days but one, and of the last day."""
-    home = folder / f"{users}-{days}"
-    in_a_process(simulate, home, users, days)
-    first, nothing = in_a_process(run_days, home), in_a_process(run_days, home)
-    in_a_process(set_days, home, days)
-    next_day = in_a_process(run_days, home)
-    found = {
-        "seconds": first.process_seconds - nothing.process_seconds,
-        "memory": first.peak_gb - nothing.peak_gb,
-        "next_day": next_day.process_seconds - nothing.process_seconds,
-        "nothing_new": nothing.process_seconds,
-    }
-    print(f"{users:,} users, {days} days: { ({name: round(value, 2) for name, value in found.items()}) }", flush=True)
+def measure(folder, size):
+    """Seconds and gigabytes above those of a run that finds nothing new, by selection; of ``next_day`` the last day."""
+    home = folder / "-".join(map(str, size))
+    in_a_process(simulate, home, folder / "tiny", *size)
+    found = {}
+    for selection in SELECTIONS:
+        first, nothing = in_a_process(run_selection, home, selection), in_a_process(run_selection, home, selection)
+        found[selection] = first.process_seconds - nothing.process_seconds
+        found[f"{selection}_memory"] = first.peak_gb - nothing.peak_gb
+        found[f"{selection}_nothing_new"] = nothing.process_seconds
+    in_a_process(set_days, home, size[1])
+    found["next_day"] = in_a_process(run_selection, home, "days").process_seconds - found["days_nothing_new"]
+    told = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
+    print("{:,} users, {} days, {} clusters: ".format(*size) + told, flush=True)
     return found
 
 
@@ -76,23 +107,28 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--users", type=int, nargs="+", default=[4_000, 8_000, 16_000])
     parser.add_argument("--days", type=int, nargs="+", default=[14, 28, 56])
-    chosen = parser.parse_args()
+    parser.add_argument("--clusters", type=int, nargs="+", default=[24, 48, 96])
+    chosen = vars(parser.parse_args())
+    least = [values[0] for values in chosen.values()]
+    grown = {
+        name: [(*least[:at], value, *least[at + 1 :]) for value in values]
+        for at, (name, values) in enumerate(chosen.items())
+    }
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary).resolve()
-        sizes = {(users, chosen.days[0]) for users in chosen.users} | {(chosen.users[0], days) for days in chosen.days}
-        found = {size: measure(folder, *size) for size in sorted(sizes)}
-    by_users = {name: [found[users, chosen.days[0]][name] for users in chosen.users] for name in ("seconds", "memory")}
-    by_days = {name: [found[chosen.users[0], days][name] for days in chosen.days] for name in (*by_users, "next_day")}
-    figures = {
-        "users_exponent": exponent(chosen.users, by_users["seconds"]),
-        "users_exponent_memory": exponent(chosen.users, by_users["memory"]),
-        "days_exponent": exponent(chosen.days, by_days["seconds"]),
-        "days_exponent_memory": exponent(chosen.days, by_days["memory"]),
-        "next_day_days_exponent": exponent(chosen.days, by_days["next_day"]),
-    }
-    for (users, days), facts in found.items():
-        figures |= {f"{name}_{users}_users_{days}_days": value for name, value in facts.items()}
-    print_report("growth", figures, {**vars(chosen), "cores": os.cpu_count()})
+        in_a_process(write_tiny_model, folder)
+        found = {size: measure(folder, size) for size in sorted(set().union(*grown.values()))}
+    figures = {}
+    for name, sizes in grown.items():
+        for measured in [f"{selection}{kind}" for selection in SELECTIONS for kind in ("", "_memory")]:
+            values = [found[size][measured] for size in sizes]
+            figures[f"{name}_exponent_{measured}"] = exponent(chosen[name], values)
+    next_days = [found[size]["next_day"] for size in grown["days"]]
+    figures["days_exponent_next_day"] = exponent(chosen["days"], next_days)
+    for size, facts in found.items():
+        named = "{}_users_{}_days_{}_clusters".format(*size)
+        figures |= {f"{name}_{named}": value for name, value in facts.items()}
+    print_report("growth", figures, {**chosen, "cores": os.cpu_count()})
 
 
 if __name__ == "__main__":

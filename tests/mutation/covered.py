@@ -32,6 +32,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     "sql/interests": (DEFINITIONS, INTERESTS),
     "sql/feedback": (DEFINITIONS, INTERESTS, f"{ASSETS}/test_feedback.py"),
     "sql/training": (DEFINITIONS, INTERESTS, f"{ASSETS}/test_training.py"),
+    "sql/candidates": (DEFINITIONS,),
     "sql/evaluation": (WINDOWS, QUALITY),
     "sql/housekeeping": (FORGETTING, PRUNING),
     # files
@@ -50,6 +51,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     "sql/interests/cluster_examples.sql": ("tests/alignrec_assets/commands/test_clusters.py",),
     "sql/raw/rejected_rows_shown.sql": ("tests/alignrec_assets/commands/test_rejected.py",),
     "sql/raw/pruned_days.sql": (PRUNING,),
+    "alignrec_assets/assets/planned_histories.py": (f"{ASSETS}/test_planned_histories.py",),
     "alignrec_assets/assets/training.py": (f"{ASSETS}/test_training.py", CONDITIONS),
     "alignrec_assets/assets/feedback.py": (f"{ASSETS}/test_feedback.py", CONDITIONS),
 }

@@ -1,0 +1,91 @@
+"""What the alignment model is worth beside the yardsticks on several worlds, by the line's own reports.
+
+    .venv/bin/python benchmarks/alignment_worlds.py [--seeds 5] [--users 8000] [--days 14]
+
+Each world has 24 topics and three random exposures a session; a home of its own runs ``days`` and then the alignment
+model under the default settings, but for a quarter of the clusters, which are kept from training: what the words tell of
+clusters that were never served is judged on them. Figures are means over the worlds, ``..._spread`` the standard
+deviation from world to world; ``lead_...`` is that of the model over a yardstick, and ``lead_..._worlds`` the share of
+the worlds in which it is ahead. An interval of one world holds over its histories alone, so claims rest on these.
+Prints one JSON object as its last line.
+"""
+
+import argparse
+import datetime as dt
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from synthetic.processes import in_a_process, use_home
+from synthetic.report import print_report
+
+FIRST_DAY = dt.date(2026, 1, 5)
+YARDSTICKS = ("random", "prior", "training_means", "additive", "factorisation", "label_regression", "language_model")
+MEASURES = ("f1_at_k", "ndcg_at_k")
+UNSEEN = ("unseen_f1_at_k", "unseen_ndcg_at_k")
+FIGURES = (
+    *(f"{measure}{suffix}" for measure in MEASURES for suffix in ("", *(f"_{name}" for name in YARDSTICKS))),
+    *(f"{measure}{suffix}" for measure in UNSEEN for suffix in ("", "_random", "_nearest_label")),
+    "words_share",
+    "ece",
+    "held_out_histories",
+)
+
+
+def judged(folder, seed, users, days):
+    """Figures of the alignment model of one world, and its report's whole text."""
+    from alignrec_assets.commands.run import run_beside_the_line, run_line
+    from alignrec_assets.commands.simulate import Simulation
+    from alignrec_assets.settings.sources import update_settings_file
+    from models.arena.world import World, WorldOptions
+
+    home = use_home(folder)
+    home.create()
+    options = WorldOptions(FIRST_DAY, users=users, random_shelf=3, seed=seed)
+    Simulation(home, options, days, days).write_quiet_days(World(options), lambda _: None)
+    last = FIRST_DAY + dt.timedelta(days=days - 1)
+    update_settings_file(
+        home,
+        {
+            "calendar": {"first_day": FIRST_DAY, "last_day": last},
+            "feedback": {"source": "random"},
+            "alignment": {"unseen_cluster_share": 0.25},
+        },
+    )
+    run_line(home, None, None, print, selections=("days",))
+    run_beside_the_line(home, "study", print)
+    return json.loads((home.reports / "alignment.json").read_text(encoding="utf-8"))["figures"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--users", type=int, default=8_000)
+    parser.add_argument("--days", type=int, default=14)
+    chosen = parser.parse_args()
+    worlds = []
+    for seed in range(chosen.seeds):
+        with tempfile.TemporaryDirectory() as folder:
+            found = in_a_process(judged, Path(folder).resolve(), seed, chosen.users, chosen.days)
+        worlds.append(found.found)
+        told = {name: round(found.found[name], 3) for name in FIGURES if found.found.get(name) is not None}
+        print(f"world {seed}, {found.process_seconds:.0f} s: {told}", flush=True)
+    figures = {}
+    for name in FIGURES:
+        figures |= summary(name, [world[name] for world in worlds])
+    for measure in MEASURES:
+        for yardstick in YARDSTICKS:
+            leads = [world[measure] - world[f"{measure}_{yardstick}"] for world in worlds]
+            figures |= summary(f"lead_{measure}_{yardstick}", leads)
+            figures[f"lead_{measure}_{yardstick}_worlds"] = float(np.mean(np.array(leads) > 0))
+    print_report("alignment_worlds", figures, vars(chosen))
+
+
+def summary(name, values):
+    """Mean and standard deviation over the worlds."""
+    return {name: float(np.mean(values)), f"{name}_spread": float(np.std(values, ddof=1))}
+
+
+if __name__ == "__main__":
+    main()
