@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/alignment_worlds.py [--seeds 5] [--users 8000] [--days 14]
 
 Each world has 24 topics and three random exposures a session; a home of its own runs ``days`` and then the alignment
-model under the default settings, but for a quarter of the clusters, which are kept from training: what the words tell of
-clusters that were never served is judged on them. Figures are means over the worlds, ``..._spread`` the standard
+model under the default settings, but for a quarter of the clusters, which are kept from training: on them it is judged
+what the words tell of clusters that were never served. Figures are means over the worlds, ``..._spread`` the standard
 deviation from world to world; ``lead_...`` is that of the model over a yardstick, and ``lead_..._worlds`` the share of
 the worlds in which it is ahead. An interval of one world holds over its histories alone, so claims rest on these.
 Prints one JSON object as its last line.

@@ -8,9 +8,9 @@ selection ``days`` against log users, and so on; 1 is linear. What a run takes t
 survey of files, Dagster's own work) is taken off first, because it hides growth. ``..._memory`` likewise of the peak of
 memory, and ``days_exponent_next_day`` of the time of the one more day: 0 is flat.
 
-The base model is random and tiny, with the embedded one's tokenizer, and both trainings are short: what a language model
-costs for a history does not grow, and would hide what does. Pools are drawn by the engine ``free``, as in the profile ``reference``. Prints one JSON
-object as its last line.
+The base model is random and tiny, with the embedded one's tokenizer, and both trainings are short: what a language
+model costs for a history does not grow, and would hide what does. Pools are drawn by the engine ``free``, as in the
+profile ``reference``. Prints one JSON object as its last line.
 """
 
 import argparse
