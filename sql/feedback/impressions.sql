@@ -1,7 +1,7 @@
 -- Exploration impressions of wanted_days that may count as feedback, with the cluster served under the standing
 -- taxonomy.
--- What was logged stands if it names that taxonomy, clusters that exist, and K of them as the history. Otherwise the
--- cluster follows from the item, and history is null: S follows from the user's days.
+-- What was logged stands if it names that taxonomy, clusters that exist (ids run from 0 to the largest), and K of them
+-- as the history. Otherwise the cluster follows from the item, and history is null: S follows from the user's days.
 -- $source: 'logged' (every impression), 'random' (policy 'random' alone) or 'replay' (none of them).
 -- $taxonomy_version, $history_clusters.
 SELECT
@@ -23,10 +23,8 @@ FROM (
         coalesce(
             taxonomy_version = $taxonomy_version
             AND len(history) = $history_clusters
-            AND list_has_all(
-                (SELECT list(clusters.cluster_id) FROM interests.clusters AS clusters),
-                list_append(history, cluster_id)
-            ),
+            AND list_max(list_append(history, cluster_id)) <= (SELECT max(cluster_id) FROM interests.clusters)
+            AND cluster_id IS NOT NULL,
             FALSE
         ) AS standing
     FROM raw.feedback_logs
