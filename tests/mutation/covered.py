@@ -60,7 +60,7 @@ COVERED: dict[str, tuple[str, ...]] = {
 def covered_files(root: Path) -> list[str]:
     """All files that have tests, from the root of the project: those of ``models``, of ``sql``, and some assets."""
     found = [*root.glob("models/*/*.py"), *root.glob("sql/*/*.sql")]
-    names = [path.relative_to(root).as_posix() for path in found if path.name not in ("__init__.py", "pictures.py")]
+    names = [path.relative_to(root).as_posix() for path in found if not path.stem.endswith(("__init__", "pictures"))]
     return sorted(
         name for name in [*names, *(name for name in COVERED if "assets" in name)] if covering_tests(name, root)
     )
