@@ -137,7 +137,7 @@ class TransitionTable:
         if rows.is_empty():
             raise TransitionTableError(
                 f"{' + '.join(self.labels[key] for key in history)} is not planned: this table has the "
-                f"{self.manifest['histories']:,} histories that users held when they were chosen"
+                f"{self.rows['history'].n_unique():,} histories that users held when they were chosen"
             )
         return [PlannedCluster(label=self.labels[row["cluster_id"]], **row) for row in rows.drop("history").to_dicts()]
 

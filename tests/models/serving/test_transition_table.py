@@ -58,6 +58,7 @@ def test_published_rows_are_found_by_id_label_and_part_of_a_label_in_any_order(t
     ("history", "message"),
     [
         ([0, 0], "named twice"),
+        (["chess", "jazz"], r"chess, openings \+ jazz, piano is not planned: this table has the 2 histories"),
         ([0, "wildlife"], "named twice"),
         ([0, 9], "no cluster 9: ids run from 0 to 4"),
         ([0, "opera"], "no cluster is labelled 'opera'"),
