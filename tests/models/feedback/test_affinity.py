@@ -6,10 +6,12 @@ from itertools import combinations
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from sklearn.linear_model import Ridge
 from support.leaks import moods
 
 from models.feedback.affinity import (
+    FOLDS,
     PENALTIES,
     RANK,
     AdditiveAffinity,
@@ -129,6 +131,40 @@ def test_factors_have_a_gradient_that_leads_down():
         step = rng.normal(0, 0.01, (2, CLUSTERS, RANK))
         assert loss(left + step[0], right + step[1]) > found - 1e-6
     assert found < loss(np.zeros_like(left), np.zeros_like(right))
+
+
+def test_factors_lie_where_the_slope_is_zero():
+    frame, *_ = additive_world(rank=2, noise=0.1)
+    data, penalty = Rows(frame, CLUSTERS), 3.0
+    bias, left, right = fit_factors(data, np.ones(frame.height, dtype=bool), penalty, seed=0)
+    u, v = (torch.tensor(each, requires_grad=True) for each in (left, right))
+    members = torch.tensor(data.members.toarray()[data.history])
+    error = torch.tensor(bias[data.cluster] - data.score) + ((members @ u) * v[data.cluster]).sum(1)
+    (torch.tensor(data.weight) @ error**2 + penalty * (u**2).sum() + penalty * (v**2).sum()).backward()
+    steepest = 2 * penalty * max(np.abs(left).max(), np.abs(right).max())  # what the penalty alone would pull
+    assert max(u.grad.abs().max(), v.grad.abs().max()) < 0.01 * steepest
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.3])
+def test_the_penalty_of_factors_is_that_of_least_squared_error_on_a_fold_of_histories(noise):
+    frame, *_ = additive_world(rank=2, noise=noise)
+    data = Rows(frame, CLUSTERS)
+    out = np.isin(data.history, range(0, data.members.shape[0], FOLDS))
+    errors = []
+    for penalty in PENALTIES:
+        bias, left, right = fit_factors(data, ~out, penalty, seed=0)
+        predicted = bias[data.cluster] + np.einsum("nr,nr->n", (data.members @ left)[data.history], right[data.cluster])
+        errors.append((data.weight * (predicted - data.score) ** 2)[out].sum())
+    assert Factorisation(frame, CLUSTERS, seed=0).penalty == PENALTIES[int(np.argmin(errors))]
+
+
+@pytest.mark.parametrize("predictor", [AdditiveAffinity.fit, partial(Factorisation, seed=0)])
+def test_several_candidates_have_the_scores_that_each_has_alone(predictor):
+    model = predictor(additive_world(rank=2)[0], CLUSTERS)
+    (together,) = model.scores([[0, 1]], [[3, 5, 2]])
+    alone = np.concatenate(model.scores([[0, 1]] * 3, [[3], [5], [2]]))
+    np.testing.assert_allclose(together, alone)
+    assert len(set(together.round(6))) == 3
 
 
 def test_no_candidates_no_scores():

@@ -18,6 +18,7 @@ from models.feedback.priors import (
     effective_impressions,
     fit_beta_prior,
     fit_cluster_priors,
+    fit_concentration,
     log_likelihood,
     shrink,
 )
@@ -66,19 +67,40 @@ def test_cells_that_differ_no_more_than_coin_flips_get_a_strong_prior():
 
 
 @pytest.mark.parametrize(
-    ("positives", "impressions", "mean", "note"),
+    ("positives", "impressions", "mean", "concentration", "note"),
     [
-        ([], [], 0.5, "no cells"),
-        ([0], [0], 0.5, "no cells"),
-        ([3], [9], 0.35, "one cell"),
-        ([0, 0, 0], [10, 20, 29], 0.5 / 60, "no positive"),
-        ([10, 20], [10, 20], 30.5 / 31, "nothing but positives"),
+        ([], [], 0.5, 2, "no cells"),
+        ([0], [0], 0.5, 2, "no cells"),
+        ([3], [9], 0.35, 10, "one cell"),
+        ([3, 0], [9, 0], 0.35, 10, "one cell"),
+        ([0, 0, 0], [10, 20, 29], 0.5 / 60, 10, "no positive"),
+        ([10, 20], [10, 20], 30.5 / 31, 10, "nothing but positives"),
     ],
 )
-def test_degenerate_fits_say_what_they_assume(positives, impressions, mean, note):
+def test_degenerate_fits_say_what_they_assume(positives, impressions, mean, concentration, note):
     prior = fit_beta_prior(positives, impressions)
     assert prior.mean == pytest.approx(mean)
+    assert prior.concentration == concentration
     assert note in prior.note
+
+
+def test_a_concentration_is_assumed_for_one_cell_and_fitted_from_two_on():
+    assert fit_concentration([3], [9], [0.3]) == 10
+    found = fit_concentration([1, 8], [9, 9], [0.5, 0.5])
+    grid = np.exp(np.linspace(-0.69, 5, 20_000))
+    likelihoods = [log_likelihood([1, 8], [9, 9], 0.5, each) for each in grid]
+    assert found == pytest.approx(grid[int(np.argmax(likelihoods))], rel=1e-3)
+    assert fit_concentration([1], [9], [0.5], [2]) != 10  # two cells with these counts
+
+
+def test_the_maximum_is_found_to_the_fourth_digit():
+    y, n = np.array([1, 6, 2, 9, 0, 4]), np.array([12, 14, 11, 18, 7, 15])
+    prior = fit_beta_prior(y, n)
+    best = log_likelihood(y, n, prior.mean, prior.concentration)
+    for mean in (prior.mean * 0.9995, prior.mean * 1.0005):
+        assert log_likelihood(y, n, mean, prior.concentration) < best
+    for concentration in (prior.concentration * 0.999, prior.concentration * 1.001):
+        assert log_likelihood(y, n, prior.mean, concentration) < best
 
 
 @pytest.mark.parametrize("impressions", [15, 50, 400])
