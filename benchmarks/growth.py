@@ -1,6 +1,6 @@
 """How time and memory of the line grow with users, days and clusters, and what one more day costs.
 
-    .venv/bin/python benchmarks/growth.py [--users 4000 8000 16000] [--days 14 28 56] [--clusters 24 48 96]
+    .venv/bin/python benchmarks/growth.py [--users 2000 4000 8000] [--days 14 28 56] [--clusters 24 48 64]
 
 Simulated logs with one random exposure a session, counted as feedback; the last day lands alone, after all days before
 it were run. Every selection runs in a process of its own. ``users_exponent_days`` is the slope of log seconds of the
@@ -105,9 +105,9 @@ def exponent(sizes, values):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--users", type=int, nargs="+", default=[4_000, 8_000, 16_000])
+    parser.add_argument("--users", type=int, nargs="+", default=[2_000, 4_000, 8_000])
     parser.add_argument("--days", type=int, nargs="+", default=[14, 28, 56])
-    parser.add_argument("--clusters", type=int, nargs="+", default=[24, 48, 96])
+    parser.add_argument("--clusters", type=int, nargs="+", default=[24, 48, 64])
     chosen = vars(parser.parse_args())
     least = [values[0] for values in chosen.values()]
     grown = {
