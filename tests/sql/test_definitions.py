@@ -151,8 +151,8 @@ def rows_of(connection, columns, table):
     return comparable(rows)
 
 
-def check(connection, told, taxonomy, source):
-    """Every daily table against the reference."""
+def check(connection, told, taxonomy, source, k=2):
+    """Every daily table against the reference, and what is asked of them."""
     first = rows_of(
         connection, "user_id, cluster_id, history, item_id, ts, positive, explored", "interests.first_interactions"
     )
@@ -164,7 +164,7 @@ def check(connection, told, taxonomy, source):
         connection, "day, user_id, history, cluster_id, novel, impressions, positives", "feedback.transition_users"
     )
     expected = {}
-    for ts, user, history, served, novel, positive in told.exposures(source):
+    for ts, user, history, served, novel, positive, _ in told.exposures(source):
         key = (ts.date(), user, history, served, novel)
         shown, liked = expected.get(key, (0, 0))
         expected[key] = (shown + 1, liked + positive)
@@ -178,6 +178,23 @@ def check(connection, told, taxonomy, source):
         assert {(tuple(row[0]), row[1]): (row[2], row[4], row[5]) for row in cells} == told.cells(
             source, since, until, only_novel=exposures == "novel"
         )
+    named = {"taxonomy_version": taxonomy, "history_clusters": k}
+    held = connection.execute(query("candidates.held_histories"), named).fetchall()
+    at_the_end = [told.history(user, datetime.max) for user in {event.user for event in told.events}]
+    assert [(tuple(history), users) for history, users in held] == sorted(Counter(filter(None, at_the_end)).items())
+    set_wanted_days(connection, DAYS)
+    asked = named | {"source": source, "replay_share": 0.5, "snapshot_day": None}
+    policies = connection.execute(query("evaluation.exposures_by_policy"), asked).fetchall()
+    assert policies == by_policy(told.exposures(source))
+
+
+def by_policy(exposures):
+    """(policy, impressions, novel ones, positive ones of novel clusters, positive ones of known clusters), sorted."""
+    found = {}
+    for *_, novel, positive, policy in exposures:
+        shown, new, liked, known = found.get(policy, (0, 0, 0, 0))
+        found[policy] = (shown + 1, new + novel, liked + (novel and positive), known + (positive and not novel))
+    return [(policy, *counts) for policy, counts in sorted(found.items())]
 
 
 @settings(max_examples=80, deadline=None)
@@ -186,13 +203,7 @@ def test_daily_tables_say_what_the_definitions_say(connection, events, impressio
     land(connection, events, impressions)
     cluster(connection, "old")
     make(connection, DAYS, "old", source, k)
-    told = reference(events, impressions, "old", k)
-    check(connection, told, "old", source)
-    held = connection.execute(
-        query("candidates.held_histories"), {"taxonomy_version": "old", "history_clusters": k}
-    ).fetchall()
-    at_the_end = [told.history(user, datetime.max) for user in {event.user for event in events}]
-    assert {tuple(history): users for history, users in held} == Counter(filter(None, at_the_end))
+    check(connection, reference(events, impressions, "old", k), "old", source, k)
 
 
 @settings(max_examples=20, deadline=None)
@@ -250,6 +261,17 @@ def test_s_is_of_the_moment_for_exposures_as_for_mining(connection):
     land(connection, events, [shown])
     make(connection, DAYS, "old", "random")
     assert rows_of(connection, "history, cluster_id, novel", "feedback.transition_users") == [((1, 3), 2, True)]
+
+
+def test_what_is_touched_at_the_moment_of_the_impression_was_novel_before_it(connection):
+    liked = [Event("ada", f"item{n}", START + timedelta(hours=n), True) for n in (0, 1)]
+    at = START + timedelta(hours=5)
+    shown = Impression("ada", "item7", at, True, True, "random", None, None, None)
+    cluster(connection, "old")
+    for earlier, novel in ((timedelta(0), True), (timedelta(seconds=1), False)):
+        land(connection, [*liked, Event("ada", "item2", at - earlier, False)], [shown])
+        make(connection, DAYS, "old", "random")
+        assert rows_of(connection, "cluster_id, novel", "feedback.transition_users") == [(2, novel)]
 
 
 def test_an_open_window_is_no_answer(connection):

@@ -89,11 +89,12 @@ class Reference:
         }
 
     def exposures(self, source, replay_share=0.5):
-        """(moment, user, history, cluster, novel, positive) of each impression that counts as feedback."""
+        """(moment, user, history, cluster, novel, positive, policy) of each impression that counts as feedback."""
         if source == "replay":
             replayed = [row for row in self.first_interactions() if user_place(row[0]) < replay_share]
             return [
-                (ts, user, history, cluster, True, positive) for user, cluster, history, _, ts, positive, _ in replayed
+                (ts, user, history, cluster, True, positive, "replay")
+                for user, cluster, history, _, ts, positive, _ in replayed
             ]
         found = []
         for shown in self.impressions:
@@ -102,7 +103,7 @@ class Reference:
             history, cluster = self._exposed(shown)
             if history and cluster is not None and cluster not in history:
                 novel = self.novel(shown.user, cluster, shown.ts)
-                found.append((shown.ts, shown.user, history, cluster, novel, shown.positive))
+                found.append((shown.ts, shown.user, history, cluster, novel, shown.positive, shown.policy))
         return found
 
     def _exposed(self, shown):
@@ -120,7 +121,7 @@ class Reference:
     def cells(self, source, since, until, only_novel=True):
         """By (S, C) the impressions, users and positives of the moments in [since, until)."""
         cells = defaultdict(list)
-        for ts, user, history, cluster, novel, positive in self.exposures(source):
+        for ts, user, history, cluster, novel, positive, _ in self.exposures(source):
             if since <= ts < until and (novel or not only_novel):
                 cells[history, cluster].append((user, positive))
         return {

@@ -179,6 +179,39 @@ def test_counts_of_a_cell_move_what_others_are_shrunk_towards_and_not_what_it_is
     assert np.abs(after.left_out - before.left_out).max() > 1e-5
 
 
+def test_the_mean_of_a_cluster_is_that_of_its_effective_totals_and_the_hyper_prior():
+    frame, _, _ = simulated(clusters=6, cells_each=5, impressions=12)
+    priors = fit_cluster_priors(frame)
+    strength = fit_beta_prior(frame["positives"].to_numpy(), frame["impressions"].to_numpy()).concentration
+    for cluster, found in priors.cluster_means.items():
+        own = frame.filter(pl.col("cluster_id") == cluster)
+        effective = [n * (strength + 1) / (n + strength) for n in own["impressions"]]
+        liked = sum(e * y / n for e, y, n in zip(effective, own["positives"], own["impressions"], strict=True))
+        expected = (liked + priors.hyper_prior.alpha) / (sum(effective) + priors.hyper_prior.concentration)
+        assert found == pytest.approx(expected)
+
+
+def test_cells_that_were_not_fitted_shrink_towards_their_affinities_and_new_clusters_to_the_hyper_prior():
+    frame = affine_cells().drop("true")
+    new = pl.col("cluster_id") == 15
+    held_out = (pl.col("history").list.sum() % 5 == 0) | new | pl.col("history").list.contains(15)
+    frame = frame.with_columns(fitted=~held_out)
+    fitted = frame.filter("fitted").drop("fitted")
+    priors = fit_cluster_priors(fitted)
+    affinities = AffinityPrior(fitted, priors, 16)
+    shrunk = shrink(frame, frame["fitted"].to_numpy(), priors, affinities).filter(~pl.col("fitted"))
+    least = priors.hyper_prior.mean / 10
+    for row in shrunk.sample(60, seed=1).iter_rows(named=True):
+        mean = priors.hyper_prior.mean
+        if row["cluster_id"] != 15:
+            ((score,),) = affinities.model.scores([row["history"]], [[row["cluster_id"]]])
+            mean = min(max(float(score), least), 0.95)
+        strength = affinities.concentration
+        expected = (strength * mean + row["positives"]) / (strength + row["impressions"])
+        assert row["shrunk_rate"] == pytest.approx(expected)
+    assert {15} < set(shrunk["cluster_id"])
+
+
 def test_effective_impressions_by_hand():
     np.testing.assert_allclose(effective_impressions(np.array([1.0, 9.0, 1e9]), 9.0), [1.0, 5.0, 10.0], rtol=1e-6)
 
