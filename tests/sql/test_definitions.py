@@ -30,7 +30,7 @@ TAXONOMY = {
 EXPLORED_HOURS = 5
 SOURCES = ("logged", "random", "replay")
 
-users = st.sampled_from(["ada", "bob", "eve"])
+users = st.sampled_from(["ada", "fay", "ida"])  # by their hashes the last two are replayed
 moments = st.integers(0, len(DAYS) * 24 - 1).map(lambda hour: START + timedelta(hours=hour))
 events = st.lists(
     st.builds(Event, users, st.sampled_from(ITEMS), moments, st.booleans()),
@@ -272,6 +272,16 @@ def test_what_is_touched_at_the_moment_of_the_impression_was_novel_before_it(con
         land(connection, [*liked, Event("ada", "item2", at - earlier, False)], [shown])
         make(connection, DAYS, "old", "random")
         assert rows_of(connection, "cluster_id, novel", "feedback.transition_users") == [(2, novel)]
+
+
+def test_a_cluster_is_known_from_its_first_touch_on_whatever_came_later(connection):
+    liked = [Event("ada", f"item{n}", START + timedelta(hours=n), True) for n in (0, 1)]
+    touches = [Event("ada", "item2", START + timedelta(hours=n), False) for n in (2, 50)]
+    shown = Impression("ada", "item7", START + timedelta(hours=26), True, True, "random", None, None, None)
+    cluster(connection, "old")
+    land(connection, [*liked, *touches], [shown])
+    make(connection, DAYS, "old", "random")
+    assert rows_of(connection, "cluster_id, novel", "feedback.transition_users") == [(2, False)]
 
 
 def test_an_open_window_is_no_answer(connection):

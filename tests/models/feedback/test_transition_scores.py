@@ -96,6 +96,15 @@ def test_sparse_likes_have_levels_that_rise_with_their_rates_by_quantile_and_the
     assert (levels["least"][1:] > levels["shrunk_rate"][:-1]).all()
 
 
+def test_one_cell_is_no_signal_of_one_level():
+    two = cells(([1, 2], 3, 1, 1, 1), ([1, 2], 4, 30, 30, 3))
+    options = replace(OPEN, minimum_impressions=0, normalisation="rate")
+    assert transition_scores(two, options).scores.height == 2  # a cell with one impression has a rate
+    (note,) = transition_scores(cells(([1, 2], 3, 20, 20, 8)), options).notes
+    assert "one level" not in note
+    assert "tell no cells apart" not in note
+
+
 def test_a_sound_log_has_no_notes():
     assert transition_scores(simulated()[0], SCORES).notes == []
 
