@@ -15,6 +15,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 import pytest
 import torch
 from filelock import FileLock
+from hypothesis import settings
 from support.line import command, simulate, write_random_feedback
 from support.robustness import ComesOut, known_kind, write_page
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -22,6 +23,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from alignrec_assets.home import Home
 
+settings.register_profile("any machine", settings.default, deadline=None)  # a busy one takes three times as long
+settings.load_profile("any machine")
 OUTCOME = pytest.StashKey[int]()
 COMES_OUT = pytest.StashKey[set[ComesOut]]()
 CORPUS = [

@@ -38,8 +38,10 @@ def chosen(home):
             for at, each in enumerate(clusters):
                 ts = moment + timedelta(seconds=at)
                 touched.append(common | {"user_id": user, "cluster_id": each, "first_ts": ts, "last_positive_ts": ts})
+        former = {"taxonomy_version": "other", "user_id": "zoe"}
+        gone = [row | former | {"cluster_id": 2 * at} for at, row in enumerate(touched[:3])]
         with warehouse.writing() as connection:
-            fill(connection, "interests.user_cluster_days", touched)
+            fill(connection, "interests.user_cluster_days", touched + gone)
             made[str(moment.date())] = Record(f"{day}", len(liked))
             write_records(connection, "interests.user_cluster_days", made)
         (asset,) = build_assets([planned_histories.histories], Settings(), dg.DailyPartitionsDefinition(str(FIRST)))

@@ -12,3 +12,4 @@ def test_a_figure_from_few_histories_is_told_with_its_interval():
     assert interval_text(0.73913, (0.6521, 0.8123), 99) == "0.739 (0.652 to 0.812)"
     assert interval_text(0.73913, (0.6521, 0.8123), 100) == "0.739"
     assert interval_text(None, None, 0, missing="none") == "none"
+    assert interval_text(0.73913, None, 99) == "0.739"

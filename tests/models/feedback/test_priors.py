@@ -209,6 +209,7 @@ def test_cells_that_were_not_fitted_shrink_towards_their_affinities_and_new_clus
         strength = affinities.concentration
         expected = (strength * mean + row["positives"]) / (strength + row["impressions"])
         assert row["shrunk_rate"] == pytest.approx(expected)
+        assert row["raw_rate"] == pytest.approx(row["positives"] / row["impressions"])
     assert {15} < set(shrunk["cluster_id"])
 
 

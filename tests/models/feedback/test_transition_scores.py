@@ -105,6 +105,19 @@ def test_one_cell_is_no_signal_of_one_level():
     assert "tell no cells apart" not in note
 
 
+def test_two_cells_of_one_level_are_told():
+    two = cells(([1, 2], 3, 20, 20, 2), ([1, 2], 4, 20, 20, 2))
+    notes = transition_scores(two, replace(OPEN, normalisation="rate", interval=0.5)).notes
+    assert any("all 2 scores are" in note for note in notes)
+
+
+@pytest.mark.parametrize(("histories", "told"), [(5, False), (4, True)])
+def test_five_histories_show_affinities_and_four_do_not(histories, told):
+    rows = [([n, n + 1], 9 + c, 20, 20, 2 + (n + c) % 5) for n in range(histories) for c in range(3)]
+    notes = transition_scores(cells(*rows), replace(OPEN, prior="affinity")).notes
+    assert any("fewer than 5 histories" in note for note in notes) == told
+
+
 def test_a_sound_log_has_no_notes():
     assert transition_scores(simulated()[0], SCORES).notes == []
 
