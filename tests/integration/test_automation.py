@@ -117,7 +117,7 @@ def test_a_changed_setting_asks_for_what_it_changes_alone(copied_home):
 
 
 def test_a_new_novelty_model_is_carried_to_publication_when_its_checks_passed(copied_home):
-    audited = passed(*CHECKED_BY["novelty_model"])
+    audited = passed(*CHECKED_BY["novelty_model"], "candidates/histories:contract")
     asked, failed = scenarios(
         copied_home,
         [audited, "made:novelty_model"],
