@@ -10,7 +10,6 @@ the worlds in which it is ahead. An interval of one world holds over its histori
 Prints one JSON object as its last line.
 """
 
-import argparse
 import datetime as dt
 import json
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from synthetic.processes import in_a_process, use_home
 from synthetic.report import print_report
+from synthetic.several_worlds import asked_worlds
 
 FIRST_DAY = dt.date(2026, 1, 5)
 YARDSTICKS = ("random", "prior", "training_means", "additive", "factorisation", "label_regression", "language_model")
@@ -34,7 +34,7 @@ FIGURES = (
 
 
 def judged(folder, seed, users, days):
-    """Figures of the alignment model of one world, and its report's whole text."""
+    """Figures of the report of the alignment model of one world."""
     from alignrec_assets.commands.run import run_beside_the_line, run_line
     from alignrec_assets.commands.simulate import Simulation
     from alignrec_assets.settings.sources import update_settings_file
@@ -59,11 +59,7 @@ def judged(folder, seed, users, days):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--users", type=int, default=8_000)
-    parser.add_argument("--days", type=int, default=14)
-    chosen = parser.parse_args()
+    chosen = asked_worlds(__doc__.splitlines()[0])
     worlds = []
     for seed in range(chosen.seeds):
         with tempfile.TemporaryDirectory() as folder:

@@ -15,7 +15,6 @@ the way from any cluster (0) to the k best ones (1). Clusters are the topics of 
 the comparison. Prints one JSON object as its last line; spreads are standard deviations over the seeds.
 """
 
-import argparse
 import datetime as dt
 
 import duckdb
@@ -23,6 +22,7 @@ import numpy as np
 import polars as pl
 from scipy.special import expit, logit
 from synthetic.report import print_report
+from synthetic.several_worlds import asked_worlds
 
 from alignrec_assets.warehouse.connection import create_tables
 from alignrec_assets.warehouse.queries import query
@@ -148,11 +148,7 @@ def judge(seed, users, days):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--users", type=int, default=8_000)
-    parser.add_argument("--days", type=int, default=14)
-    chosen = parser.parse_args()
+    chosen = asked_worlds(__doc__.splitlines()[0])
     found = pl.DataFrame([judge(seed, chosen.users, chosen.days) for seed in range(1, chosen.seeds + 1)])
     figures = {name: float(found[name].mean()) for name in found.columns}
     figures |= {f"{name}_spread": float(found[name].std()) for name in found.columns}

@@ -1,5 +1,7 @@
 """The histories that the table is planned for: all combinations of two clusters; of three or more those users hold."""
 
+from functools import cache
+
 import dagster as dg
 import polars as pl
 
@@ -23,19 +25,20 @@ def histories(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     latest = latest_day(warehouse, "interests.user_cluster_days")
     as_of = last_day_of(partition_of(latest, settings.calendar.partition), settings.calendar.partition)
 
+    @cache
+    def held() -> pl.DataFrame:
+        return _held_histories(warehouse, taxonomy, length)
+
     def build() -> tuple[pl.DataFrame, Facts]:
         if length <= LONGEST_IN_ALL_COMBINATIONS:
             planned = all_histories(len(cluster_labels(warehouse)), length)
             return pl.DataFrame({"history": planned}, schema={"history": pl.List(pl.Int32)}), {}
-        held = _held_histories(warehouse, taxonomy, length)
-        return held.select("history"), {"users": int(held["users"].sum())}
+        return held().select("history"), {"users": int(held()["users"].sum())}
 
-    def little_new(_: Facts, __: Facts) -> str | None:
-        if length <= LONGEST_IN_ALL_COMBINATIONS:
-            return None
+    def little_new(_: Facts, __: Facts) -> str | None:  # of long histories alone: all combinations do not change
         with warehouse.reading() as connection:
             planned = table_frame(connection, "candidates.histories")
-        share = unplanned_share(_held_histories(warehouse, taxonomy, length), planned)
+        share = unplanned_share(held(), planned)
         if share > settings.candidates.unplanned_share:
             return None
         return (

@@ -303,10 +303,7 @@ DECLARATIONS = (
         selection="learning",
         kinds=("huggingface", "pytorch"),
         settings=(*TRAINING, "alignment.minimum_histories"),
-        asks=(
-            "alignment",
-            "feedback.exposures",
-        ),  # its manifest repeats what the examples are of and how they were split
+        asks=("alignment", "feedback.exposures"),  # its manifest repeats how examples were chosen and split
         gates=("novelty_model",),  # behind a model that is not published, minutes of training would come to nothing
         follows=("training.pointwise_examples", "training.pairwise_examples"),
         description="Predicts how much users of a history will like a cluster: a linear head on the base model.",
@@ -336,9 +333,9 @@ DECLARATIONS = (
         reads=(Read("candidates.histories"), NOVELTY, CLUSTERS, Read("training.novelty_examples")),
         selection="publication",
         kinds=("pytorch",),
-        settings=(
-            *(f"candidates.{name}" for name in ("k", "draws_per_cluster", "temperature", "engine")),
-            *(f"candidates.{name}" for name in ("most_left_out", "seed")),
+        settings=tuple(
+            f"candidates.{name}"
+            for name in ("k", "draws_per_cluster", "temperature", "engine", "most_left_out", "seed")
         ),
         asks=("candidates.histories_per_shard",),  # results do not depend on the size of the shards
         follows=("novelty_model", "candidates.histories"),
