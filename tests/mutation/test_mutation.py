@@ -41,7 +41,7 @@ def test_the_faults_of_a_query(query, others):
 def test_the_faults_of_a_function():
     pytest.importorskip("mutmut")
     source = "SIZE = 3\ndef f(a, b):\n  if a < b:\n    raise ValueError(1)\n  return g(a, least=2) if ~b else None\n"
-    source += "def h(a, b):\n  return zip(a, b, strict=True)\n"
+    source += "def h(a, b):\n  return zip(a, b, strict=True), array(a, dtype=float)\n"
     assert faults("models/a.py", source) == {
         "if a < b: -> if a <= b:",
         "return g(a, least=2) if ~b else None -> return g(a, ) if ~b else None",
