@@ -8,8 +8,8 @@ from mutmut.mutation import mutators
 from mutmut.mutation.file_mutation import MutationVisitor, deep_replace
 from mutmut.mutation.pragma_handling import IgnoredCode
 
-# Arguments that have no faults: `strict` refuses what no caller gives, and `dtype` chooses how values are stored (it was
-# 13 of the 59 survivors of models/feedback, and not one of them changed a value).
+# Arguments that have no faults: `strict` refuses what no caller gives, and `dtype` chooses how values are stored (13 of
+# the 59 survivors of models/feedback were its, and not one of them changed a value).
 GUARDS = ("strict", "dtype")
 
 
