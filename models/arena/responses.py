@@ -5,6 +5,7 @@ logs show: of 493 million exposures in Tenrec's QK-video 28.8% were clicked, 2.1
 2022, arXiv:2210.10629, Table 1); the default world's are printed by ``alignrec simulate``.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,24 +36,29 @@ class Responses:
 
 
 def response_probabilities(
-    log_odds: Float64Array, duration_s: Float64Array, start_rate: float
+    log_odds: Float64Array, duration_s: Float64Array, start_rate: float, signals: Sequence[str]
 ) -> dict[str, Float64Array]:
-    """The probability of each of ``SIGNALS``, in the shape of the arguments.
+    """The probability of each of some signals, in the shape of the first two arguments.
 
     Args:
         log_odds: of a positive play.
         duration_s: of the item.
         start_rate: share of the impressions that do not please but are started anyway; the rest gets no response.
+        signals: of ``SIGNALS``; each costs about as much as the positive play alone.
     """
     positive = _sigmoid(log_odds)
-    liked = _sigmoid(LIKE_BASE + LIKE_SLOPE * log_odds)
-    return {
-        "positive": positive,
-        "completed": positive * (1 - LEFT_AFTER_LIKE * liked) * _finish_probability(log_odds, duration_s),
-        "liked": positive * liked,
-        "shared": positive * _sigmoid(SHARE_BASE + SHARE_SLOPE * log_odds),
-        "skipped": (1 - positive) * start_rate * _sigmoid(SKIP_BASE + SKIP_SLOPE * log_odds),
+
+    def liked() -> Float64Array:
+        return positive * _sigmoid(LIKE_BASE + LIKE_SLOPE * log_odds)
+
+    formulas: dict[str, Callable[[], Float64Array]] = {
+        "positive": lambda: positive,
+        "completed": lambda: (positive - LEFT_AFTER_LIKE * liked()) * _finish_probability(log_odds, duration_s),
+        "liked": liked,
+        "shared": lambda: positive * _sigmoid(SHARE_BASE + SHARE_SLOPE * log_odds),
+        "skipped": lambda: (1 - positive) * start_rate * _sigmoid(SKIP_BASE + SKIP_SLOPE * log_odds),
     }
+    return {signal: formulas[signal]() for signal in signals}
 
 
 def respond(

@@ -19,7 +19,7 @@ def test_each_signal_happens_as_often_as_its_probability_says(start_rate):
         for duration_s in (10.0, 60.0, 300.0):
             arrays = np.full(PLAYS, log_odds), np.full(PLAYS, duration_s)
             drawn = respond(*arrays, start_rate, 0.5, rng)
-            probabilities = response_probabilities(np.array(log_odds), np.array(duration_s), start_rate)
+            probabilities = response_probabilities(np.array(log_odds), np.array(duration_s), start_rate, SIGNALS)
             assert set(probabilities) == set(SIGNALS)
             for signal, probability in probabilities.items():
                 observed, error = getattr(drawn, signal).sum(), np.sqrt(PLAYS * probability * (1 - probability))
@@ -40,14 +40,14 @@ def test_probabilities_by_hand():
     def sigmoid(log_odds):
         return 1 / (1 + np.exp(-log_odds))
 
-    found = response_probabilities(np.array(0.0), np.array(60.0), 0.4)
+    found = response_probabilities(np.array(0.0), np.array(60.0), 0.4, SIGNALS)
     liked = sigmoid(-3.4)
     assert np.isclose(found["positive"], 0.5)
     assert np.isclose(found["liked"], 0.5 * liked)
     assert np.isclose(found["shared"], 0.5 * sigmoid(-5.4))
     assert np.isclose(found["completed"], 0.5 * (1 - 0.2 * liked) * sigmoid(0.4))
     assert np.isclose(found["skipped"], 0.5 * 0.4 * sigmoid(-0.9))
-    longer = response_probabilities(np.array(2.0), np.array(120.0), 1.0)
+    longer = response_probabilities(np.array(2.0), np.array(120.0), 1.0, SIGNALS)
     liked = sigmoid(-3.4 + 1.2)
     finished = sigmoid(0.4 + 0.6 - 0.7 * np.log(2))
     assert np.isclose(longer["completed"], sigmoid(2.0) * (1 - 0.2 * liked) * finished)
