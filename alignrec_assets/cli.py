@@ -166,7 +166,7 @@ def simulate(
     items: Annotated[
         int, typer.Option(min=1, help="Items on the first day; half a percent more appear each day.")
     ] = 2_000,
-    topics: Annotated[int, typer.Option(help="24, 48, 64 or 96 interests.")] = 24,
+    topics: Annotated[int, typer.Option(help="24, 48, 64, 96 or 768 interests.")] = 24,
     mix: Annotated[float, typer.Option(help="Share of taste that words do not tell: 0 to 1.")] = 0.5,
     correlation: Annotated[float, typer.Option(help="Between taste and activity: -1 to 1.")] = 0.0,
     random_exposures: Annotated[int, typer.Option(min=0, help="Random exposures per session, as feedback.")] = 1,

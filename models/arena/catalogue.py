@@ -148,8 +148,7 @@ def _texts(
     topics: tuple[Topic, ...], main: int, second: int, rng: np.random.Generator
 ) -> tuple[str, list[str], str | None, str | None]:
     """Title, tags, category and description; the words of a mixed item come from both of its topics."""
-    own = [str(word) for word in rng.choice(topics[main].keywords, 4, replace=False)]
-    other = [str(word) for word in rng.choice(topics[second].keywords, 2, replace=False)]
+    own, other = _words(topics[main], 4, rng), _words(topics[second], 2, rng)
     a, b = own[0], other[0] if second != main else own[1]
     if rng.random() < STRAY_WORD_SHARE:
         b = str(rng.choice(topics[int(rng.integers(len(topics)))].keywords))
@@ -160,3 +159,11 @@ def _texts(
     category = topics[main].family if rng.random() < 0.9 else None
     description = f"About {own[2]}, {own[3]} and {other[0]}." if rng.random() < 0.5 else None
     return title[0].upper() + title[1:], list(dict.fromkeys(tags)), category, description
+
+
+def _words(topic: Topic, count: int, rng: np.random.Generator) -> list[str]:
+    """Distinct words of a topic, an even number; under a facet every second one is a word of the facet."""
+    if not topic.facet_words:
+        return [str(word) for word in rng.choice(topic.keywords, count, replace=False)]
+    sides = [rng.choice(words, count // 2, replace=False) for words in (topic.keywords, topic.facet_words)]
+    return [str(word) for pair in zip(*sides, strict=True) for word in pair]

@@ -43,7 +43,7 @@ class WorldOptions:
         first_day: first simulated day, UTC.
         users: how many.
         items: how many on the first day.
-        topics: 24, 48, 64 or 96.
+        topics: 24, 48, 64, 96 or 768.
         shelf: exploration impressions per session once a policy is asked.
         random_shelf: random exposures per session before that.
         mix: share of taste that contradicts the words (``make_population``).
@@ -166,11 +166,12 @@ class World:
 
     def truth(self) -> Truth:
         """What users would do now, if rested, on the shelf that they saw last. For evaluation only."""
-        users = np.repeat(np.arange(self.options.users), len(self.topic_names))
-        topics = np.tile(np.arange(len(self.topic_names)), self.options.users)
-        grown = self._mood.grown(users, topics).reshape(self._tastes.shape).astype(np.float32)
+        tastes = self._tastes.copy()
+        topics = np.arange(tastes.shape[1])
+        for user in range(len(tastes)):  # one by one: no second array of all users and topics
+            tastes[user] += self._mood.grown(np.full(len(topics), user), topics).astype(np.float32)
         places = self.options.random_shelf if isinstance(self._shelf, RandomShelf) else self.options.shelf
-        return Truth(self._tastes + grown, self.catalogue, places, STARTED_ANYWAY, self.plays)
+        return Truth(tastes, self.catalogue, places, STARTED_ANYWAY, self.plays)
 
     def plays(self) -> Iterator[tuple[IntArray, IntArray, IntArray, BoolArray]]:
         """Users, items and times (ms since the epoch) of all plays, and which were positive, in order of time."""

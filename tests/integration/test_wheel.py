@@ -50,7 +50,7 @@ def test_the_wheel_holds_both_packages_and_the_queries_as_data(wheel):
     assert {name.split("/")[0] for name in names} - {"alignrec-0.1.0.dist-info"} == {"alignrec_assets", "models"}
     queries = {f"alignrec_assets/{path.relative_to(PROJECT)}" for path in (PROJECT / "sql").rglob("*.sql")}
     assert queries <= names
-    assert {"alignrec_assets/dagster.yaml", "models/arena/topics.toml"} <= names
+    assert {"alignrec_assets/dagster.yaml", "models/arena/topics.toml", "models/arena/facets.toml"} <= names
 
 
 def test_from_a_foreign_folder_lookup_answers_and_the_definitions_validate(environment, line_home, tmp_path):

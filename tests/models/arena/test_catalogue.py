@@ -136,6 +136,25 @@ def test_words_come_from_the_topics_of_the_item(catalogue):
     assert stats.binomtest(strays, with_two_words, share).pvalue > 0.001
 
 
+def test_under_facets_half_of_the_words_are_those_of_the_facet():
+    """So the tags alone, without the names, tell the topic and the facet of every item."""
+    topics, _ = load_topics(768)
+    catalogue = Catalogue(topics, 3_000, FIRST_DAY, seed=3)
+    for (main, other), row in zip(catalogue.topics, catalogue.first_frame.iter_rows(named=True), strict=True):
+        of_topic, of_facet = set(topics[main].keywords), set(topics[main].facet_words)
+        tags = row["tags"]
+        assert tags[0] in of_facet
+        assert tags[1] in of_topic
+        of_other = topics[other].facet_words if other != main else ()
+        assert set(tags[2:]) <= {*of_other, topics[main].name, *GENERAL_TAGS}
+        assert row["category"] in {topics[main].family, None}
+        if row["description"]:
+            found = re.fullmatch(r"About ([a-z]+), ([a-z]+) and ([a-z]+)\.", row["description"]).groups()
+            assert found[0] in of_topic
+            assert found[1] in of_facet
+            assert found[2] in topics[other].keywords
+
+
 def test_missing_categories_and_descriptions_have_their_shares(catalogue):
     for column, share in (("category", 0.1), ("description", 0.5)):
         assert stats.binomtest(catalogue.first_frame[column].null_count(), ITEMS, share).pvalue > 0.001

@@ -33,13 +33,14 @@ def test_the_same_seed_gives_the_same_users_and_another_seed_others():
     assert not np.allclose(one.sessions_per_day, other.sessions_per_day)
 
 
+@pytest.mark.parametrize("size", [96, 768])
 @pytest.mark.parametrize("mix", [0.0, 0.5, 1.0])
-def test_taste_has_zero_mean_and_about_unit_variance_beside_what_is_each_users_own(mix):
-    tastes = make_population(attributes(96), 5_000, mix, 0.0, seed=4).tastes
+def test_taste_has_zero_mean_and_about_unit_variance_beside_what_is_each_users_own(mix, size):
+    tastes = make_population(attributes(size), 5_000, mix, 0.0, seed=4).tastes
     assert abs(tastes.mean()) < 0.01
     # Where both halves have a share, what all like in the one may lean on what all like in the other.
     lean = 2 * np.sqrt(mix * (1 - mix)) * SHARED_SHARE
-    assert abs(tastes.var() - 1 - OWN_DEVIATION**2) < 0.01 + 4 * lean / np.sqrt(96)
+    assert abs(tastes.var() - 1 - OWN_DEVIATION**2) < 0.01 + 4 * lean / np.sqrt(size)
 
 
 @pytest.mark.parametrize("mix", [0.0, 1.0])
@@ -50,16 +51,17 @@ def test_the_population_shares_a_quarter_of_each_half_of_taste(mix):
     assert abs(tastes.mean(axis=0).var() - SHARED_SHARE) < 4 * 2 * np.sqrt(SHARED_SHARE / users)
 
 
-def test_without_mix_all_but_each_users_own_deviation_lies_within_the_span_of_the_attributes():
-    described = attributes(96)
+@pytest.mark.parametrize("size", [96, 768])
+def test_without_mix_all_but_each_users_own_deviation_lies_within_the_span_of_the_attributes(size):
+    described = attributes(size)
     span = span_of(described)
     tastes = make_population(described, 2_000, 0.0, 0.0, seed=1).tastes.astype(np.float64)
     tastes -= tastes.mean(axis=1, keepdims=True)
     outside = tastes - tastes @ span @ span.T
-    freedom = len(tastes) * (96 - 1 - span.shape[1])
+    freedom = len(tastes) * (size - 1 - span.shape[1])
     square_sum = (outside**2).sum() / OWN_DEVIATION**2
     assert 0.0005 < stats.chi2(freedom).cdf(square_sum) < 0.9995
-    basis = np.linalg.svd(np.column_stack([span, np.ones(96)]))[0][:, span.shape[1] + 1 :]
+    basis = np.linalg.svd(np.column_stack([span, np.ones(size)]))[0][:, span.shape[1] + 1 :]
     assert stats.kstest((tastes @ basis).ravel() / OWN_DEVIATION, "norm").pvalue > 0.001
 
 
@@ -86,9 +88,10 @@ def test_mix_is_the_share_of_variance_that_contradicts_the_words(mix):
     assert abs(np.mean(shares) - (1 - mix + mix * by_chance.mean())) < 4 * error + 0.01
 
 
-def test_likings_are_few_and_strong():
+@pytest.mark.parametrize("size", [96, 768])
+def test_likings_are_few_and_strong(size):
     """Weights on attributes are Laplace: their excess kurtosis is 3, that of a normal distribution 0."""
-    described = attributes(96)
+    described = attributes(size)
     tastes = make_population(described, 4_000, 0.0, 0.0, seed=6).tastes
     centred = (described - described.mean(axis=0)) / described.std(axis=0)
     weights = np.linalg.lstsq(centred, (tastes - tastes.mean(axis=0)).T, rcond=None)[0]

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import tracemalloc
 from collections import defaultdict
 from itertools import chain
 from pathlib import Path
@@ -143,6 +144,36 @@ def test_history_rates_are_means_over_those_who_hold_the_history(tiny):
         assert row["novel_users"] == len(novel)
         assert math.isclose(row["novel_positive_rate"], sum(novel) / max(len(novel), 1), rel_tol=1e-4)
     assert 0 < found["novel_users"].sum() < found["users"].sum()
+
+
+def test_rates_of_chosen_histories_are_theirs_among_those_of_all(tiny, monkeypatch):
+    _, truth, clusters = tiny
+    everything = truth.history_rates(clusters, 2)
+    held = [tuple(history) for history in everything["history"].unique(maintain_order=True).to_list()]
+    unheld = next((one, other) for other in range(6) for one in range(other) if (one, other) not in held)
+    chosen = [held[4], unheld, held[1]]
+    of_chosen = everything.filter([tuple(history) in chosen for history in everything["history"].to_list()])
+    assert of_chosen.height == 2 * 6
+    asked = []
+    rates_of = truth.user_rates
+    monkeypatch.setattr(truth, "user_rates", lambda users, *rest: asked.extend(users) or rates_of(users, *rest))
+    found = truth.history_rates(clusters, 2, chosen)
+    same = ["history", "cluster_id", "users", "novel_users"]
+    assert found.select(same).equals(of_chosen.select(same))
+    for rate in set(found.columns) - set(same):
+        assert np.allclose(found[rate], of_chosen[rate], rtol=1e-6)
+    assert len(asked) == of_chosen.filter(cluster_id=0)["users"].sum()  # nobody else's rates are computed
+    assert truth.history_rates(clusters, 2, [unheld]).is_empty()
+
+
+def test_rates_of_many_clusters_take_no_array_of_items_and_clusters():
+    truth = World(WorldOptions(FIRST_DAY, users=40, items=4_000, topics=768)).truth()
+    tracemalloc.start()
+    rates = truth.user_rates(np.arange(40), truth.item_topics, SIGNALS)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert all(each.shape == (40, 768) for each in rates.values())
+    assert peak < 4_000 * 768 * 8  # bytes of one
 
 
 def test_history_rates_of_a_world_where_nobody_has_a_history_are_an_empty_frame():

@@ -547,9 +547,11 @@ def test_options_out_of_range_are_refused_by_name(change):
         WorldOptions(FIRST_DAY, **change)
 
 
-@pytest.mark.parametrize("change", [{"mix": 0.0}, {"mix": 1.0}, {"correlation": -1.0}, {"topics": 96}, {"users": 1}])
+@pytest.mark.parametrize(
+    "change", [{"mix": 0.0}, {"mix": 1.0}, {"correlation": -1.0}, {"topics": 96}, {"topics": 768}, {"users": 1}]
+)
 def test_options_at_the_ends_of_their_ranges_make_a_world(change):
-    world = World(WorldOptions(FIRST_DAY, **{"users": 60, "items": 100} | change))
+    world = World(WorldOptions(FIRST_DAY, **{"users": 60, "items": 800} | change))
     assert np.isfinite(world.truth().tastes).all()
 
 
