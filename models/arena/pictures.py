@@ -13,6 +13,8 @@ from models.arena.responses import SIGNALS
 from models.arena.summary import WorldSummary
 from models.drawing import BLUE, GREY, ORANGE, draw_course, draw_legend, save, write_values
 
+NAMED_TOPICS = 96  # names of more would be too small to read: their families are named
+
 
 def draw_world(summary: WorldSummary, path: Path) -> None:
     """Draw activity, response rates, feedback loop, affinity between topics and the contest of predictors, as a PNG."""
@@ -93,7 +95,11 @@ def _affinity(axes: Axes, summary: WorldSummary) -> None:
     image = axes.imshow(summary.affinity - np.eye(count), cmap="RdBu_r", vmin=-0.6, vmax=0.6)
     axes.figure.colorbar(image, ax=axes, shrink=0.8)
     axes.set(title="Affinity between topics (by family)", xticks=[])
-    axes.set_yticks(range(count), summary.topics, fontsize=min(7.0, 190 / count))
+    if count <= NAMED_TOPICS:
+        axes.set_yticks(range(count), summary.topics, fontsize=min(7.0, 190 / count))
+    else:
+        first = [summary.families.index(family) for family in dict.fromkeys(summary.families)]
+        axes.set_yticks(first, [summary.families[place] for place in first], fontsize=7.0)
 
 
 def _contest(axes: Axes, summary: WorldSummary) -> None:

@@ -1,6 +1,5 @@
 """Figures and arrays of a simulated world, for its report and pictures."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,13 +8,13 @@ from sklearn.metrics import adjusted_rand_score
 
 from models.arena.predictors import PREDICTORS, PredictorContest, TopicLog, compare_predictors
 from models.arena.responses import SIGNALS
-from models.arena.topics import load_topics
+from models.arena.topics import Topic, load_topics
 from models.arena.world import World
 from models.arrays import Float64Array
 from models.interests.taxonomy import fit_taxonomy
 from models.progress import Log, silent
 
-CLUSTERED_ITEMS = 2_000
+CLUSTERED_ITEMS, CLUSTERED_PER_TOPIC = 2_000, 20  # at least, where a world has so many items
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +33,7 @@ class WorldSummary:
         plays_per_user: [users], of all days.
         affinity: [topics, topics] correlation of users' tastes, in the order of ``topics``.
         topics: names, family by family.
+        families: [topics] of each of them.
     """
 
     days: dict[str, list[float]]
@@ -41,6 +41,7 @@ class WorldSummary:
     plays_per_user: Float64Array
     affinity: Float64Array
     topics: tuple[str, ...]
+    families: tuple[str, ...]
 
 
 def summarise(world: World, log: TopicLog, items: pl.DataFrame, k: int, write: Log = silent) -> WorldSummary:
@@ -83,13 +84,15 @@ def summarise(world: World, log: TopicLog, items: pl.DataFrame, k: int, write: L
         "adjusted_rand_index": rand_index,
         **contest_figures(contest),
     }
-    order = _family_order(world)
+    topics = _by_family(world)
+    order = [world.topic_names.index(topic.name) for topic in topics]
     return WorldSummary(
         days=days,
         figures=figures,
         plays_per_user=plays,
         affinity=np.corrcoef(truth.tastes[:, order].astype(np.float64), rowvar=False),
-        topics=tuple(world.topic_names[topic] for topic in order),
+        topics=tuple(topic.name for topic in topics),
+        families=tuple(topic.family for topic in topics),
     )
 
 
@@ -109,16 +112,17 @@ def _day_series(world: World) -> dict[str, list[float]]:
 
 
 def _adjusted_rand_index(world: World, items: pl.DataFrame) -> float:
-    """Agreement of clusters found in the text of at most ``CLUSTERED_ITEMS`` items with their topics."""
-    some = items.head(CLUSTERED_ITEMS)
-    taxonomy_size = min(len(world.topic_names), some.height)
+    """Agreement of clusters found in the text of some of the items with their topics."""
+    topic_count = len(world.topic_names)
+    some = items.head(max(CLUSTERED_ITEMS, CLUSTERED_PER_TOPIC * topic_count))
+    taxonomy_size = min(topic_count, some.height)
     _, assigned = fit_taxonomy(some, taxonomy_size, "minilm", world.options.seed)
     topics = some["item_id"].str.slice(1).cast(pl.Int64).to_numpy()
     found = some.select("item_id").join(assigned, on="item_id", maintain_order="left")["cluster_id"]
     return float(adjusted_rand_score(world.catalogue.main_topics[topics], found.to_numpy()))
 
 
-def _family_order(world: World) -> Sequence[int]:
+def _by_family(world: World) -> list[Topic]:
     topics, _ = load_topics(world.options.topics)
     families = [topic.family for topic in topics]
-    return sorted(range(len(topics)), key=lambda topic: (families.index(families[topic]), topic))
+    return sorted(topics, key=lambda topic: families.index(topic.family))

@@ -1,14 +1,16 @@
 """The summary of a world: each figure again from the frames, and what is drawn of them."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import matplotlib.image
 import numpy as np
 import polars as pl
 import pytest
+from matplotlib import pyplot as plt
 from support.worlds import FIRST_DAY, numbers, with_positive
 
-from models.arena.pictures import draw_contests, draw_world
+from models.arena.pictures import _affinity, draw_contests, draw_world
 from models.arena.predictors import PREDICTORS, TopicLog, compare_predictors
 from models.arena.responses import SIGNALS
 from models.arena.summary import contest_figures, summarise
@@ -80,6 +82,7 @@ def test_affinities_are_correlations_of_tastes_family_by_family(summarised):
     world, _, _, summary, _ = summarised
     families = {topic.name: topic.family for topic in load_topics(24)[0]}
     order = [families[name] for name in summary.topics]
+    assert order == list(summary.families)
     assert sorted(summary.topics) == sorted(families)
     changes = sum(one != other for one, other in pairwise(order))
     assert changes == len(set(order)) - 1  # each family in one piece
@@ -106,6 +109,18 @@ def test_the_picture_of_a_world_is_a_png_with_something_in_each_panel(summarised
             panel = image[400 * row : 400 * (row + 1), 433 * column : 433 * (column + 1)]
             assert 0.01 < (panel.min(axis=2) < 0.99).mean() < 0.9, (row, column)
     assert not path.with_suffix(".partial").exists()
+
+
+def test_more_topics_than_can_be_read_are_named_by_their_families(summarised):
+    figure, axes = plt.subplots(1, 2)
+    _affinity(axes[0], summarised[3])
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == list(summarised[3].topics)
+    names = ("flowers",) * 60 + ("stones",) * 40
+    many = replace(summarised[3], affinity=np.eye(100), topics=tuple(map(str, range(100))), families=names)
+    _affinity(axes[1], many)
+    assert axes[1].get_yticks().tolist() == [0, 60]
+    assert [label.get_text() for label in axes[1].get_yticklabels()] == ["flowers", "stones"]
+    plt.close(figure)
 
 
 def test_the_picture_of_contests_shows_a_line_per_seed(tmp_path):
