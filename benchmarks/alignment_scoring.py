@@ -3,13 +3,13 @@
     python benchmarks/alignment_scoring.py [--histories 64] [--candidates 20]     (after `make vllm`)
 
 One checkpoint (the embedded model with a head), the same pairs of history and candidate, the same tokens, bfloat16 and
-the same number of threads. transformers reads the pairs sorted by length in batches of 128, padded to the longest; vLLM
-caches prefixes. Each arm has a process of its own, and is timed without loading and after a short warm-up, this
-project's before and after the peers. Prints one JSON object as its last line.
+a thread for each core. Each arm has a process of its own, and is timed without loading and after a short warm-up, this
+project's before and after the peers. Peers run as ``synthetic/peers.py`` says, at several batches of pairs of which
+the fastest counts; transformers reads pairs sorted by length and padded to the longest. Prints one JSON object as its
+last line.
 """
 
 import argparse
-import multiprocessing
 import sys
 import tempfile
 import time
@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from synthetic.fair_vllm import give_all_cores
+from synthetic.peers import at_best_batch, close_vllm, every_core, given, open_vllm, vllm_batches
+from synthetic.processes import in_a_process
 from synthetic.report import print_report
 from synthetic.transitions import histories_of, labels_of
 
 CLUSTERS = 64
-ROWS_PER_BATCH = 128
 
 
 def prepare(folder):
@@ -65,10 +65,10 @@ def own_arm(folder, histories, candidates):
     reader.all_logits(histories[:8], candidates[:8])
     started = time.perf_counter()
     logits = reader.all_logits(histories, candidates)
-    return time.perf_counter() - started, np.concatenate(logits)
+    return {"seconds": time.perf_counter() - started, "given": given(), "logits": np.concatenate(logits)}
 
 
-def transformers_arm(folder, histories, candidates):
+def transformers_arm(batch, folder, histories, candidates):
     reader, rows = row_tokens(folder, histories, candidates)
     order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
     logits = np.zeros(len(rows))
@@ -82,55 +82,40 @@ def transformers_arm(folder, histories, candidates):
         logits[part] = (hidden[torch.arange(len(part)), ends].float() @ reader.head.float().squeeze(0)).numpy()
 
     with torch.inference_mode():
-        score(order[:ROWS_PER_BATCH])
+        score(order[:batch])
         started = time.perf_counter()
-        for at in range(0, len(order), ROWS_PER_BATCH):
-            score(order[at : at + ROWS_PER_BATCH])
-    return time.perf_counter() - started, logits
+        for at in range(0, len(order), batch):
+            score(order[at : at + batch])
+    return {"seconds": time.perf_counter() - started, "given": given(), "logits": logits}
 
 
-def vllm_arm(folder, histories, candidates):
-    give_all_cores(torch.get_num_threads())
-    from vllm import LLM
-
-    from models.language.vllm_engine import vllm_dtype
-
+def vllm_arm(batch, folder, histories, candidates):
     _, rows = row_tokens(folder, histories, candidates)
-    dtype = vllm_dtype(folder / "alignment")
-    llm = LLM(str(folder / "alignment"), runner="pooling", enforce_eager=True, dtype=dtype, max_model_len=128)
+    tokens = batch[0] * max(map(len, rows))
+    llm = open_vllm(folder / "alignment", batch, runner="pooling", max_model_len=128, max_num_batched_tokens=tokens)
     prompts = [{"prompt_token_ids": row} for row in rows]
     llm.classify(prompts[:64], use_tqdm=False)
     started = time.perf_counter()
     found = llm.classify(prompts, use_tqdm=False)
     seconds = time.perf_counter() - started
-    llm.llm_engine.engine_core.shutdown()
+    had = close_vllm(llm)
     chances = np.array([each.outputs.probs[0] for each in found], dtype=np.float64)
-    return seconds, np.log(chances / (1 - chances))
+    return {"seconds": seconds, "given": had, "logits": np.log(chances / (1 - chances))}
 
 
-ARMS = {"own": own_arm, "transformers": transformers_arm, "vllm": vllm_arm}
+PEERS = {"transformers": (transformers_arm, (32, 128, 512)), "vllm": (vllm_arm, vllm_batches((64, 256, 1280)))}
+"""Arms, and the batches that are tried."""
 
 
-def run_arm(connection, name, threads, *arguments):
-    torch.set_num_threads(threads)
-    connection.send(ARMS[name](*arguments))
-
-
-def measure(name, threads, folder, histories, candidates):
-    """Run one arm in a process of its own."""
-    context = multiprocessing.get_context("spawn")
-    mine, theirs = context.Pipe()
-    process = context.Process(target=run_arm, args=(theirs, name, threads, folder, histories, candidates))
-    process.start()
-    theirs.close()
-    try:
-        seconds, logits = mine.recv()
-    except EOFError:
-        sys.exit(f"the arm {name} failed, see above")
-    process.join(timeout=30)
-    process.kill()  # vLLM's own processes may outlive their work
-    print(f"{name:<14} {seconds:8.1f} s   {len(logits) / seconds:8.1f} pairs/s", flush=True)
-    return seconds, logits
+def measure(name, *arguments):
+    """Seconds, settings and logits of one arm."""
+    if name in PEERS:
+        found = at_best_batch(*PEERS[name], *arguments)
+    else:
+        found = in_a_process(own_arm, *arguments, environment=every_core()).found
+    count = len(found["logits"])
+    print(f"{name:<14} {found['seconds']:8.1f} s   {count / found['seconds']:8.1f} pairs/s", flush=True)
+    return found
 
 
 def main():
@@ -140,20 +125,17 @@ def main():
     chosen = parser.parse_args()
     if find_spec("vllm") is None:
         sys.exit("vLLM is missing: run `make vllm` first")
-    threads = torch.get_num_threads()
     histories = histories_of(CLUSTERS, chosen.histories)
-    candidates = pairs_of(histories, chosen.candidates)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         prepare(folder)
-        arguments = (threads, folder, histories, candidates)
-        first, own = measure("own", *arguments)
-        seconds, differences = {}, {}
-        for peer in ("transformers", "vllm"):
-            seconds[peer], logits = measure(peer, *arguments)
-            differences[peer] = float(np.abs(logits - own).max() / own.std())
-        second, _ = measure("own", *arguments)
-    own_seconds = (first + second) / 2
+        arguments = (folder, histories, pairs_of(histories, chosen.candidates))
+        arms = {name: measure(name, *arguments) for name in ("own", *PEERS)}
+        again = measure("own", *arguments)
+    own = arms["own"]["logits"]
+    own_seconds = (arms["own"]["seconds"] + again["seconds"]) / 2
+    seconds = {peer: arms[peer]["seconds"] for peer in PEERS}
+    differences = {peer: float(np.abs(arms[peer]["logits"] - own).max() / own.std()) for peer in PEERS}
     figures = {
         "ratio_vs_vllm": seconds["vllm"] / own_seconds,
         "ratio_vs_transformers": seconds["transformers"] / own_seconds,
@@ -162,7 +144,8 @@ def main():
         **{f"{peer}_pairs_per_second": len(own) / value for peer, value in seconds.items()},
         **{f"{peer}_largest_difference": value for peer, value in differences.items()},
     }
-    settings = {"labels": CLUSTERS, "histories": len(histories), "candidates": chosen.candidates, "threads": threads}
+    settings = {"labels": CLUSTERS, "histories": len(histories), "candidates": chosen.candidates}
+    settings["given"] = {name: facts["given"] for name, facts in arms.items()}
     print_report("alignment_scoring", figures, settings)
 
 

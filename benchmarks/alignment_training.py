@@ -8,11 +8,12 @@ of rows. Each has a process of its own, so that its peak of memory is its own, a
 in turn, so that a change of the machine's speed meets both. The first step of each arm is not timed.
 
 All arms read the same tokens, train the same layers in bfloat16, and take the same steps over the same examples in the
-same batches, at the same learning rate. The peers are set up to be fast: tokens prepared beforehand, the rows of a step
-sorted by length and padded to the longest of a pass of 56 rows or 32 pairs (32 to 112 rows took the same time), no
-autocast, no gradient checkpointing, no workers, neither logs nor saved checkpoints. One thing is not their default:
-AdamW on bfloat16 weights loses small updates, so their optimiser keeps float32 copies and float32 gradients, as the
-project's does. Evidence weights and probabilities of pairs are 1, because RewardTrainer has neither.
+same batches, at the same learning rate. The peers are set up to be fast: as ``synthetic/peers.py`` says, with tokens
+prepared beforehand, the rows of a step sorted by length and padded to the longest of a pass, no autocast, no gradient
+checkpointing, no workers, neither logs nor saved checkpoints. A pass has as many rows or pairs as were fastest in two
+steps of two histories, taken before. One thing is not their default: AdamW on bfloat16 weights loses small updates, so
+their optimiser keeps float32 copies and float32 gradients, as the project's does. Evidence weights and probabilities of
+pairs are 1, because RewardTrainer has neither.
 
 Losses are measured on fixed histories by one reader. They may differ by LOSS_TOLERANCE, see there; the benchmark fails
 beyond. Rates count rows, or pairs, per second; tokens per example count padding. Prints one JSON object as its last
@@ -21,7 +22,6 @@ line.
 
 import argparse
 import json
-import multiprocessing
 import sys
 import tempfile
 import time
@@ -32,8 +32,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from transformers import Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_callback import PrinterCallback
+from synthetic.peers import at_its_best, every_core, given, told
+from synthetic.processes import in_a_process, start_process
+from synthetic.trainers import peer_steps
 
 from alignrec_assets.settings.sections import AlignmentSettings
 from models.alignment.examples import group_by_history
@@ -43,16 +44,15 @@ from models.alignment.pairs import sample_pairs
 from models.alignment.trainer import AlignmentTrainer, history_batches
 from models.arena.topics import attribute_matrix, load_topics
 from models.language.base_model import materialize_base_model
-from models.language.fine_tuning import GRADIENT_NORM, Optimiser, Schedule
-from models.language.prompts import alignment_prompt, prompt_tokens
+from models.language.fine_tuning import Optimiser, Schedule
 from models.progress import peak_gigabytes
 
 TOPICS = 64
 SERVED = 56  # clusters of each history, of the 62 that are not its own
 HEAD_HISTORIES = 16
 LOSS_HISTORIES = 16
-ROWS_PER_PASS = 56  # of the peers; a step divides into passes of this many rows
-PAIRS_PER_PASS = 32
+BATCHES = {"pointwise": (28, 56, 112), "pairwise": (16, 32, 64)}
+"""Rows or pairs of one pass that are tried for the peers: a step of two histories divides into each."""
 SEED = 0
 # Of the fall of the project's own loss. Two bfloat16 trainings on the same examples differ: the peers' heads round a
 # logit to 8 bits, and padding and the cut of the passes move every state. Gaps of 0.005 to 0.10 of the fall were seen
@@ -141,53 +141,6 @@ class Turns:
         self.connection.send(time.perf_counter() - self.started)
 
 
-class StepTurns(TrainerCallback):
-    """A trainer's steps in turn; what a trainer does between two steps counts to the later one."""
-
-    def __init__(self, turns):
-        self.turns = turns
-
-    def on_train_begin(self, *_, **__):
-        self.turns.begin()
-
-    def on_step_end(self, _, state, *__, **___):
-        self.turns.end()
-        if state.global_step < state.max_steps:
-            self.turns.begin()
-
-
-class MasterAdamW(torch.optim.AdamW):
-    """``models.language.fine_tuning.Optimiser`` for a trainer: float32 weights and gradients behind bfloat16 ones."""
-
-    def __init__(self, model, schedule):
-        self.weights = [weight for weight in model.parameters() if weight.requires_grad]
-        self.masters = [weight.detach().float() for weight in self.weights]
-        for weight, master in zip(self.weights, self.masters, strict=True):
-            weight.register_post_accumulate_grad_hook(lambda weight, master=master: self.move_gradient(weight, master))
-        super().__init__(self.masters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True)
-
-    @staticmethod
-    def move_gradient(weight, master):
-        part = weight.grad.float()
-        master.grad = part if master.grad is None else master.grad + part
-        weight.grad = None
-
-    @torch.no_grad()
-    def step(self, closure=None):
-        torch.nn.utils.clip_grad_norm_(self.masters, GRADIENT_NORM)
-        super().step(closure)
-        for weight, master in zip(self.weights, self.masters, strict=True):
-            weight.copy_(master)
-            master.grad = None
-
-
-class SoftLabelTrainer(Trainer):
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):  # noqa: ARG002
-        scores = inputs.pop("scores")
-        logits = model(**inputs, use_cache=False).logits.squeeze(-1).float()
-        return torch.nn.functional.binary_cross_entropy_with_logits(logits, scores)
-
-
 def own_steps(training, schedule, turns):
     optimiser = Optimiser(training.model.parameters(), schedule)
     training.model.train()
@@ -196,91 +149,6 @@ def own_steps(training, schedule, turns):
         training.accumulate_gradient(optimiser, batch)
         optimiser.step()
         turns.end()
-
-
-def row_tokens(training, served):
-    """Prompt and label of every cluster of a history, exactly as the packed training reads them."""
-    prompt = prompt_tokens(training.tokenizer, alignment_prompt([training.reader.labels[c] for c in served.history]))
-    return [prompt + training.reader.tokens[cluster] for cluster in served.clusters]
-
-
-def trainer_settings(options, rows_per_step, rows_per_pass, folder):
-    return {
-        "output_dir": folder,
-        "max_steps": options.steps,
-        "per_device_train_batch_size": rows_per_pass,
-        "gradient_accumulation_steps": rows_per_step // rows_per_pass,
-        "train_sampling_strategy": "sequential",
-        "max_grad_norm": 0.0,  # the optimiser clips the float32 gradients
-        "use_cpu": True,
-        "bf16": False,  # the model is in bfloat16 already: no autocast
-        "gradient_checkpointing": False,
-        "dataloader_num_workers": 0,
-        "dataloader_pin_memory": False,
-        "logging_strategy": "no",
-        "save_strategy": "no",
-        "report_to": "none",
-        "disable_tqdm": True,
-        "remove_unused_columns": False,
-    }
-
-
-def transformers_trainer(training, folder, optimizers):
-    rows = []
-    for batch in batches(training.options):
-        step = [
-            {"input_ids": tokens, "score": score}
-            for served in batch
-            for tokens, score in zip(row_tokens(training, served), served.scores, strict=True)
-        ]
-        rows += sorted(step, key=lambda row: len(row["input_ids"]))
-    padding = training.model.config.pad_token_id
-
-    def collate(part):
-        width = max(len(row["input_ids"]) for row in part)
-        missing = [width - len(row["input_ids"]) for row in part]
-        ids = [row["input_ids"] + [padding] * count for row, count in zip(part, missing, strict=True)]
-        return {
-            "input_ids": torch.tensor(ids),
-            "attention_mask": torch.tensor([[1] * (width - count) + [0] * count for count in missing]),
-            "scores": torch.tensor([row["score"] for row in part], dtype=torch.float32),
-        }
-
-    per_step = len(rows) // training.options.steps
-    settings = TrainingArguments(**trainer_settings(training.options, per_step, ROWS_PER_PASS, folder))
-    return SoftLabelTrainer(training.model, settings, collate, rows, optimizers=optimizers)
-
-
-def trl_trainer(training, folder, optimizers):
-    from datasets import Dataset
-    from trl import RewardConfig, RewardTrainer
-
-    rows = []
-    for batch in batches(training.options):
-        step = []
-        for served in batch:
-            tokens = row_tokens(training, served)
-            step += [{"chosen_ids": tokens[better], "rejected_ids": tokens[worse]} for better, worse in served.pairs]
-        rows += sorted(step, key=lambda pair: max(map(len, pair.values())))
-    per_step = len(rows) // training.options.steps
-    settings = RewardConfig(**trainer_settings(training.options, per_step, PAIRS_PER_PASS, folder), max_length=None)
-    return RewardTrainer(
-        training.model,
-        settings,
-        train_dataset=Dataset.from_list(rows),
-        processing_class=training.tokenizer,
-        optimizers=optimizers,
-    )
-
-
-def peer_steps(training, schedule, turns, folder):
-    optimiser = MasterAdamW(training.model, schedule)
-    rates = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: schedule.rate(step) / schedule.learning_rate)
-    make = transformers_trainer if training.options.loss == "pointwise" else trl_trainer
-    trainer = make(training, folder, (optimiser, rates))
-    trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(StepTurns(turns))
-    trainer.train()
 
 
 def loss(training):
@@ -293,7 +161,7 @@ def loss(training):
     return float(np.mean(parts))
 
 
-def run_arm(folder, options, peer, connection):
+def run_arm(folder, options, batch, connection):
     training = AlignmentTrainer(folder / "start", topic_labels(), options, 3)
     schedule = Schedule(options.learning_rate, options.steps, options.warmup_share, options.weight_decay)
     before = loss(training)
@@ -303,37 +171,57 @@ def run_arm(folder, options, peer, connection):
     )
     connection.send("ready")
     turns = Turns(connection)
-    if peer:
-        peer_steps(training, schedule, turns, folder / "trainer")
+    if batch:
+        peer_steps(training, batches(options), schedule, turns, folder / "trainer", batch)
     else:
         own_steps(training, schedule, turns)
     counter.remove()
     peak = peak_gigabytes()  # before the loss is read
-    connection.send({"tokens": sum(tokens), "peak_gb": peak, "loss_before": before, "loss_after": loss(training)})
+    after = loss(training)
+    connection.send(
+        {"tokens": sum(tokens), "peak_gb": peak, "loss_before": before, "loss_after": after, "given": given()}
+    )
+
+
+def start_arm(folder, options, batch=None):
+    """The connection to an arm that waits for its first step: the project's, or with a batch its peer."""
+    environment = at_its_best() if batch else every_core()
+    _, connection = start_process(run_arm, folder, options, batch, environment=environment)
+    connection.recv()  # ready
+    return connection
+
+
+def take_step(connection):
+    """Seconds of the arm's next step."""
+    connection.send("go")
+    return connection.recv()
+
+
+def best_batch(folder, loss):
+    """The batch of the peer's fastest second step, and the seconds of all batches."""
+    seconds = {}
+    for batch in BATCHES[loss]:
+        arm = start_arm(folder, options_of(loss, steps=2, histories_per_batch=2), batch)
+        seconds[batch] = [take_step(arm), take_step(arm)][1]
+        arm.recv()
+        print(f"{PEERS[loss]}, passes of {batch}: {seconds[batch]:.1f} s", file=sys.stderr, flush=True)
+    return told(seconds)
 
 
 def contest(folder, options):
-    """Figures of the project's arm and its peer's; their steps alternate."""
-    spawn = multiprocessing.get_context("spawn")
-    names = [f"{options.loss}", f"{options.loss}_{PEERS[options.loss]}"]
-    arms = {}
-    for name, peer in zip(names, (False, True), strict=True):
-        connection, theirs = spawn.Pipe()
-        process = spawn.Process(target=run_arm, args=(folder, options, peer, theirs))
-        process.start()
-        theirs.close()
-        arms[name] = connection
-        connection.recv()  # ready
+    """Figures of the project's arm and its peer's, and what each was given; their steps alternate."""
+    own, peer = options.loss, f"{options.loss}_{PEERS[options.loss]}"
+    tried = best_batch(folder, options.loss)
+    arms = {own: start_arm(folder, options), peer: start_arm(folder, options, tried["batch"])}
     served = [row for batch in batches(options) for row in batch]
     examples = sum(len(row.pairs if options.loss == "pairwise" else row.clusters) for row in served)
-    seconds = {name: [] for name in names}
+    seconds = {name: [] for name in arms}
     for step in range(options.steps):
         for name, connection in arms.items():
-            connection.send("go")
-            seconds[name].append(connection.recv())
+            seconds[name].append(take_step(connection))
             rate = examples / options.steps / seconds[name][-1]
             print(f"{name}: step {step + 1}/{options.steps}, {rate:,.1f} examples/s", file=sys.stderr, flush=True)
-    figures = {}
+    figures, settings = {}, {}
     for name, connection in arms.items():
         result = connection.recv()
         timed = examples * (options.steps - 1) / options.steps  # every step has as many examples
@@ -341,9 +229,11 @@ def contest(folder, options):
         figures[f"tokens_per_example_{name}"] = result["tokens"] / examples
         for figure in ("peak_gb", "loss_before", "loss_after"):
             figures[f"{figure}_{name}"] = result[figure]
-    own, peer = (figures[f"examples_per_second_{name}"] for name in names)
-    figures[f"ratio_vs_{PEERS[options.loss]}"] = own / peer
-    return figures
+        settings[name] = result["given"]
+    settings[peer] |= tried
+    rates = [figures[f"examples_per_second_{name}"] for name in (own, peer)]
+    figures[f"ratio_vs_{PEERS[options.loss]}"] = rates[0] / rates[1]
+    return figures, settings
 
 
 def loss_gap(figures):
@@ -372,13 +262,12 @@ def main():
     options = {loss: options_of(loss, arguments.steps, arguments.histories_per_step) for loss in PEERS}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        # In a process of its own: a child's peak of memory is never below what its parent held.
-        preparation = multiprocessing.get_context("spawn").Process(target=prepare, args=(folder,))
-        preparation.start()
-        preparation.join()
-        if preparation.exitcode:
-            sys.exit("the start checkpoint could not be written, see above")
-        figures = {key: value for option in options.values() for key, value in contest(folder, option).items()}
+        in_a_process(prepare, folder)  # in one of its own: a child's peak of memory is never below what its parent held
+        figures, settings = {}, {}
+        for option in options.values():
+            measured, had = contest(folder, option)
+            figures |= measured
+            settings |= had
     figures["peak_gb"] = max(figures[f"peak_gb_{loss}"] for loss in PEERS)
     pointwise = options["pointwise"]
     report = {
@@ -392,10 +281,8 @@ def main():
             "steps": pointwise.steps,
             "tune": pointwise.tune,
             "learning_rate": pointwise.learning_rate,
-            "rows_per_pass_of_transformers": ROWS_PER_PASS,
-            "pairs_per_pass_of_trl": PAIRS_PER_PASS,
             "loss_tolerance": LOSS_TOLERANCE,
-            "threads": torch.get_num_threads(),
+            "given": settings,
         },
         "seed": SEED,
         "command": "python " + " ".join(["benchmarks/alignment_training.py", *sys.argv[1:]]),

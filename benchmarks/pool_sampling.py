@@ -1,16 +1,16 @@
 """Drawing candidate pools: this project's three engines against vLLM and against transformers' generate.
 
-    python benchmarks/pool_sampling.py [--histories 200] [--draws 50]     (after `make vllm`)
+    python benchmarks/pool_sampling.py [--histories 48] [--draws 50]     (after `make vllm`)
 
 The embedded model, tuned on synthetic transitions so that its samples are labels; 64 labels, real prompts, the default
-temperature, the same number of threads. Every arm has a process of its own and is timed without loading and after a
+temperature. Every arm has a process of its own with a thread for each core, and is timed without loading and after a
 short warm-up. What each gives for n = 50: the project's engines n draws of valid labels per history, vLLM and generate
-n samples, valid or not. vLLM shares the prompt between the samples and caches prefixes; ``choice`` is its structured
-output over the labels. generate reads four prompts at once. Prints one JSON object as its last line.
+n samples, valid or not. ``vllm_choice`` is vLLM's structured output over the labels. Peers run as
+``synthetic/peers.py`` says, at several batches of which the fastest counts: samples at once for vLLM, prompts at once
+for generate. Prints one JSON object as its last line.
 """
 
 import argparse
-import multiprocessing
 import sys
 import tempfile
 import time
@@ -18,15 +18,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from synthetic.fair_vllm import give_all_cores
+from synthetic.peers import at_best_batch, close_vllm, every_core, given, open_vllm, vllm_batches
+from synthetic.processes import in_a_process
 from synthetic.report import print_report
 from synthetic.transitions import histories_of, labels_of, tuned_novelty_model
 
 CLUSTERS = 64
 TEMPERATURE = 1.5
 OWN = ("exact", "pruned", "free")
-PEERS = ("vllm_choice", "vllm_free", "generate")
-PROMPTS_AT_ONCE = 4
+PROMPTS_AT_ONCE = (1, 4, 16)  # that are tried for generate
+WAVES = (1, 3, 9)  # the batches of vLLM that are tried: all samples at once, a third of them, a ninth
 
 
 def prompts_of(tokenizer, histories):
@@ -50,6 +51,7 @@ def own_arm(engine, folder, histories, draws):
     distributions = drawn.distributions
     return {
         "seconds": seconds,
+        "given": given(),
         "left_out_at_most": distributions["left_out"].max(),
         "format_validity": distributions["format_validity"].mean(),
         "entropy": distributions["entropy"].mean(),
@@ -57,20 +59,17 @@ def own_arm(engine, folder, histories, draws):
     }
 
 
-def vllm_arm(structured, folder, histories, draws):
-    give_all_cores(torch.get_num_threads())
-    from vllm import LLM, SamplingParams
+def vllm_arm(batch, structured, folder, histories, draws):
+    from vllm import SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
 
     from models.language.language_model import load_tokenizer
     from models.language.prompts import label_text, label_tokens
-    from models.language.vllm_engine import vllm_dtype
 
     tokenizer = load_tokenizer(folder / "novelty")
     labels = labels_of(CLUSTERS)
     longest = max(map(len, label_tokens(tokenizer, labels))) + 1
-    dtype = vllm_dtype(folder / "novelty")
-    llm = LLM(str(folder / "novelty"), enforce_eager=True, dtype=dtype, max_model_len=128, seed=0)
+    llm = open_vllm(folder / "novelty", batch, max_model_len=128)
     choice = StructuredOutputsParams(choice=[label_text(label) for label in labels]) if structured else None
     sampling = SamplingParams(
         n=draws, temperature=TEMPERATURE, max_tokens=longest, seed=0, structured_outputs=choice, detokenize=structured
@@ -80,11 +79,11 @@ def vllm_arm(structured, folder, histories, draws):
     started = time.perf_counter()
     found = llm.generate(prompts, sampling, use_tqdm=False)
     seconds = time.perf_counter() - started
-    llm.llm_engine.engine_core.shutdown()
-    return {"seconds": seconds, "samples": sum(len(each.outputs) for each in found)}
+    had = close_vllm(llm)
+    return {"seconds": seconds, "given": had, "samples": sum(len(each.outputs) for each in found)}
 
 
-def generate_arm(folder, histories, draws):
+def generate_arm(batch, folder, histories, draws):
     from models.language.language_model import load_causal_model, load_tokenizer
     from models.language.prompts import label_tokens
 
@@ -105,52 +104,41 @@ def generate_arm(folder, histories, draws):
     with torch.inference_mode():
         sample(prompts[:1])
         started = time.perf_counter()
-        samples = sum(len(sample(prompts[at : at + PROMPTS_AT_ONCE])) for at in range(0, len(prompts), PROMPTS_AT_ONCE))
-    return {"seconds": time.perf_counter() - started, "samples": samples}
+        samples = sum(len(sample(prompts[at : at + batch])) for at in range(0, len(prompts), batch))
+    return {"seconds": time.perf_counter() - started, "given": given(), "samples": samples}
 
 
-def run_arm(connection, name, folder, histories, draws, threads):
-    torch.set_num_threads(threads)
+PEERS = ("vllm_choice", "vllm_free", "generate")
+
+
+def measure(name, folder, histories, draws):
+    """What one arm found."""
+    arguments = folder, histories, draws
     if name in OWN:
-        found = own_arm(name, folder, histories, draws)
+        found = in_a_process(own_arm, name, *arguments, environment=every_core()).found
     elif name == "generate":
-        found = generate_arm(folder, histories, draws)
+        found = at_best_batch(generate_arm, PROMPTS_AT_ONCE, *arguments)
     else:
-        found = vllm_arm(name == "vllm_choice", folder, histories, draws)
-    connection.send(found)
-
-
-def measure(name, *arguments):
-    """Run one arm in a process of its own."""
-    context = multiprocessing.get_context("spawn")
-    mine, theirs = context.Pipe()
-    process = context.Process(target=run_arm, args=(theirs, name, *arguments))
-    process.start()
-    theirs.close()
-    try:
-        found = mine.recv()
-    except EOFError:
-        sys.exit(f"the arm {name} failed, see above")
-    process.join(timeout=30)
-    process.kill()  # vLLM's own processes may outlive their work
+        samples = len(histories) * draws
+        batches = vllm_batches([-(-samples // waves) for waves in WAVES])
+        found = at_best_batch(vllm_arm, batches, name == "vllm_choice", *arguments)
     print(f"{name:<12} {found['seconds']:8.1f} s   {found['samples'] / found['seconds']:8.0f} samples/s", flush=True)
     return found
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--histories", type=int, default=200)
+    parser.add_argument("--histories", type=int, default=48)
     parser.add_argument("--draws", type=int, default=50)
     parser.add_argument("--examples", type=int, default=2500, help="transitions that the model is tuned on")
     parser.add_argument("--folder", type=Path, help="keeps the tuned model for the next run")
     chosen = parser.parse_args()
     if find_spec("vllm") is None:
         sys.exit("vLLM is missing: run `make vllm` first")
-    threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as temporary:
         folder = chosen.folder or Path(temporary)
         tuning = tuned_novelty_model(folder, CLUSTERS, chosen.examples, print)
-        arguments = (folder, histories_of(CLUSTERS, chosen.histories), chosen.draws, threads)
+        arguments = (folder, histories_of(CLUSTERS, chosen.histories), chosen.draws)
         arms = {name: measure(name, *arguments) for name in (*OWN, *PEERS)}
         again = {name: measure(name, *arguments) for name in OWN}  # the machine's speed changes within minutes
     seconds = {name: (arms[name]["seconds"] + again[name]["seconds"]) / 2 for name in OWN}
@@ -172,8 +160,8 @@ def main():
             "histories": chosen.histories,
             "draws": chosen.draws,
             "temperature": TEMPERATURE,
-            "threads": threads,
             "examples": chosen.examples,
+            "given": {name: facts["given"] for name, facts in arms.items()},
         },
     )
 

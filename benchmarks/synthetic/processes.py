@@ -2,8 +2,10 @@
 
 import multiprocessing
 import os
+import sys
 import time
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 
 class Measured(NamedTuple):
@@ -22,20 +24,31 @@ class Measured(NamedTuple):
     peak_gb: float
 
 
-def in_a_process(work, *arguments):
-    """Run ``work`` in a new process that does nothing else."""
-    context = multiprocessing.get_context("spawn")
-    mine, theirs = context.Pipe()
+def in_a_process(work, *arguments, environment=None):
+    """Run ``work`` in a new process that does nothing else; it starts with these variables beside its parent's."""
     started = time.perf_counter()
-    process = context.Process(target=_work, args=(theirs, work, arguments))
-    process.start()
-    theirs.close()
-    found, seconds, peak = mine.recv()
-    process.join()
+    process, connection = start_process(_work, work, arguments, environment=environment)
+    try:
+        found, seconds, peak = connection.recv()
+    except EOFError:
+        sys.exit(f"{work.__name__} failed, see above")
+    process.join(timeout=30)
+    process.kill()  # vLLM's own processes may outlive their work
     return Measured(found, seconds, time.perf_counter() - started, peak)
 
 
-def _work(connection, work, arguments):
+def start_process(work, *arguments, environment=None):
+    """Start ``work(*arguments, connection)`` in a new process; returns it and the parent's end of the connection."""
+    context = multiprocessing.get_context("spawn")
+    mine, theirs = context.Pipe()
+    process = context.Process(target=work, args=(*arguments, theirs))
+    with patch.dict(os.environ, environment or {}):  # libraries of LD_PRELOAD are read when a process starts
+        process.start()
+    theirs.close()
+    return process, mine
+
+
+def _work(work, arguments, connection):
     from models.progress import peak_gigabytes
 
     started = time.perf_counter()
