@@ -222,3 +222,14 @@ def test_predictors_come_in_their_order_in_all_worlds():
     contests = contests_over_worlds(options, days=14, seeds=5, mixes=MIXES, k=3)
     assert contests.height == 25
     assert contests.filter(~pl.col("in_order")).to_dicts() == []
+
+
+@pytest.mark.full
+def test_predictors_come_in_their_order_in_worlds_of_768_topics():
+    """Five random exposures a session: with one, the prior fell behind popularity in one of three worlds."""
+    options = WorldOptions(FIRST_DAY, users=20_000, items=7_680, topics=768, random_shelf=5)
+    contests = contests_over_worlds(options, days=14, seeds=1, mixes=(0.0, 0.5, 1.0), k=3)
+    assert contests["in_order"].to_list() == [True] * 3
+    assert contests["explained_words"].is_sorted(descending=True)
+    for name in set(RANKED) - {"random", "oracle"}:
+        assert contests[f"explained_{name}"].is_between(0.02, 0.9).all(), name
