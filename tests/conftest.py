@@ -22,6 +22,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from alignrec_assets.home import Home
+from alignrec_assets.settings.sources import update_settings_file
 
 settings.register_profile("any machine", settings.default, deadline=None)  # a busy one takes three times as long
 settings.load_profile("any machine")
@@ -115,6 +116,8 @@ def build_line_home(home, model_folder):
     simulate(home, model_folder)
     first = command(home.path, "alignrec", "run")
     write_random_feedback(home)
+    # Four test histories prove nothing; that auto would rank by novelty alone is told by a test of its own.
+    update_settings_file(home, {"publication": {"ranking": "alignment"}})
     second = command(home.path, "alignrec", "run")
     home.reports.joinpath("first.txt").write_text(first.stdout)
     home.reports.joinpath("second.txt").write_text(second.stdout)

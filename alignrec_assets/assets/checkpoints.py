@@ -1,7 +1,7 @@
 """Checkpoints: the base model, the two language models trained from it, and the registry that lists them all."""
 
 import json
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.records import Record, read_records, write_records
 from alignrec_assets.warehouse.rows import replace_table, table_frame
 from models.evaluation.figures import figure_text, interval_text
+from models.evaluation.proven_ranking import proven_ranking
 from models.files import MANIFEST_FILE, MODEL_FOLDER, fingerprint
 from models.progress import Log
 
@@ -129,8 +130,10 @@ def alignment_model(context: dg.AssetExecutionContext, home: HomeResource) -> Re
     checkpoint = refresh_checkpoint(context, home.home, "alignment_model", version, build, made_from)
     record_checkpoint(warehouse, "alignment_model", checkpoint)
     context.log.info(f"{checkpoint.version}: {told_contest(checkpoint.manifest)}")
+    proven = asdict(proven_ranking(checkpoint.manifest))
+    curves = publish_report(home, checkpoint, "alignment", proven_ranking=proven)
     contest = publish_picture(home, checkpoint, "alignment_contest")
-    return checkpoint_result(checkpoint, curves=publish_report(home, checkpoint, "alignment"), contest=contest)
+    return checkpoint_result(checkpoint, curves=curves, contest=contest, proven_ranking=proven)
 
 
 @makes("registry.checkpoints")

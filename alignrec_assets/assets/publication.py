@@ -2,7 +2,6 @@
 
 import json
 from datetime import UTC, datetime
-from typing import Literal
 
 import dagster as dg
 import polars as pl
@@ -25,11 +24,15 @@ from alignrec_assets.warehouse.records import Record, latest_day, read_records, 
 from alignrec_assets.warehouse.rows import replace_table, table_frame
 from alignrec_assets.warehouse.tables import TABLES
 from models.candidates.best_of_n import plan_transitions
-from models.files import MANIFEST_FILE
+from models.evaluation.proven_ranking import RANKED_BY, Ranking, forced_ranking, proven_ranking
+from models.files import MANIFEST_FILE, MODEL_FOLDER
 from models.messages import listed
 from models.serving.transition_table import CURRENT_FILE, TransitionTable, current_version, make_current, write_version
 
 ASKED_ANEW = {"novelty_model:gates", "candidates/scored:contract", "interests/clusters:contract"}
+
+TOLD = ("version", "ranking", "ranking_reason", "histories", "replaces")
+"""Of the manifest, in the metadata of the table."""
 
 
 class PublicationGateError(RuntimeError):
@@ -42,20 +45,20 @@ def transition_table(context: dg.AssetExecutionContext, home: HomeResource) -> R
     settings = home.settings
     warehouse = home.warehouse(context.log.info)
     alignment = current_checkpoint(warehouse, "alignment_model")
-    ranking = _ranking(settings, has_alignment=alignment is not None)
+    ranking = _ranking(settings, alignment)
     novelty = required_checkpoint(warehouse, "novelty_model")
     _audit(context, warehouse, home, novelty)
     with warehouse.reading() as connection:
         candidates = table_frame(connection, "candidates.scored")
         named = table_frame(connection, "interests.clusters").select("cluster_id", "label", "readable")
-    rows = plan_transitions(candidates, ranking, settings.candidates.k)
+    rows = _planned(candidates, ranking, alignment, settings.candidates.k)
     before = current_version(home.home.published) if (home.home.published / CURRENT_FILE).exists() else None
-    manifest = _manifest(home, rows, ranking, before, novelty, alignment if ranking == "alignment" else None)
+    manifest = _manifest(home, rows, ranking, before, novelty, None if ranking.by == "novelty" else alignment)
     manifest["made_from"]["run_id"] = context.run.run_id
     version = write_version(home.home.published, rows, named, manifest)
     published = TransitionTable.open(home.home.published, version)
     # What the version replaced when it was made, not what stands before a run that makes it again: that is itself.
-    facts = {name: published.manifest[name] for name in ("version", "ranking", "histories", "replaces")}
+    facts = {name: published.manifest[name] for name in TOLD}
     record = Record(version, published.rows.height, facts)
     with warehouse.writing() as connection:
         columns = [column.name for column in TABLES["publication.transition_table"].columns]
@@ -68,7 +71,8 @@ def transition_table(context: dg.AssetExecutionContext, home: HomeResource) -> R
         make_current(home.home.published, version)  # the last step: an error before it leaves both as they were
     publish_current(home.home.published, settings.remote.published, context.log.info)
     word = "stays current" if version == before else "is current"
-    context.log.info(f"version {version} {word}: {published.rows.height:,} rows, ranked by {ranking}")
+    ranked = f"ranked by {RANKED_BY[ranking.by]}: {ranking.reason}"
+    context.log.info(f"version {version} {word}: {published.rows.height:,} rows, {ranked}")
     shown = origin_metadata(published.manifest)
     return table_result(record, examples=dg.MetadataValue.md(_examples(published)), **shown)
 
@@ -106,14 +110,29 @@ def versions(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     return table_result(record)
 
 
-def _ranking(settings: Settings, *, has_alignment: bool) -> Literal["alignment", "novelty"]:
+def _ranking(settings: Settings, alignment: Checkpoint | None) -> Ranking:
+    """What ranks, by the settings or by what is proven."""
     wanted = settings.publication.ranking
-    if wanted == "alignment" and not has_alignment:
+    if wanted == "alignment" and alignment is None:
         raise PublicationGateError(
             "publication.ranking = alignment, but there is no alignment model: collect feedback and materialize "
             "alignment_model, or set publication.ranking to auto"
         )
-    return "novelty" if wanted == "novelty" or not has_alignment else "alignment"
+    if wanted != "auto":
+        return forced_ranking(wanted)
+    return proven_ranking(alignment.manifest) if alignment else Ranking("novelty", "there is no alignment model")
+
+
+def _planned(candidates: pl.DataFrame, ranking: Ranking, alignment: Checkpoint | None, k: int) -> pl.DataFrame:
+    """The k clusters of each history that the ranking puts first."""
+    if ranking.by == "novelty" or alignment is None:
+        return plan_transitions(candidates, None, k)
+    if ranking.by == "alignment":
+        return plan_transitions(candidates, "alignment_score", k)
+    from models.alignment.served_yardsticks import SCORE, load_yardstick, with_yardstick_scores
+
+    yardstick = load_yardstick(alignment.folder / MODEL_FOLDER, ranking.by)
+    return plan_transitions(with_yardstick_scores(candidates, yardstick), SCORE, k)
 
 
 def _audit(context: dg.AssetExecutionContext, warehouse: Warehouse, home: HomeResource, novelty: Checkpoint) -> None:
@@ -138,12 +157,12 @@ def _audit(context: dg.AssetExecutionContext, warehouse: Warehouse, home: HomeRe
 def _manifest(
     home: HomeResource,
     rows: pl.DataFrame,
-    ranking: str,
+    ranking: Ranking,
     replaces: str | None,
     novelty: Checkpoint,
     alignment: Checkpoint | None,
 ) -> Facts:
-    """What made a version; ``alignment`` where it ranks."""
+    """What made a version; ``alignment`` where it ranks, or a yardstick of its contest does."""
     settings, warehouse = home.settings, home.warehouse()
     log_until = last_day_of(latest_day(warehouse, "feedback.transition_scores"), settings.calendar.partition)
     with warehouse.reading() as connection:
@@ -156,7 +175,8 @@ def _manifest(
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "made_from": made_from,
         "replaces": replaces,
-        "ranking": ranking,
+        "ranking": ranking.by,
+        "ranking_reason": ranking.reason,
         "taxonomy": required_taxonomy(home.home),
         "log_until": log_until.isoformat(),
         "log_window_days": settings.feedback.window_days,

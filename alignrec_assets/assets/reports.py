@@ -26,8 +26,8 @@ def checkpoint_result(checkpoint: Checkpoint, **metadata: Any) -> Result:
     )
 
 
-def publish_report(home: HomeResource, checkpoint: Checkpoint, name: str) -> dg.MarkdownMetadataValue:
-    """Copy a checkpoint's report and picture to the folder ``reports``; returns the picture for the UI."""
+def publish_report(home: HomeResource, checkpoint: Checkpoint, name: str, **more: Any) -> dg.MarkdownMetadataValue:
+    """Copy a checkpoint's report, with ``more``, and its picture to the folder ``reports``; returns the picture."""
     manifest = checkpoint.manifest
     report = {
         "name": name,
@@ -35,6 +35,7 @@ def publish_report(home: HomeResource, checkpoint: Checkpoint, name: str) -> dg.
         "seed": manifest["settings"]["seed"],
         "command": f"dg launch -m alignrec_assets.definitions --assets {manifest['model']}",
         **{key: value for key, value in manifest.items() if key not in ("figures", "format_version")},
+        **more,
     }
     write_json(home.home.reports / f"{name}.json", report)
     return publish_picture(home, checkpoint, name)

@@ -19,6 +19,7 @@ from alignrec_assets.warehouse.records import read_records
 from alignrec_assets.warehouse.rows import count_rows, table_frame
 from models.candidates.best_of_n import plan_transitions
 from models.evaluation.figures import FEW_HISTORIES, figure_text, interval_text
+from models.evaluation.proven_ranking import RANKED_BY
 from models.files import write_json
 from models.progress import Log, peak_gigabytes
 from models.serving.transition_table import TransitionTable
@@ -102,6 +103,7 @@ def write_report(
         "source": source,
         "version": table.version,
         "compared_with": before.version,
+        **{name: table.manifest[name] for name in ("ranking", "ranking_reason")},
         "table_rows": sizes,
         "exposures": exposures,
         "examples": examples,
@@ -115,6 +117,7 @@ def write_report(
         *_contest_lines(figures, intervals, settings.candidates.k),
         *_words_lines(figures),
         *_apart_lines(figures, intervals),
+        *_ranking_lines(table),
         *_truth_lines(figures),
         *_note_lines(figures, alignment.manifest["notes"] if alignment else []),
         *_example_lines(examples, before.version == table.version),
@@ -173,7 +176,7 @@ def _true_figures(
 
 def _novelty_alone(table: TransitionTable, candidates: pl.DataFrame) -> TransitionTable:
     """The table that the same pools give without the alignment model."""
-    rows = plan_transitions(candidates, "novelty", table.k)
+    rows = plan_transitions(candidates, None, table.k)
     return TransitionTable("novelty alone", table.manifest, rows, table.clusters)
 
 
@@ -276,6 +279,11 @@ def _words_lines(figures: Facts) -> list[str]:
     ]
 
 
+def _ranking_lines(table: TransitionTable) -> list[str]:
+    """What ranks the table, and why."""
+    return ["", f"RANKED BY {RANKED_BY[table.manifest['ranking']]}: {table.manifest['ranking_reason']}"]
+
+
 def _truth_lines(figures: Facts) -> list[str]:
     if "true_rate_after" not in figures:
         return []
@@ -298,7 +306,7 @@ def _note_lines(figures: Facts, notes: list[str]) -> list[str]:
 
 
 def _example_lines(examples: list[Facts], unchanged: bool) -> list[str]:
-    lines = ["", "PLANNED TRANSITIONS" + (" (one table)" if unchanged else ", before and after alignment")]
+    lines = ["", "PLANNED TRANSITIONS" + (" (one table)" if unchanged else ", before and after")]
     for example in examples:
         lines.append(f"  {' + '.join(example['history'])}")
         lines.extend([f"    before  {' | '.join(example['before'])}", f"    after   {' | '.join(example['after'])}"])

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from alignrec_assets.home import Home
 from models.evaluation.figures import figure_text
+from models.evaluation.proven_ranking import RANKED_BY
 from models.serving.transition_table import PlannedCluster, TransitionTable
 
 Show = Callable[[RenderableType], None]
@@ -23,9 +24,11 @@ def look_up(home: Home, clusters: Sequence[str], version: str | None, show: Show
     table = TransitionTable.open(home.published, version)
     planned = table.lookup(clusters)
     history = " + ".join(table.labels[table.cluster_id(cluster)] for cluster in clusters)
-    ranked = "alignment with users' feedback" if table.manifest["ranking"] == "alignment" else "novelty alone"
+    ranked = RANKED_BY[table.manifest["ranking"]]
     show(Text.assemble("Users of ", (history, "bold"), f", version {table.version}, ranked by {ranked}:"))
     show(_planned(planned))
+    if "ranking_reason" in table.manifest:  # not in what was published before 2026-12
+        show(Text(f"Ranked so because {table.manifest['ranking_reason']}.", style="dim"))
 
 
 def _planned(planned: list[PlannedCluster]) -> Table:

@@ -298,7 +298,9 @@ class PublicationSettings(Section):
     """What is published for serving."""
 
     ranking: Literal["auto", "alignment", "novelty"] = "auto"
-    """What ranks the candidates. `auto`: alignment where there is an alignment model, else novelty alone."""
+    """What ranks the candidates. `auto`: the alignment model if its contest on held-out histories tells it from a
+    random order and does not show it worse than the prior of the cluster; else the prior or additive affinity, the
+    better one of those that are told from a random order; else novelty alone."""
     format_validity_limit: Share = 0.9
     """A novelty model is not published when a smaller share of its free samples are valid labels."""
     recall_limit: Share = 0.0

@@ -321,7 +321,7 @@ _ALL = (
             Column("version", "VARCHAR", "version: hash of its content"),
             Column("current", "BOOLEAN", "true for the one that serving reads"),
             Column("published_at", "TIMESTAMP", "moment of publication, UTC", null=True),
-            Column("ranking", "VARCHAR", "alignment, or novelty alone"),
+            Column("ranking", "VARCHAR", "alignment, prior (of the cluster), additive (affinity), or novelty (alone)"),
             Column("histories", "BIGINT", "histories in it", least=1),
             Column("clusters", "BIGINT", "clusters in it", least=1),
             Column("replaces", "VARCHAR", "version that it replaced", null=True),

@@ -7,6 +7,7 @@ import polars as pl
 
 from models.alignment.pointwise_examples import training_rows
 from models.alignment.report import yardstick_scores
+from models.alignment.served_yardsticks import fit_yardsticks
 from models.arrays import AnyFloatArray, Float64Array
 from models.evaluation.ranking_contest import MODEL, Contest, hold_contest
 
@@ -39,7 +40,8 @@ def contest_of_later_days(
     known = training_rows(examples)
     histories, candidates, rates = _later_rates(later, known, minimum_impressions, seed)
     scores = {MODEL: rank(histories, candidates)}
-    for name, score in yardstick_scores(known, clusters, label_embeddings, seed).items():
+    served = fit_yardsticks(known, clusters)
+    for name, score in yardstick_scores(known, served, clusters, label_embeddings, seed).items():
         scores[name] = score(histories, candidates)
     return hold_contest(scores, rates, k, seed)
 

@@ -15,6 +15,7 @@ from scipy.special import logit
 from models.alignment.candidate_reader import CandidateStates, Clusters
 from models.alignment.examples import ServedHistory, group_by_history
 from models.alignment.predicted_rates import PredictedRates
+from models.alignment.served_yardsticks import fit_yardsticks
 from models.arrays import AnyFloatArray, Float64Array
 from models.evaluation.calibration import Reliability, reliability
 from models.evaluation.label_regression import LabelRegression, nearest_label_scores
@@ -64,6 +65,8 @@ class Judgement:
         model: what the figures without a suffix are of.
         held_out_histories: test histories that qualify (at least 2k supported clusters).
         leads: of the model over each contestant, by measure: [low, high] of the 95% interval.
+        leads_over_random: likewise of each other contestant.
+        yardsticks: those that may rank a table, see ``served_yardsticks``, as they were judged.
         by_cut: F1 and NDCG of model and random at other cuts.
         calibration: of the test cells; None without any.
         predicted: [cells] rates of the test cells.
@@ -78,6 +81,8 @@ class Judgement:
     model: str
     held_out_histories: int
     leads: dict[str, dict[str, list[float]]]
+    leads_over_random: dict[str, dict[str, list[float]]]
+    yardsticks: dict[str, AdditiveAffinity]
     by_cut: dict[int, dict[str, float | None]]
     calibration: Reliability | None
     predicted: Float64Array
@@ -126,8 +131,9 @@ def judge(
     """
     seen = examples.filter(~pl.col("unseen"))
     test = group_by_history(seen, len(labels))["test"]
-    rows = seen.filter(pl.col("split") == "train")
-    yardsticks = yardstick_scores(rows, len(labels), label_embeddings, seed)
+    rows = seen.filter(pl.col("split") == "train").sort("history", "cluster_id")  # sums of floats follow their order
+    served = fit_yardsticks(rows, len(labels))
+    yardsticks = yardstick_scores(rows, served, len(labels), label_embeddings, seed)
     read = model.read([row.history for row in test], [row.clusters for row in test])
     scores, rates = model.score(read), [row.rates for row in test]
     contestants = _contestants(model, read, scores, yardsticks)
@@ -148,11 +154,17 @@ def judge(
         intervals=flat_names(contest.intervals) | unseen_intervals,
         model="language model" if model.offsets is None else "language model + additive affinity",
         held_out_histories=contest.histories,
-        leads={name: {m: list(interval) for m, interval in found.items()} for name, found in contest.leads.items()},
+        leads=_lists(contest.leads),
+        leads_over_random=_lists(contest.leads_over_random),
+        yardsticks=served,
         by_cut=_by_cut(contestants, rates),
         **errors,
         notes=(*([f"no figures on test histories: {contest.reason}"] if contest.reason else []), *unseen_notes),
     )
+
+
+def _lists(leads: Mapping[str, Mapping[str, tuple[float, float]]]) -> dict[str, dict[str, list[float]]]:
+    return {name: {measure: list(interval) for measure, interval in found.items()} for name, found in leads.items()}
 
 
 def _contestants(
@@ -224,23 +236,27 @@ def _rate_errors(
 
 
 def yardstick_scores(
-    rows: pl.DataFrame, labels: int, label_embeddings: AnyFloatArray | None, seed: int
+    rows: pl.DataFrame,
+    served: Mapping[str, AdditiveAffinity],
+    labels: int,
+    label_embeddings: AnyFloatArray | None,
+    seed: int,
 ) -> dict[str, Score]:
     """Predictors without the language model, fitted to the rates of the training cells.
 
     Args:
         rows: training rows of clusters that were served.
+        served: :func:`fit_yardsticks` of the same rows.
         labels: N.
         label_embeddings: as of :func:`judge`.
         seed: of the factorisation.
     """
-    means = TrainingMeans(rows)
     raw = rows.with_columns(score=pl.col("raw_rate"))
     found: dict[str, Score] = {
         "random": lambda _, candidates: random_scores(candidates),
-        "prior": lambda _, candidates: means.prior_scores(candidates),
-        "training_means": means.scores,
-        "additive": AdditiveAffinity.fit(raw, labels).scores,
+        "prior": served["prior"].scores,
+        "training_means": TrainingMeans(rows).scores,
+        "additive": served["additive"].scores,
         "factorisation": Factorisation(raw, labels, seed).scores,
     }
     if label_embeddings is not None:

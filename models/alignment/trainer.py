@@ -38,8 +38,10 @@ from models.alignment.linear_head import fit_head
 from models.alignment.losses import pairwise_loss, soft_label_loss
 from models.alignment.options import AlignmentOptions
 from models.alignment.predicted_rates import Cells, PredictedRates, RateMap
+from models.alignment.served_yardsticks import save_yardsticks
 from models.alignment.snapshots import Snapshot, offset_tensors, offsets_of
 from models.arrays import Float64Array
+from models.feedback.affinity import AdditiveAffinity
 from models.files import new_folder, replacing
 from models.language.fine_tuning import Optimiser, Schedule
 from models.language.frozen_layers import FrozenReading
@@ -90,6 +92,7 @@ class AlignmentTrainer:
         self.multipliers = np.ones(len(labels)) if multipliers is None or options.stack else multipliers
         self.predicted_rates: PredictedRates | None = None
         self.alone: JointHead | None = None
+        self.yardsticks: dict[str, AdditiveAffinity] = {}
         select_trainable(self.model, options.tune, options.seed)
         self.reader = CandidateReader(self.model, self.tokenizer, labels)
         self.frozen_training, self.frozen_validation = FrozenReading(self.model), FrozenReading(self.model)
@@ -268,7 +271,7 @@ class AlignmentTrainer:
         return found
 
     def save(self, output: Path) -> None:
-        """Write the model, with what turns its scores into rates once it is calibrated, whole or not at all."""
+        """Write the model, whole or not at all; with its rates once calibrated, and its yardsticks once judged."""
         with new_folder(output) as folder:
             save_checkpoint(self.model, self.tokenizer, folder)
             self.reader.save_offsets(folder)
@@ -276,6 +279,8 @@ class AlignmentTrainer:
                 self.alone.save(folder / ALONE_FILE)
             if self.predicted_rates is not None:
                 self.predicted_rates.save(folder)
+            if self.yardsticks:
+                save_yardsticks(self.yardsticks, folder)
 
     def _fit_head(self, training: Sequence[ServedHistory], log: Log) -> None:
         served = self._sample(training)

@@ -61,6 +61,7 @@ class AlignmentReport:
             "intervals": judgement.intervals,
             "selected_model": judgement.model,
             "leads": judgement.leads,
+            "leads_over_random": judgement.leads_over_random,
             "by_cut": judgement.by_cut,
             "errors": judgement.errors,
             "words": judgement.words,
@@ -110,11 +111,12 @@ def train_alignment_model(
     trainer = AlignmentTrainer(base, labels, options, k, multipliers)
     trainer.fit(served["train"], served["validation"], log, resume)
     rates = trainer.calibrate(rows, served["validation"])
-    trainer.save(output)
     log("ranking the test histories, by the model and by the yardsticks")
     alone = trainer.score_alone if options.stack else None
     model = JudgedModel(trainer.reader.read, trainer.score, rates, trainer.reader.offsets, alone)
     judgement = judge(model, examples, labels, k, label_embeddings, options.seed)
+    trainer.yardsticks = judgement.yardsticks
+    trainer.save(output)
     if set(APART) <= set(examples.columns):
         judgement = _with_users_apart(judgement, trainer, served, seen, label_embeddings, log)
     overtrained = _overtrained_arms(trainer, output, served, rows, log)

@@ -25,6 +25,7 @@ from models.alignment.joint_head import (
 )
 from models.alignment.pointwise_examples import training_rows
 from models.alignment.report import yardstick_scores
+from models.alignment.served_yardsticks import fit_yardsticks
 from models.arrays import AnyFloatArray
 from models.evaluation.ranking_contest import LANGUAGE_MODEL, MODEL, Contest, hold_contest
 
@@ -64,7 +65,9 @@ def contest_of_users_apart(
     fitted = _fit(train, served["validation"], states, clusters, stack=stack)
     test = states.of(served["test"])
     scores = {name: stack_scores(test, head.head, head.offsets) for name, head in fitted.items()}
-    for name, score in yardstick_scores(training_rows(apart), clusters, label_embeddings, seed).items():
+    rows = training_rows(apart)
+    yardsticks = fit_yardsticks(rows, clusters)
+    for name, score in yardstick_scores(rows, yardsticks, clusters, label_embeddings, seed).items():
         scores[name] = score(test.histories, test.candidates)
     return hold_contest(scores, [row.rates for row in served["test"]], k, seed)
 

@@ -6,7 +6,6 @@ the same stream, so that the two policies differ in the choice alone.
 
 import hashlib
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -127,39 +126,39 @@ def novelty_alone(pools: pl.DataFrame, k: int) -> pl.DataFrame:
     return pools.filter(pl.col("draw_order") <= k).with_columns(rank=pl.col("draw_order"))
 
 
-def select_best(pools: pl.DataFrame, k: int) -> pl.DataFrame:
-    """Keep the k clusters of highest ``alignment_score`` of each history, with ``rank`` 1 to k.
+def select_best(pools: pl.DataFrame, k: int, score: str = "alignment_score") -> pl.DataFrame:
+    """Keep the k clusters of highest score of each history, with ``rank`` 1 to k; ``score`` names the column.
 
     Ties go to the cluster drawn first. Histories keep the order of their first row.
 
     Raises:
         ValueError: when a score is missing or not a number: such a row would rank first or last by accident.
     """
-    broken = pools.filter(pl.col("alignment_score").is_null() | pl.col("alignment_score").is_nan())
+    broken = pools.filter(pl.col(score).is_null() | pl.col(score).is_nan())
     if broken.height:
-        raise ValueError(f"{broken.height} rows of the pools have no alignment score, first: {broken.row(0)}")
+        raise ValueError(f"{broken.height} rows of the pools have no {score}, first: {broken.row(0)}")
     ranked = (
         pools.with_row_index("place")
         .with_columns(pl.col("place").min().over("history"))
-        .sort(["place", "alignment_score", "draw_order"], descending=[False, True, False])
+        .sort(["place", score, "draw_order"], descending=[False, True, False])
         .with_columns(rank=pl.int_range(1, pl.len() + 1).over("history"))
     )
     return ranked.filter(pl.col("rank") <= k).drop("place")
 
 
-def plan_transitions(candidates: pl.DataFrame, ranking: Literal["alignment", "novelty"], k: int) -> pl.DataFrame:
+def plan_transitions(candidates: pl.DataFrame, score: str | None, k: int) -> pl.DataFrame:
     """The rows of a transition table: k clusters for each history, each served with the same probability.
 
     Args:
-        candidates: the pools, with ``alignment_score``, which may be null where novelty ranks.
-        ranking: :func:`select_best`, or :func:`novelty_alone`.
+        candidates: the pools, with ``alignment_score``, which may be null where something else ranks.
+        score: column of :func:`select_best`; None is :func:`novelty_alone`.
         k: how many clusters of each history.
 
     Returns:
         ``history``, ``rank`` (from 1), ``cluster_id``, ``alignment_score``, ``novelty_probability`` and ``propensity``,
         sorted by history and rank.
     """
-    planned = select_best(candidates, k) if ranking == "alignment" else novelty_alone(candidates, k)
+    planned = select_best(candidates, k, score) if score else novelty_alone(candidates, k)
     return planned.select(
         "history",
         "rank",

@@ -9,7 +9,7 @@ import numpy as np
 from models.arrays import Float64Array, IntArray
 from models.evaluation.metrics import RankingEvaluation, evaluate_ranking
 
-MODEL = "model"
+MODEL, RANDOM = "model", "random"
 LANGUAGE_MODEL = "language_model"  # of a stack, without its affinities; it is not a yardstick
 OF_HISTORIES = {"f1_at_k": "history_f1", "ndcg_at_k": "history_ndcg"}
 MEASURES = tuple(OF_HISTORIES)
@@ -29,6 +29,7 @@ class Contest:
         values: ``f1_at_k`` and ``ndcg_at_k`` of each contestant, None where nothing could be measured.
         intervals: of each value 95% by bootstrap over histories; a value of None has none.
         leads: for each yardstick and measure the 95% interval of the model's lead, by paired bootstrap over histories.
+        leads_over_random: likewise of the lead that each other contestant has over random.
     """
 
     histories: int
@@ -36,6 +37,7 @@ class Contest:
     values: Mapping[str, Mapping[str, float | None]]
     intervals: Mapping[str, Mapping[str, list[float]]]
     leads: Mapping[str, Mapping[str, tuple[float, float]]]
+    leads_over_random: Mapping[str, Mapping[str, tuple[float, float]]]
 
     @property
     def beaten_share(self) -> float | None:
@@ -54,21 +56,19 @@ def hold_contest(
     """Judge all contestants on the raw rates of held-out histories.
 
     Args:
-        predictions: of each contestant, one array per history; the model's under ``model``.
+        predictions: of each contestant, one array per history; ``model`` and ``random`` are among them.
         rates: the held-out truth, one array per history.
         k: the cut.
         seed: of the bootstrap.
     """
     judged = {name: evaluate_ranking(scores, rates, k) for name, scores in predictions.items()}
     model = judged[MODEL]
-    leads = {
-        name: {measure: interval for measure in MEASURES if (interval := _lead(model, other, measure, seed))}
-        for name, other in judged.items()
-        if name != MODEL and model.reason is None
-    }
+    others = {name: found for name, found in judged.items() if name != MODEL and model.reason is None}
+    leads = {name: _leads(model, other, seed) for name, other in others.items()}
+    over_random = {name: _leads(other, judged[RANDOM], seed) for name, other in others.items() if name != RANDOM}
     values = {name: {measure: getattr(found, measure) for measure in MEASURES} for name, found in judged.items()}
     intervals = {name: mean_intervals(found, seed) for name, found in judged.items()}
-    return Contest(model.histories, model.reason, values, intervals, leads)
+    return Contest(model.histories, model.reason, values, intervals, leads, over_random)
 
 
 def mean_intervals(judged: RankingEvaluation, seed: int) -> dict[str, list[float]]:
@@ -138,7 +138,12 @@ def headroom_share(value: float | None, random: float | None, ceiling: float | N
     return (value - random) / (ceiling - random)
 
 
-def _lead(model: RankingEvaluation, other: RankingEvaluation, measure: str, seed: int) -> tuple[float, float] | None:
-    differences = getattr(model, OF_HISTORIES[measure]) - getattr(other, OF_HISTORIES[measure])
-    differences = differences[np.isfinite(differences)]
-    return bootstrap_interval(differences, seed) if len(differences) else None
+def _leads(ahead: RankingEvaluation, other: RankingEvaluation, seed: int) -> dict[str, tuple[float, float]]:
+    """By measure the interval of the lead of one contestant over another, where there is one."""
+    found = {}
+    for measure, name in OF_HISTORIES.items():
+        differences = getattr(ahead, name) - getattr(other, name)
+        differences = differences[np.isfinite(differences)]
+        if len(differences):
+            found[measure] = bootstrap_interval(differences, seed)
+    return found

@@ -1,6 +1,6 @@
-"""What a ranking must beat: random, the prior of the cluster, and training means, all from training rows only.
+"""What a ranking must beat: random, and training means from training rows only.
 
-Each yardstick returns one array of scores per history, aligned with that history's candidates, ready for
+Each returns one array of scores per history, aligned with that history's candidates, ready for
 ``models.evaluation.metrics.evaluate_ranking``.
 """
 
@@ -44,9 +44,9 @@ class TrainingMeans:
                     total[1] += impressions
         self.global_rate = positives / impressions_in_all if impressions_in_all else 0.0
 
-    def rate(self, history: Sequence[int], cluster: int, longest: int) -> float:
-        """Mean rate of ``cluster`` after ``history``, sharing at most ``longest`` clusters with it."""
-        for size in range(longest, -1, -1):
+    def rate(self, history: Sequence[int], cluster: int) -> float:
+        """Mean rate of ``cluster`` after ``history``, or after the histories that share most with it."""
+        for size in range(len(history), -1, -1):
             # No cell shares more than ``size`` clusters with S here (or it would have been found before), so each cell
             # that shares exactly ``size`` is counted once: under the one part that it shares.
             found = [self.totals.get((part, cluster)) for part in combinations(sorted(history), size)]
@@ -58,10 +58,6 @@ class TrainingMeans:
     def scores(self, histories: Sequence[Sequence[int]], candidates: Sequence[Sequence[int]]) -> list[Float64Array]:
         """Training mean of each candidate of each history, backing off over parts of the history."""
         return [
-            np.array([self.rate(history, cluster, len(history)) for cluster in clusters])
+            np.array([self.rate(history, cluster) for cluster in clusters])
             for history, clusters in zip(histories, candidates, strict=True)
         ]
-
-    def prior_scores(self, candidates: Sequence[Sequence[int]]) -> list[Float64Array]:
-        """Prior of each candidate: its pooled rate over all training cells, whatever the history."""
-        return [np.array([self.rate((), cluster, 0) for cluster in clusters]) for clusters in candidates]

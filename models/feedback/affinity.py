@@ -61,6 +61,10 @@ class AdditiveAffinity:
             for history, clusters in zip(histories, candidates, strict=True)
         ]
 
+    def scores_of_rows(self, histories: IntArray, clusters: IntArray) -> Float64Array:
+        """[rows] score of one candidate each: ``clusters`` [rows] after ``histories`` [rows, K]."""
+        return np.asarray(self.bias[clusters] + self.affinity[histories, clusters[:, None]].sum(axis=1))
+
 
 class Factorisation:
     """Score of C after S = bias[C] + (sum over c in S of u[c]) . v[C]: history embedding times cluster embedding.

@@ -1,6 +1,16 @@
 """The printed contest of the demo: the language model alone in it, intervals where histories are few, the words."""
 
-from alignrec_assets.commands.demo_report import CONTESTANTS, MEASURES, _apart_lines, _contest_lines, _words_lines
+import polars as pl
+
+from alignrec_assets.commands.demo_report import (
+    CONTESTANTS,
+    MEASURES,
+    _apart_lines,
+    _contest_lines,
+    _ranking_lines,
+    _words_lines,
+)
+from models.serving.transition_table import TransitionTable
 
 FIGURES = {f"{measure}{suffix}": 0.5 for measure in MEASURES for suffix in CONTESTANTS}
 FIGURES |= {"f1_at_k": 0.7391, "ndcg_at_k": 0.9093, "f1_at_k_label_regression": None}
@@ -48,3 +58,9 @@ def test_the_share_of_the_words_is_printed():
     for told in ("spreads by 0.490", "part of it by 0.011", "share 0.022", "without it -"):
         assert told in line
     assert _words_lines({"words_share": None}) == []
+
+
+def test_what_ranks_the_table_and_why_is_printed():
+    manifest = {"ranking": "prior", "ranking_reason": "the alignment model is not told from a random order"}
+    lines = _ranking_lines(TransitionTable("v", manifest, pl.DataFrame(), pl.DataFrame()))
+    assert lines == ["", "RANKED BY the prior of the cluster: the alignment model is not told from a random order"]

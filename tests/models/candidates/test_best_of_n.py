@@ -129,21 +129,21 @@ def test_nothing_left_out_beats_what_is_kept(scores, k):
 
 
 def test_a_row_without_a_score_is_refused():
-    with pytest.raises(ValueError, match="no alignment score"):
+    with pytest.raises(ValueError, match="no alignment_score"):
         select_best(scored(([1, 2], 1, 7, None)), k=1)
 
 
 def test_a_plan_by_hand():
     pools = scored(([3, 4], 1, 7, 0.2), ([3, 4], 2, 8, 0.9), ([3, 4], 3, 9, 0.3), ([1, 2], 1, 9, 0.1))
     columns = ("history", "rank", "cluster_id", "alignment_score", "propensity")
-    aligned = plan_transitions(pools, "alignment", k=2)
+    aligned = plan_transitions(pools, "alignment_score", k=2)
     assert aligned.select(columns).rows() == [
         ([1, 2], 1, 9, 0.1, 1.0),  # a pool of one: it is served for sure
         ([3, 4], 1, 8, 0.9, 0.5),
         ([3, 4], 2, 9, 0.3, 0.5),
     ]
     assert aligned["novelty_probability"].to_list() == [0.1] * 3
-    alone = plan_transitions(pools.with_columns(alignment_score=pl.lit(None, dtype=pl.Float64)), "novelty", k=2)
+    alone = plan_transitions(pools.with_columns(alignment_score=pl.lit(None, dtype=pl.Float64)), None, k=2)
     assert alone.select("history", "rank", "cluster_id", "propensity").rows() == [
         ([1, 2], 1, 9, 1.0),
         ([3, 4], 1, 7, 0.5),

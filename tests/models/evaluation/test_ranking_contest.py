@@ -33,11 +33,15 @@ def test_a_better_ranking_leads_a_worse_and_ties_with_itself():
     assert all(high < 0 for _, high in contest.leads["oracle"].values())
     assert contest.beaten_share == pytest.approx(1 / 3)
     assert contest.values["oracle"] == {"f1_at_k": 1.0, "ndcg_at_k": 1.0}
+    assert set(contest.leads_over_random) == {"same", "oracle"}
+    assert contest.leads_over_random["same"] == contest.leads["random"]
+    low, high = contest.leads_over_random["oracle"]["ndcg_at_k"]
+    assert low < 1 - contest.values["random"]["ndcg_at_k"] < high
 
 
 def test_nothing_to_measure_is_said():
     contest = hold_contest({"model": [np.ones(2)], "random": [np.zeros(2)]}, [np.ones(2)], k=3, seed=0)
-    assert contest.leads == {}
+    assert contest.leads == contest.leads_over_random == {}
     assert contest.beaten_share is None
     assert "6 supported clusters" in contest.reason
 

@@ -1,6 +1,5 @@
 """Training means and priors, computed by hand and against a direct reading of their definition."""
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -41,11 +40,6 @@ TRAINING = cells(
 )
 def test_hand_computed(history, cluster, expected):
     assert TrainingMeans(TRAINING).scores([history], [[cluster]])[0] == pytest.approx([expected])
-
-
-def test_prior_ignores_the_history():
-    means = TrainingMeans(TRAINING)
-    np.testing.assert_allclose(means.prior_scores([[9, 8, 7]])[0], [17 / 100, 0.3, 47 / 200])
 
 
 def test_longer_shared_parts_come_first():
