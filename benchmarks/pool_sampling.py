@@ -21,7 +21,7 @@ import torch
 from synthetic.peers import at_best_batch, close_vllm, every_core, given, open_vllm, vllm_batches
 from synthetic.processes import in_a_process
 from synthetic.report import print_report
-from synthetic.transitions import histories_of, labels_of, tuned_novelty_model
+from synthetic.transitions import attributes_of, histories_of, labels_of, transitions, tuned_novelty_model
 
 CLUSTERS = 64
 TEMPERATURE = 1.5
@@ -137,7 +137,9 @@ def main():
         sys.exit("vLLM is missing: run `make vllm` first")
     with tempfile.TemporaryDirectory() as temporary:
         folder = chosen.folder or Path(temporary)
-        tuning = tuned_novelty_model(folder, CLUSTERS, chosen.examples, print)
+        tuning = tuned_novelty_model(
+            folder, labels_of(CLUSTERS), transitions(chosen.examples, attributes_of(CLUSTERS), 0), print
+        )
         arguments = (folder, histories_of(CLUSTERS, chosen.histories), chosen.draws)
         arms = {name: measure(name, *arguments) for name in (*OWN, *PEERS)}
         again = {name: measure(name, *arguments) for name in OWN}  # the machine's speed changes within minutes

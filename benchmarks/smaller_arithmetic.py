@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 from synthetic.report import print_report
-from synthetic.transitions import histories_of, labels_of, tuned_novelty_model
+from synthetic.transitions import attributes_of, histories_of, labels_of, transitions, tuned_novelty_model
 from torch import nn
 
 from models.alignment.candidate_reader import CandidateReader
@@ -99,7 +99,9 @@ def main():
     figures = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = chosen.folder or Path(temporary)
-        tuned_novelty_model(folder, CLUSTERS, chosen.examples, print)
+        tuned_novelty_model(
+            folder, labels_of(CLUSTERS), transitions(chosen.examples, attributes_of(CLUSTERS), 0), print
+        )
         _, true_law = label_laws(folder, "float32", histories)
         _, true_scores = scores(folder, "float32", histories, candidates)
         for name in ("bfloat16", "int8", "bfloat16", "int8"):  # twice in turn: the machine's speed varies

@@ -2,11 +2,11 @@
 
     python benchmarks/table_scaling.py [--histories 2000] [--engine free]
 
-For N = 32 to 761 synthetic labels of three keywords the embedded model is tuned on synthetic transitions, pools of n =
-25 draws (k = 5) are drawn, and all their clusters are scored by a model of the profile's depth with a random head.
-Histories are pairs of clusters in runs of 32 neighbours, spread over all pairs, as the shards of a table are; of the
-761 labels at least 2,000, of the smaller ones 128. The projection for the profile ``reference`` (289,180 histories) is
-their mean cost times the number of histories.
+For N = 32 to 768 labels of the simulated world of 768 topics the embedded model is tuned on synthetic transitions,
+pools of n = 25 draws (k = 5) are drawn, and all their clusters are scored by a model of the profile's depth with a
+random head. Histories are pairs of clusters in runs of 32 neighbours, spread over all pairs, as the shards of a table
+are; of the 768 labels at least 2,000, of the smaller ones 128. The projection for a table of the size of the profile
+``reference`` (294,528 histories; the profile has 761 labels) is their mean cost times the number of histories.
 
 ``share_of_limit`` is the arithmetic that the tokens of one history need (two operations for each weight that a token
 meets) at the rate of one large matrix product of the models' type, measured before and after, over the time that was
@@ -20,14 +20,16 @@ import time
 from math import comb
 from pathlib import Path
 
+import numpy as np
 import torch
+from synthetic.faceted_platform import faceted_platform
 from synthetic.report import print_report
-from synthetic.transitions import histories_of, labels_of, tuned_novelty_model
+from synthetic.transitions import histories_of, transitions, tuned_novelty_model
 
 from models.language.language_model import arithmetic
 
-SIZES = (32, 64, 128, 256, 761)
-REFERENCE = 761
+SIZES = (32, 64, 128, 256, 768)
+REFERENCE = 768
 K, DRAWS = 5, 25
 TEMPERATURE = 1.5
 LEAST_HISTORIES = 128
@@ -55,12 +57,12 @@ class TokenCount:
         self.tokens += named["input_ids"].numel()
 
 
-def draw(folder, clusters, histories, engine):
+def draw(folder, labels, histories, engine):
     from models.candidates.candidate_pools import PoolSampler
     from models.candidates.pool_engines import PoolOptions
 
     sampler = PoolSampler(
-        folder / "novelty", labels_of(clusters), PoolOptions(engine, DRAWS, K, TEMPERATURE, most_left_out=0.01, seed=0)
+        folder / "novelty", labels, PoolOptions(engine, DRAWS, K, TEMPERATURE, most_left_out=0.01, seed=0)
     )
     sampler.draw(histories[:WARM_UP])
     counted = TokenCount(sampler.engine.expander.model)
@@ -78,13 +80,11 @@ def draw(folder, clusters, histories, engine):
     )
 
 
-def score(folder, clusters, histories, candidates, layers):
+def score(folder, labels, histories, candidates, layers):
     from models.alignment.candidate_reader import CandidateReader
     from models.language.language_model import load_tokenizer, new_scoring_model
 
-    reader = CandidateReader(
-        new_scoring_model(folder / "base", 0, layers), load_tokenizer(folder / "base"), labels_of(clusters)
-    )
+    reader = CandidateReader(new_scoring_model(folder / "base", 0, layers), load_tokenizer(folder / "base"), labels)
     reader.all_logits(histories[:WARM_UP], candidates[:WARM_UP])
     counted = TokenCount(reader.model)
     started = time.perf_counter()
@@ -94,14 +94,14 @@ def score(folder, clusters, histories, candidates, layers):
     return time.perf_counter() - started, counted.tokens, 2 * weights
 
 
-def measure(connection, folder, clusters, count, engine, layers, threads):
+def measure(connection, folder, labels, count, engine, layers, threads):
     from models.progress import peak_gigabytes
 
     torch.set_num_threads(threads)
-    histories = histories_of(clusters, count)
+    histories = histories_of(len(labels), count)
     rate = matrix_rate()
-    draw_seconds, draw_tokens, draw_cost, candidates, validity = draw(folder, clusters, histories, engine)
-    score_seconds, score_tokens, score_cost = score(folder, clusters, histories, candidates, layers)
+    draw_seconds, draw_tokens, draw_cost, candidates, validity = draw(folder, labels, histories, engine)
+    score_seconds, score_tokens, score_cost = score(folder, labels, histories, candidates, layers)
     rate = (rate + matrix_rate()) / 2
     count = len(histories)
     connection.send(
@@ -130,14 +130,18 @@ def main():
     chosen = parser.parse_args()
     threads = torch.get_num_threads()
     context = multiprocessing.get_context("spawn")
+    all_labels, all_attributes = faceted_platform(print)
     found = {}
     with tempfile.TemporaryDirectory() as temporary:
         for clusters in chosen.sizes:
             folder = (chosen.folder or Path(temporary)) / str(clusters)
-            tuned_novelty_model(folder, clusters, chosen.examples * (1 + (clusters == REFERENCE)), print)
+            topics = np.linspace(0, REFERENCE, clusters, endpoint=False).astype(int)  # spread over all
+            labels = [all_labels[topic] for topic in topics]
+            examples = transitions(chosen.examples * (1 + (clusters == REFERENCE)), all_attributes[topics], 0)
+            tuned_novelty_model(folder, labels, examples, print)
             count = chosen.histories if clusters == REFERENCE else LEAST_HISTORIES
             mine, theirs = context.Pipe()
-            arguments = (theirs, folder, clusters, count, chosen.engine, chosen.layers, threads)
+            arguments = (theirs, folder, labels, count, chosen.engine, chosen.layers, threads)
             process = context.Process(target=measure, args=arguments)  # of its own, as is its peak of memory
             process.start()
             theirs.close()

@@ -28,25 +28,29 @@ def labels_of(count: int) -> list[str]:
     return list(dict.fromkeys(labels))[:count]
 
 
-def transitions(count: int, clusters: int, seed: int) -> pl.DataFrame:
-    """Histories of two clusters with a next one that shares attributes with them; a tenth is held out."""
+def attributes_of(count: int) -> np.ndarray:
+    """[count, attributes] of the topics of these labels."""
+    return attribute_matrix(*load_topics(TOPICS))[np.arange(count) % TOPICS]
+
+
+def transitions(count: int, attributes: np.ndarray, seed: int) -> pl.DataFrame:
+    """Histories of two clusters with a next one that shares attributes [clusters, attributes]; a tenth is held out."""
     rng = np.random.default_rng(seed)
-    attributes = attribute_matrix(*load_topics(TOPICS))
+    clusters = len(attributes)
     directions = attributes / np.linalg.norm(attributes, axis=1, keepdims=True)
-    topic_of = np.arange(clusters) % TOPICS
     rows = []
     for number in range(count):
         history = np.sort(rng.choice(clusters, 2, replace=False))
-        liking = TASTE * directions @ directions[topic_of[history]].mean(axis=0)
-        chances = np.exp(liking - liking.max())[topic_of] * rng.gamma(OWN_TOPIC, 1.0, clusters)
+        liking = TASTE * directions @ directions[history].mean(axis=0)
+        chances = np.exp(liking - liking.max()) * rng.gamma(OWN_TOPIC, 1.0, clusters)
         chances[history] = 0.0
         target = int(rng.choice(clusters, p=chances / chances.sum()))
         rows.append((history.tolist(), target, "holdout" if number % 10 == 9 else "train"))
     return pl.DataFrame(rows, ["history", "cluster_id", "split"], orient="row")
 
 
-def tuned_novelty_model(folder: Path, clusters: int, examples: int, log) -> dict[str, float]:
-    """Tune the embedded model on such transitions, once: a folder that holds one is left as it is."""
+def tuned_novelty_model(folder: Path, labels: list[str], examples: pl.DataFrame, log) -> dict[str, float]:
+    """Tune the embedded model on transitions between labels, once: a folder that holds one is left as it is."""
     if not (folder / "base").exists():
         materialize_base_model(folder / "base", None)
     if (folder / "novelty" / "config.json").exists():
@@ -54,9 +58,7 @@ def tuned_novelty_model(folder: Path, clusters: int, examples: int, log) -> dict
     options = NoveltyOptions(
         tune="top:8", learning_rate=1e-3, batch_size=64, epochs=1, most_steps=1, seed=0, holdout_histories=8
     )
-    report = train_novelty_model(
-        folder / "base", folder / "novelty", labels_of(clusters), transitions(examples, clusters, 0), options, log=log
-    )
+    report = train_novelty_model(folder / "base", folder / "novelty", labels, examples, options, log=log)
     return report.figures
 
 
