@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from synthetic.processes import in_a_process, use_home
 from synthetic.report import print_report
-from synthetic.several_worlds import asked_worlds
+from synthetic.several_worlds import asked_worlds, summary
 
 FIRST_DAY = dt.date(2026, 1, 5)
 YARDSTICKS = ("random", "prior", "training_means", "additive", "factorisation", "label_regression", "language_model")
@@ -76,11 +76,6 @@ def main():
             figures |= summary(f"lead_{measure}_{yardstick}", leads)
             figures[f"lead_{measure}_{yardstick}_worlds"] = float(np.mean(np.array(leads) > 0))
     print_report("alignment_worlds", figures, vars(chosen))
-
-
-def summary(name, values):
-    """Mean and standard deviation over the worlds."""
-    return {name: float(np.mean(values)), f"{name}_spread": float(np.std(values, ddof=1))}
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from models.progress import Log
 if TYPE_CHECKING:
     from models.alignment.options import AlignmentOptions
 
+NOT_YARDSTICKS = ("counting", "words")  # what a model by label vectors is made of
 ALONE = "_language_model"  # the suffix of its figures
 LEAST_CELLS = 2
 """One cell has one label."""
@@ -63,32 +64,15 @@ def novelty_model(context: dg.AssetExecutionContext, home: HomeResource) -> Resu
 
     def build(folder: Path) -> Facts:
         from models.novelty.options import NoveltyOptions
-        from models.novelty.pictures import draw_novelty_curve
-        from models.novelty.training import train_novelty_model
+        from models.novelty.report import learn_novelty_model
 
         base, labels = required_checkpoint(warehouse, "base_model"), cluster_labels(warehouse)
         with warehouse.reading() as connection:
             examples = table_frame(connection, "training.novelty_examples")
-        chosen = NoveltyOptions(
-            tune=options.tune,
-            learning_rate=options.learning_rate,
-            batch_size=options.batch_size,
-            epochs=options.epochs,
-            most_steps=options.most_steps,
-            seed=options.seed,
-        )
-        report = train_novelty_model(
-            base.folder / MODEL_FOLDER,
-            folder / MODEL_FOLDER,
-            labels,
-            examples.select("history", "cluster_id", "split"),
-            chosen,
-            log=context.log.info,
-        )
-        draw_novelty_curve(report, len(labels) - len(examples["history"][0]), folder / "novelty.png")
+        chosen = NoveltyOptions(**options.model_dump(include={field.name for field in fields(NoveltyOptions)}))
+        rows = examples.select("user_id", "history", "cluster_id", "split")
         return {
-            "figures": report.figures,
-            "curve": [vars(point) for point in report.curve],
+            **learn_novelty_model(base.folder / MODEL_FOLDER, folder, labels, rows, chosen, context.log.info),
             "settings": options.model_dump(),
             "base_model": base.version,
             "taxonomy": examples["taxonomy_version"][0],
@@ -97,12 +81,9 @@ def novelty_model(context: dg.AssetExecutionContext, home: HomeResource) -> Resu
 
     checkpoint = refresh_checkpoint(context, home.home, "novelty_model", fingerprint(made_from), build, made_from)
     record_checkpoint(warehouse, "novelty_model", checkpoint)
-    figures = checkpoint.figures
-    context.log.info(
-        f"{checkpoint.version}: held-out loss {figures['holdout_loss_tuned']:.2f} nats, recall@3 "
-        f"{figures['recall_at_3']:.2f}, format validity {figures['format_validity_tuned']:.3f}"
-    )
-    return checkpoint_result(checkpoint, curve=publish_report(home, checkpoint, "novelty"))
+    context.log.info(f"{checkpoint.version}: {told_novelty(checkpoint.manifest)}")
+    contest = novelty_contest_table(checkpoint.manifest)
+    return checkpoint_result(checkpoint, picture=publish_report(home, checkpoint, "novelty"), contest=contest)
 
 
 @makes("alignment_model")
@@ -239,6 +220,34 @@ def thin_feedback(examples: pl.DataFrame, settings: Settings) -> str:
         "feedback.minimum_impressions or feedback.minimum_users, raise feedback.window_days, or choose a smaller "
         "candidates.k or fewer interests.clusters"
     )
+
+
+def told_novelty(manifest: Facts) -> str:
+    """How the novelty model proposes what came next for held-out users, and what counting gets."""
+    figures, leads = manifest["figures"], manifest["leads"]
+    best = min(
+        (name for name in leads if f"loss_{name}" in figures and name not in NOT_YARDSTICKS),
+        key=lambda name: figures[f"loss_{name}"],
+    )
+    low, high = leads[best]["loss"]
+    return (
+        f"on {figures['held_out_transitions']:,} held-out transitions loss {figures['loss']:.3f} nats, macro recall@3 "
+        f"{figures['macro_recall_at_3']:.3f}; lead in loss over the best count, {best}, {low:+.3f} to {high:+.3f}"
+    )
+
+
+def novelty_contest_table(manifest: Facts) -> dg.MarkdownMetadataValue:
+    """Values of all contestants, and the model's leads in loss and macro recall, for the UI."""
+    rows = [
+        "| | loss | macro recall@3 | recall@3 | lead in loss | lead in macro recall@3 |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, values in manifest["contest"].items():
+        lead = manifest["leads"].get(name)
+        leads = ["{:+.3f} to {:+.3f}".format(*lead[key]) if lead else "" for key in ("loss", "macro_recall_at_3")]
+        told = [f"{values[key]:.3f}" for key in ("loss", "macro_recall_at_3", "recall_at_3")]
+        rows.append(f"| {name} | " + " | ".join([*told, *leads]) + " |")
+    return dg.MetadataValue.md("\n".join(rows))
 
 
 def told_contest(manifest: Facts) -> str:

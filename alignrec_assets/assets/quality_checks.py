@@ -55,8 +55,8 @@ def build_checks(severity: str) -> list[dg.AssetChecksDefinition]:
         check("interests.user_cluster_days", blocking=blocking)(clustered_share),
         check("feedback.transition_counts", blocking=blocking)(feedback_rates),
         check("interests.item_clusters", blocking=False)(new_items_fit),
-        convergence_check("novelty_model", "holdout_loss", blocking=blocking),
-        convergence_check("alignment_model", "validation_loss", blocking=blocking),
+        convergence_check("novelty_model", blocking=blocking),
+        convergence_check("alignment_model", blocking=blocking),
         check("novelty_model", blocking=True)(gates),
     ]
 
@@ -187,8 +187,8 @@ def new_items_fit(home: HomeResource) -> dg.AssetCheckResult:
     )
 
 
-def convergence_check(model: str, loss: str, *, blocking: bool) -> dg.AssetChecksDefinition:
-    """The held-out loss of a training stays near its least, and is a number."""
+def convergence_check(model: str, *, blocking: bool) -> dg.AssetChecksDefinition:
+    """The validation loss of a training stays near its least, and is a number."""
 
     @dg.asset_check(
         asset=asset_key(model), name="training_converged", blocking=blocking, description=convergence_check.__doc__
@@ -197,10 +197,11 @@ def convergence_check(model: str, loss: str, *, blocking: bool) -> dg.AssetCheck
         checkpoint = current_checkpoint(home.warehouse(), model)
         # Steps behind the weights that were kept only showed that there was nothing more to learn.
         kept = checkpoint.figures.get("steps", math.inf) if checkpoint else 0
-        losses = [point[loss] for point in checkpoint.manifest["curve"] if point["step"] <= kept] if checkpoint else []
+        curve = checkpoint.manifest["curve"] if checkpoint else []
+        losses = [point["validation_loss"] for point in curve if point["step"] <= kept]
         rise = losses[-1] / min(losses) if losses else 1.0
         passed = math.isfinite(rise) and rise <= home.settings.checks.loss_rise
-        told = f"the held-out loss ends at {rise:.2f} times its least: lower the learning rate or train for less long"
+        told = f"the validation loss ends at {rise:.2f} times its least: lower the learning rate or train for less long"
         return dg.AssetCheckResult(
             passed=passed,
             severity=_severity(home),

@@ -67,14 +67,16 @@ def novelty_examples(context: dg.AssetExecutionContext, home: HomeResource) -> R
         rows = choose_novelty_examples(
             transitions, options.maximum_examples, options.examples_per_label_limit, options.holdout_share, options.seed
         )
-        training = rows.filter(pl.col("split") == "train")
+        of = {split: rows.filter(pl.col("split") == split) for split in ("train", "counted", "validation", "holdout")}
         facts: Facts = {
             "as_of": as_of.isoformat(),
             "novel_transitions": transitions.height,
             "later_transitions": found.height - transitions.height,
-            "training_examples": training.height,
-            "holdout_examples": rows.height - training.height,
-            "target_labels": training["cluster_id"].n_unique(),
+            "training_examples": of["train"].height,
+            "counted_examples": of["counted"].height,
+            "validation_examples": of["validation"].height,
+            "holdout_examples": of["holdout"].height,
+            "target_labels": of["train"]["cluster_id"].n_unique(),
         }
         context.log.info(told_examples(facts, options))
         return rows.with_columns(pl.lit(as_of).alias("as_of")), facts
@@ -114,6 +116,7 @@ def told_examples(facts: Facts, settings: NoveltySettings) -> str:
     told = (
         f"{facts['training_examples']:,} of {facts['novel_transitions']:,} novel transitions up to {facts['as_of']} "
         f"are examples (at most {settings.maximum_examples:,}, novelty.maximum_examples), "
+        f"{facts['counted_examples']:,} more are counted, {facts['validation_examples']:,} choose, and "
         f"{facts['holdout_examples']:,} are held out"
     )
     later = facts["later_transitions"]

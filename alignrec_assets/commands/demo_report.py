@@ -53,6 +53,14 @@ CONTESTANTS = {
     "_additive": "additive affinity",
     "_label_regression": "regression on labels",
 }
+NOVELTY_MEASURES = ("loss", "macro_recall_at_3")
+NOVELTY_CONTESTANTS = {
+    "model": "novelty model",
+    "cooccurrence": "co-occurrence",
+    "additive": "additive affinity",
+    "counting": "its counting alone",
+    "words": "its words alone",
+}
 APART = "_users_apart"  # in the names of figures of the contest with users kept apart
 ARMS = {"before": "before", "after": "after", "random": "any cluster", "oracle": "the best k"}
 EXAMPLES = 10
@@ -85,8 +93,9 @@ def write_report(
         exposures = exposures_by_policy(connection, settings, required_taxonomy(home)).to_dicts()
     before = TransitionTable.open(home.published, first_version) if first_version else _novelty_alone(table, candidates)
     alignment = current_checkpoint(warehouse, "alignment_model")
+    novelty = required_checkpoint(warehouse, "novelty_model").manifest
     figures = {"seconds": round(seconds, 1), "peak_gb": round(peak_gigabytes(), 2)}
-    figures |= _figures(warehouse, table, alignment)
+    figures |= _figures(warehouse, table, novelty, alignment)
     intervals: Intervals = alignment.manifest["intervals"] if alignment else {}
     if truth is not None:
         true, true_intervals = _true_figures(warehouse, truth, before, table, settings.candidates.k)
@@ -106,6 +115,7 @@ def write_report(
         **{name: table.manifest[name] for name in ("ranking", "ranking_reason")},
         "table_rows": sizes,
         "exposures": exposures,
+        "novelty": {name: novelty[name] for name in ("head", "contest", "leads")},
         "examples": examples,
         "notes": [REPLAY_WARNING] if settings.feedback.source == "replay" else [],
     }
@@ -113,7 +123,7 @@ def write_report(
     for line in [
         *_size_lines(sizes),
         *_exposure_lines(exposures),
-        *_novelty_lines(figures),
+        *_novelty_lines(figures, novelty),
         *_contest_lines(figures, intervals, settings.candidates.k),
         *_words_lines(figures),
         *_apart_lines(figures, intervals),
@@ -141,15 +151,17 @@ def _keep_report(path: Path, report: Facts) -> None:
     write_json(path, report)
 
 
-def _figures(warehouse: Warehouse, table: TransitionTable, alignment: Checkpoint | None) -> Facts:
+def _figures(warehouse: Warehouse, table: TransitionTable, novelty: Facts, alignment: Checkpoint | None) -> Facts:
     """What the models' reports and the tables say, under the names of ``reports/demo.json``."""
     with warehouse.reading() as connection:
         scores = read_records(connection, "feedback.transition_scores")
         pools = read_records(connection, "candidates.pools")[""].details
-    novelty = required_checkpoint(warehouse, "novelty_model").figures
     return {
-        "format_validity_untuned": novelty["format_validity_untuned"],
-        "format_validity_tuned": novelty["format_validity_tuned"],
+        **{
+            f"novelty_{name}": novelty["figures"][name]
+            for name in ("loss", "macro_recall_at_3", "yardsticks_beaten_share")
+        },
+        "format_validity_tuned": novelty["figures"]["format_validity_tuned"],
         "memorisation": pools["memorisation"],
         **{f"{m}{y}": alignment.figures.get(f"{m}{y}") if alignment else None for m in MEASURES for y in CONTESTANTS},
         **{name: alignment.figures[name] if alignment else None for name in WORDS},
@@ -216,14 +228,25 @@ def _exposure_lines(exposures: list[Facts]) -> list[str]:
     return [*lines, f"  and {hidden} more policies"] if hidden > 0 else lines
 
 
-def _novelty_lines(figures: Facts) -> list[str]:
-    return [
+def _novelty_lines(figures: Facts, novelty: Facts) -> list[str]:
+    """Novelty model and yardsticks on held-out transitions, and the leads of the model with their 95% intervals."""
+    counted = novelty["figures"]
+    lines = [
         "",
-        "NOVELTY MODEL",
-        f"  format validity at T = 1: {figures['format_validity_untuned']:.4f} before tuning, "
-        f"{figures['format_validity_tuned']:.4f} after",
-        f"  memorisation: {figure_text(figures['memorisation'])} of the draws repeat a training pair "
-        "(the paper saw 0.40)",
+        f"NOVELTY MODEL ({novelty['head']}) on {counted['held_out_transitions']:,} held-out transitions of "
+        f"{counted['held_out_users']:,} users; leads above 0 are the model's, with 95% intervals over users",
+        f"  {'':<24}{'loss':>8}{'lead in loss':>22}{'macro recall@3':>18}{'lead in recall':>22}",
+    ]
+    for name, values in novelty["contest"].items():
+        told = [f"{values[measure]:.3f}" for measure in NOVELTY_MEASURES]
+        lead = novelty["leads"].get(name)
+        leads = ["{:+.3f} to {:+.3f}".format(*lead[measure]) if lead else "" for measure in NOVELTY_MEASURES]
+        shown = NOVELTY_CONTESTANTS.get(name, name)
+        lines.append(f"  {shown:<24}{told[0]:>8}{leads[0]:>22}{told[1]:>18}{leads[1]:>22}")
+    return [
+        *lines,
+        f"  format validity at T = 1: {figures['format_validity_tuned']:.4f}; memorisation: "
+        f"{figure_text(figures['memorisation'])} of the draws repeat a training pair (the paper saw 0.40)",
     ]
 
 

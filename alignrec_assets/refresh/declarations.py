@@ -290,11 +290,12 @@ DECLARATIONS = (
         selection="learning",
         kinds=("huggingface", "pytorch"),
         settings=tuple(
-            f"novelty.{name}" for name in ("tune", "learning_rate", "batch_size", "epochs", "most_steps", "seed")
+            f"novelty.{name}"
+            for name in ("head", "tune", "learning_rate", "batch_size", "epochs", "most_steps", "seed")
         ),
         asks=("novelty",),  # its manifest repeats how the examples were chosen
-        description="Proposes a user's next, never-seen interest: the base model tuned on fewer than 8,000 novel "
-        "transitions.",
+        description="Proposes a user's next, never-seen interest: by what the base model reads in labels, or by the "
+        "base model tuned on fewer than 8,000 novel transitions.",
         language_model=True,
     ),
     Declaration(

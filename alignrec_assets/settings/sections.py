@@ -146,12 +146,16 @@ class BaseModelSettings(Section):
 class NoveltySettings(Section):
     """Training of the novelty model."""
 
+    head: Literal["label_vectors", "words"] = "label_vectors"
+    """`label_vectors`: the language model reads every label once, and a law over the labels is fitted to all novel
+    transitions, with what counting knows of them. `words`: it is tuned to write labels token by token, as in the
+    paper."""
     maximum_examples: Annotated[int, Field(ge=1, lt=8000), unit("examples")] = 3400
     """The most examples (novel transitions) that are chosen for training."""
     examples_per_label_limit: Annotated[float, Field(ge=1), unit("times")] = 3.0
     """The most examples of one target label, as a multiple of its even share of the examples."""
-    holdout_share: InnerShare = 0.1
-    """Share of the users who are held out."""
+    holdout_share: InnerShare = 0.2
+    """Share of the users who are held out. Of the others a tenth choose how the model is trained."""
     refresh_days: Days = 28
     """The model learns from the first week of the log, and again after every period of this length."""
     explored_hours: Annotated[float, Field(ge=0), unit("hours")] = 24.0

@@ -23,21 +23,14 @@ from models.language.frozen_layers import FrozenReading
 from models.language.label_trie import NODES_OF_A_ROW, after_prompts, label_trie, rows_of
 from models.language.language_model import load_scoring_model, load_tokenizer, padding_token
 from models.language.packed_pass import end_states, pack
-from models.language.prompts import History, alignment_prompt, label_tokens, prompt_tokens
+from models.language.prompts import History, alignment_prompt, prompt_tokens, tokens_to_read
 from models.progress import Log, Progress, silent
 from models.shards import micro_batches
 
 Clusters = Sequence[int]
 
-READ_AFTER = "\n"
 OFFSETS_FILE = "offsets.npz"
 HISTORIES_PER_PASS = 32  # fixed: bfloat16 results depend on micro-batches and their padding
-
-
-def candidate_tokens(tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]) -> list[list[int]]:
-    """Token ids of every label as a candidate: with the line break that it is read at."""
-    line_break = tokenizer(READ_AFTER, add_special_tokens=False).input_ids
-    return [[*tokens, *line_break] for tokens in label_tokens(tokenizer, labels)]
 
 
 def load_offsets(folder: Path) -> AdditiveAffinity | None:
@@ -87,7 +80,7 @@ class CandidateReader:
         self.model = model
         self.tokenizer = tokenizer
         self.labels = labels
-        self.tokens = candidate_tokens(tokenizer, labels)
+        self.tokens = tokens_to_read(tokenizer, labels)
         self.head = model.get_parameter("score.weight")
         self.offsets: AdditiveAffinity | None = None
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from models.alignment.candidate_reader import Clusters, candidate_tokens, load_offsets
+from models.alignment.candidate_reader import Clusters, load_offsets
 from models.arrays import Float64Array
 from models.language.language_model import load_tokenizer
-from models.language.prompts import History, alignment_prompt, prompt_tokens
+from models.language.prompts import History, alignment_prompt, prompt_tokens, tokens_to_read
 from models.language.vllm_engine import LONGEST_HISTORY, closer, open_vllm
 from models.progress import Log, Progress, silent
 from models.shards import micro_batches
@@ -30,7 +30,7 @@ class VllmScorer:
     def __init__(self, folder: Path, labels: Sequence[str]) -> None:
         self.labels = labels
         self.tokenizer = load_tokenizer(folder)
-        self.tokens = candidate_tokens(self.tokenizer, labels)
+        self.tokens = tokens_to_read(self.tokenizer, labels)
         self.offsets = load_offsets(folder)
         prompts = [prompt_tokens(self.tokenizer, alignment_prompt([label] * LONGEST_HISTORY)) for label in labels]
         self._model = open_vllm(folder, max(map(len, prompts)) + max(map(len, self.tokens)), runner="pooling")

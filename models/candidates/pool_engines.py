@@ -4,7 +4,8 @@
 without knowing it (``label_expansion``), and ``vllm`` samples text and keeps what is a label. All of them
 follow one distribution. ``vllm_choice`` is vLLM's structured output, which follows another one: renormalised at every
 token. Exact suits some hundred labels; the cost of pruned and free grows with how widely the model spreads its mass,
-not with the number of labels; vllm is for models that need an accelerator.
+not with the number of labels; vllm is for models that need an accelerator. All of these are for models that write
+labels as text. A model by label vectors has one engine, ``Vectors``, whatever the options name but vllm.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +21,7 @@ from models.candidates.best_of_n import draw_pool, history_stream
 from models.language.label_trie import label_trie
 from models.language.language_model import load_causal_model, load_tokenizer
 from models.language.prompts import History, check_histories, label_tokens
+from models.novelty.affinity_law import AffinityLaw
 from models.novelty.label_distribution import histories_per_pass, label_log_probabilities, renormalise
 from models.novelty.label_expansion import (
     HISTORIES_PER_MICRO_BATCH,
@@ -30,6 +32,7 @@ from models.novelty.label_expansion import (
     heaviest,
     hit,
 )
+from models.novelty.label_vectors import has_label_vectors, load_law
 
 if TYPE_CHECKING:
     from models.candidates.vllm_sampler import VllmSampler
@@ -38,6 +41,7 @@ Pool = tuple[list[int], list[int]]  # distinct clusters in order of first appear
 
 OVERDRAW = 1.25  # free draws of the first round, as a multiple of n: some are not labels
 MOST_FREE_DRAWS = 40  # times n: then a history with too few valid draws is given up
+SAMPLED_TEXT = ("vllm", "vllm_choice")
 SAMPLED_HISTORIES = 256  # at once: vLLM makes its own batches
 
 
@@ -92,6 +96,8 @@ def open_engine(folder: Path, labels: Sequence[str], options: PoolOptions) -> En
     """
     if options.draws < 1 or options.distinct < 1:
         raise ValueError(f"{options.draws} draws and {options.distinct} distinct clusters: at least 1 of both")
+    if has_label_vectors(folder):
+        return Vectors(load_law(folder, len(labels)), options)
     engines: dict[str, Callable[[], Engine]] = {
         "exact": lambda: Exact(load_causal_model(folder), load_tokenizer(folder), labels, options),
         "pruned": lambda: Pruned(_expander(folder, labels, options), options),
@@ -133,6 +139,28 @@ class Exact:
             validity, at_1 = distribution.format_validity[:, row].tolist()
             # The mass of an untuned model can be below the smallest number: then the distribution alone is given.
             yield Drawn(probabilities * (validity or 1.0), 0.0, _draw_pool(probabilities, history, self.options), at_1)
+
+
+class Vectors:
+    """Multiplies matrices: the whole law of a model by label vectors, whose draws are all labels."""
+
+    micro_batch = 1024  # 6 MB of float64 for 761 clusters
+
+    def __init__(self, law: AffinityLaw, options: PoolOptions) -> None:
+        if options.engine in SAMPLED_TEXT:
+            raise ValueError(
+                f"candidates.engine is {options.engine!r}, which writes text, and the novelty model is one by label "
+                "vectors, which writes none: set candidates.engine to exact, or novelty.head to words"
+            )
+        self.law = law
+        self.options = options
+
+    def draw(self, histories: Sequence[History]) -> Iterable[Drawn]:
+        """See :class:`Engine`."""
+        check_histories(histories, len(self.law.bias))
+        probabilities = np.exp(self.law.log_probabilities(histories, self.options.temperature))
+        for history, masses in zip(histories, probabilities, strict=True):
+            yield Drawn(masses, 0.0, _draw_pool(masses, history, self.options), 1.0)
 
 
 class _Expanding:

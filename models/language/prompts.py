@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 History = Sequence[int]
+READ_AFTER = "\n"
 
 
 def label_text(label: str) -> str:
@@ -50,6 +51,11 @@ def alignment_prompt(labels: Sequence[str]) -> str:
         labels: the K cluster labels that describe a user, in the order to be shown.
     """
     return f"Interests:{';'.join(map(label_text, labels))}\nOffer:"
+
+
+def next_prompt() -> str:
+    """The text after which a label is read by itself, as the next interest of nobody in particular."""
+    return "Next:"
 
 
 def terminator(tokenizer: "PreTrainedTokenizerBase") -> int:
@@ -99,6 +105,12 @@ def label_tokens(tokenizer: "PreTrainedTokenizerBase", labels: Sequence[str]) ->
             )
         owner[tokens] = cluster
     return [list(tokens) for tokens in owner]
+
+
+def tokens_to_read(tokenizer: "PreTrainedTokenizerBase", labels: Sequence[str]) -> list[list[int]]:
+    """Token ids of every label with the line break at which it is read: the last word's state describes that word."""
+    line_break = tokenizer(READ_AFTER, add_special_tokens=False).input_ids
+    return [[*tokens, *line_break] for tokens in label_tokens(tokenizer, labels)]
 
 
 def check_histories(histories: Sequence[History], clusters: int) -> None:

@@ -25,11 +25,29 @@ class TargetGroup:
     counts: tuple[int, ...]
 
 
-def split_examples(examples: pl.DataFrame, clusters: int, options: NoveltyOptions) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Training transitions, and the seeded sample of held-out ones over at most ``holdout_histories`` histories.
+def split_examples(
+    examples: pl.DataFrame, clusters: int, options: NoveltyOptions
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Training transitions, and the samples of validation and of held-out ones that a language model can read.
+
+    The samples have at most ``holdout_histories`` histories. Where nobody validates, the training transitions do: with
+    two users one teaches, and the other is held out.
 
     Raises:
-        ValueError: a split is empty, a history is malformed, or a target is unknown or in its own history.
+        ValueError: nobody teaches or is held out, a history is malformed, or a target is unknown or in its history.
+    """
+    check_examples(examples, clusters)
+    training, validation, holdout = (
+        examples.filter(pl.col("split") == split) for split in ("train", "validation", "holdout")
+    )
+    return training, _sample(validation if len(validation) else training, options), _sample(holdout, options)
+
+
+def check_examples(examples: pl.DataFrame, clusters: int) -> None:
+    """Check that there is something to learn from and to measure on, and that every transition is one.
+
+    Raises:
+        ValueError: nobody teaches or is held out, a history is malformed, or a target is unknown or in its history.
     """
     check_histories(examples["history"].to_list(), clusters)
     for history, target in examples.select("history", "cluster_id").iter_rows():
@@ -37,14 +55,15 @@ def split_examples(examples: pl.DataFrame, clusters: int, options: NoveltyOption
             raise ValueError(
                 f"the transition {history} to {target} must lead to one of the other clusters below {clusters}"
             )
-    training, holdout = (examples.filter(pl.col("split") == split) for split in ("train", "holdout"))
-    if training.is_empty() or holdout.is_empty():
-        raise ValueError(
-            f"{len(training)} training and {len(holdout)} held-out transitions: training needs some of each"
-        )
-    shuffled = holdout.sample(fraction=1.0, shuffle=True, seed=options.seed)
+    training, holdout = ((examples["split"] == split).sum() for split in ("train", "holdout"))
+    if not training or not holdout:
+        raise ValueError(f"{training} training and {holdout} held-out transitions: training needs some of each")
+
+
+def _sample(rows: pl.DataFrame, options: NoveltyOptions) -> pl.DataFrame:
+    shuffled = rows.sample(fraction=1.0, shuffle=True, seed=options.seed)
     kept = shuffled["history"].list.sort().unique(maintain_order=True).head(options.holdout_histories)
-    return training, shuffled.filter(pl.col("history").list.sort().is_in(kept.implode()))
+    return shuffled.filter(pl.col("history").list.sort().is_in(kept.implode()))
 
 
 def passes_over(training: pl.DataFrame, options: NoveltyOptions) -> Iterator[list[list[TargetGroup]]]:

@@ -18,6 +18,7 @@ from models.language.label_trie import NODES_OF_A_ROW, TokenTree, after_prompts,
 from models.language.language_model import load_causal_model, load_tokenizer, padding_token
 from models.language.packed_pass import next_token_logits, pack, sequence_log_probabilities
 from models.language.prompts import History, check_histories, label_tokens, novelty_prompt, prompt_tokens, terminator
+from models.novelty.label_vectors import has_label_vectors, load_law
 from models.progress import Log, Progress, silent
 from models.shards import micro_batches
 
@@ -130,6 +131,10 @@ def label_distributions(
     Raises:
         ValueError: no model, unusable labels, a malformed history, or a temperature that is not positive.
     """
+    if has_label_vectors(model_folder):
+        law = load_law(model_folder, len(labels))
+        values = np.stack([law.log_probabilities(histories, temperature) for temperature in temperatures])
+        return LabelDistributions(np.exp(values), np.ones(values.shape[:2]))
     tokenizer, model = load_tokenizer(model_folder), load_causal_model(model_folder)
     values = label_log_probabilities(model, tokenizer, labels, histories, temperatures, log=log)
     return renormalise(values, histories)

@@ -16,7 +16,6 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from models.arrays import Float64Array, IntArray
 from models.files import new_folder
 from models.language.fine_tuning import Optimiser, Schedule
 from models.language.label_trie import separate_branches
@@ -34,7 +33,6 @@ from models.novelty.label_distribution import label_log_probabilities, renormali
 from models.novelty.options import NoveltyOptions
 from models.progress import Log, Progress, silent
 
-RECALL_CUTS = (1, 3, 5, 10)
 EVALUATION_GROUPS = 16  # packed sequences per pass when held-out losses are measured
 
 
@@ -47,7 +45,7 @@ class LossPoint:
 
     step: int
     training_loss: float
-    holdout_loss: float
+    validation_loss: float
 
 
 @dataclass(frozen=True)
@@ -57,8 +55,7 @@ class NoveltyReport:
     Attributes:
         curve: one point every ``evaluate_every`` steps, and one wherever training may end.
         figures: ``holdout_loss_untuned`` and ``_tuned`` (nats per label), ``format_validity_untuned`` and ``_tuned``
-            (T = 1), ``recall_at_1``, ``_3``, ``_5`` and ``_10`` of held-out transitions by the exact label distribution
-            at T = 1, ``training_examples``, ``holdout_examples`` (those measured), ``steps_taken``, ``steps`` (up to
+            (T = 1), ``training_examples``, ``holdout_examples`` (those measured), ``steps_taken``, ``steps`` (up to
             the weights that were saved), ``trained_parameters``, ``seconds`` in all, ``examples_per_second`` of the
             training steps alone.
     """
@@ -78,16 +75,16 @@ def train_novelty_model(
 ) -> NoveltyReport:
     """Fine-tune the base model on novel transitions and save it as a standard model folder.
 
-    It is tuned for ``epochs`` passes, and then for as many again, and so on, while the held-out loss falls and
+    It is tuned for ``epochs`` passes, and then for as many again, and so on, while the validation loss falls and
     ``most_steps`` allows it: few examples make few steps, and a format is not learned in those. The weights with the
-    lowest held-out loss are saved.
+    lowest validation loss are saved.
 
     Args:
         base: folder of the pretrained model.
         output: folder to be written, whole or not at all.
         labels: the label of cluster i at index i.
-        examples: columns ``history`` (list of cluster ids), ``cluster_id`` (the next cluster), ``split`` (``train`` or
-            ``holdout``), one row per transition.
+        examples: columns ``history`` (list of cluster ids), ``cluster_id`` (the next cluster), ``split`` (``train``,
+            ``validation`` or ``holdout``; others are left out), one row per transition.
         options: how to train.
         log: receives progress lines.
 
@@ -95,11 +92,11 @@ def train_novelty_model(
         ValueError: a split is empty, or labels, histories, targets or options are unusable.
     """
     started = time.monotonic()
-    training, holdout = split_examples(examples, len(labels), options)
+    training, validation, holdout = split_examples(examples, len(labels), options)
     model = NoveltyTraining(base, labels, options)
     log("measuring the untuned model on held-out transitions")
     untuned = model.holdout_figures(holdout, log)
-    model.fit(passes_over(training, options), holdout, log)
+    model.fit(passes_over(training, options), validation, log)
     log("measuring the tuned model on held-out transitions")
     tuned = model.holdout_figures(holdout, log)
     with new_folder(output) as folder:
@@ -107,7 +104,6 @@ def train_novelty_model(
     figures = {
         **{f"{name}_untuned": untuned[name] for name in ("holdout_loss", "format_validity")},
         **{f"{name}_tuned": tuned[name] for name in ("holdout_loss", "format_validity")},
-        **{name: value for name, value in tuned.items() if name.startswith("recall")},
         "training_examples": len(training),
         "holdout_examples": len(holdout),
         "steps": model.best.step or model.steps,  # no loss was a number: the last weights were saved
@@ -126,7 +122,7 @@ def further_passes(taken: int, steps_of_pass: int, most_steps: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Best:
-    """The trained weights with the lowest held-out loss so far, and the step that they are of."""
+    """The trained weights with the lowest validation loss so far, and the step that they are of."""
 
     step: int = 0
     loss: float = math.inf
@@ -149,10 +145,10 @@ class NoveltyTraining:
         self.curve: list[LossPoint] = []
         self.steps, self.transitions, self.seconds = 0, 0, 0.0
 
-    def fit(self, passes: Iterator[list[list[TargetGroup]]], holdout: pl.DataFrame, log: Log) -> None:
-        """Take a step per batch, pass by pass, for as long as the held-out loss asks for; the best weights stay."""
+    def fit(self, passes: Iterator[list[list[TargetGroup]]], validation: pl.DataFrame, log: Log) -> None:
+        """Take a step per batch, pass by pass, for as long as the validation loss asks for; the best weights stay."""
         options = self.options
-        groups = group_targets(holdout.select("history", "cluster_id").rows())
+        groups = group_targets(validation.select("history", "cluster_id").rows())
         taken, wanted = 0, options.epochs
         with torch.random.fork_rng():
             torch.manual_seed(options.seed)  # of dropout, where the model has any
@@ -165,15 +161,15 @@ class NoveltyTraining:
                     break
                 wanted = further_passes(taken, len(each[0]), options.most_steps)
                 if wanted:
-                    log(f"held-out loss {self.best.loss:.3f} after {self.steps} steps: {wanted} more passes")
+                    log(f"validation loss {self.best.loss:.3f} after {self.steps} steps: {wanted} more passes")
         self.model.eval()
         if self.best.step < self.steps and self.best.weights:
-            log(f"the weights of step {self.best.step} of {self.steps} stay: later ones have a higher held-out loss")
+            log(f"the weights of step {self.best.step} of {self.steps} stay: later ones have a higher validation loss")
             with torch.no_grad():
                 for weight, kept in zip(self.trained, self.best.weights, strict=True):
                     weight.copy_(kept)
 
-    def _fit_round(self, batches: Sequence[Sequence[TargetGroup]], holdout: Sequence[TargetGroup], log: Log) -> None:
+    def _fit_round(self, batches: Sequence[Sequence[TargetGroup]], validation: Sequence[TargetGroup], log: Log) -> None:
         """Take a step per batch; the learning rate ends near 0 each time, so that every round may be the last."""
         options = self.options
         schedule = Schedule(options.learning_rate, len(batches), options.warmup_share, options.weight_decay)
@@ -192,14 +188,14 @@ class NoveltyTraining:
             self.transitions += count_transitions(batch)
             progress.advance(count_transitions(batch), f"loss {recent[-1]:.3f}")
             if place % options.evaluate_every == 0 or place == len(batches):
-                self._look(LossPoint(self.steps, float(np.mean(recent)), self.holdout_loss(holdout)))
+                self._look(LossPoint(self.steps, float(np.mean(recent)), self.mean_loss(validation)))
                 recent.clear()
 
     def _look(self, point: LossPoint) -> None:
         self.curve.append(point)
-        if point.holdout_loss < self.best.loss:
+        if point.validation_loss < self.best.loss:
             weights = tuple(weight.detach().clone() for weight in self.trained)
-            self.best = Best(point.step, point.holdout_loss, weights)
+            self.best = Best(point.step, point.validation_loss, weights)
 
     def loss(self, groups: Sequence[TargetGroup]) -> Tensor:
         """Mean over the groups' transitions of minus the log probability of the target's label, terminator included."""
@@ -214,8 +210,8 @@ class NoveltyTraining:
         counts = torch.tensor([count for group in groups for count in group.counts]).to(log_probabilities)
         return -(log_probabilities @ counts) / counts.sum()
 
-    def holdout_loss(self, groups: Sequence[TargetGroup]) -> float:
-        """The loss of held-out transitions; the model is not changed."""
+    def mean_loss(self, groups: Sequence[TargetGroup]) -> float:
+        """The loss of transitions that do not teach; the model is not changed."""
         self.model.eval()
         total = 0.0
         with torch.inference_mode():
@@ -225,29 +221,14 @@ class NoveltyTraining:
         return total / count_transitions(groups)
 
     def holdout_figures(self, holdout: pl.DataFrame, log: Log) -> dict[str, float]:
-        """Loss, recall and format validity of held-out transitions under the exact label distribution at T = 1."""
+        """Loss and format validity of held-out transitions under the exact label distribution at T = 1."""
         rows = holdout.select("history", "cluster_id").rows()
         histories = sorted({tuple(sorted(history)) for history, _ in rows})
         places = np.array([histories.index(tuple(sorted(history))) for history, _ in rows])
         targets = np.array([target for _, target in rows])
         log_probabilities = label_log_probabilities(self.model, self.tokenizer, self.labels, histories, [1.0], log=log)
         distribution = renormalise(log_probabilities, histories)
-        ranks = target_ranks(distribution.probabilities[0][places], targets)
         return {
             "holdout_loss": float(-log_probabilities[0][places, targets].mean()),
             "format_validity": float(distribution.format_validity[0].mean()),
-            **{f"recall_at_{cut}": float((ranks < cut).mean()) for cut in RECALL_CUTS},
         }
-
-
-def target_ranks(probabilities: Float64Array, targets: IntArray) -> IntArray:
-    """[examples] how many clusters come before each target by probability, the lower id first among equals.
-
-    Args:
-        probabilities: [examples, labels].
-        targets: [examples] cluster ids.
-    """
-    own = np.take_along_axis(probabilities, targets[:, None], axis=1)
-    earlier = np.arange(probabilities.shape[1]) < targets[:, None]
-    ranks: IntArray = ((probabilities > own) | ((probabilities == own) & earlier)).sum(axis=1)
-    return ranks

@@ -13,7 +13,8 @@ from models.alignment.search_pictures import draw_search
 from models.alignment.study_pictures import draw_amounts
 from models.alignment.trials import Trial
 from models.drawing import against_chance, draw_course, draw_legend
-from models.novelty.pictures import draw_novelty_curve
+from models.novelty.contest import NoveltyContest
+from models.novelty.pictures import draw_novelty_contest, draw_novelty_curve
 from models.novelty.training import LossPoint, NoveltyReport
 
 YARDSTICKS = ("random", "prior", "training_means", "additive")
@@ -105,8 +106,17 @@ def test_amounts(tmp_path, count):
 @COUNTS
 def test_novelty_curve(tmp_path, count):
     curve = tuple(LossPoint(10 * n, 5 - n / 5, 5.2 - n / 6) for n in range(1, count + 1))
-    found = {f"recall_at_{k}": k / 12 for k in (1, 3, 5, 10)} | {"holdout_examples": 40.0} if count else {}
-    draw_novelty_curve(NoveltyReport(curve, found), 22, tmp_path / "novelty.png")
+    draw_novelty_curve(NoveltyReport(curve, {}), 22, tmp_path / "novelty.png")
+    drawn(tmp_path / "novelty.png")
+
+
+def test_novelty_contest(tmp_path):
+    lead = {"loss": [-0.1, 0.3], "macro_recall_at_3": [0.0, 0.1]}
+    names = ("model", "uniform", "popularity", "counting")
+    values = {name: {"loss": 3.0, "macro_recall_at_3": 0.2 * place} for place, name in enumerate(names)}
+    intervals = {name: {"macro_recall_at_3": [0.1, 0.2]} for name in names}
+    contest = NoveltyContest(40, 30, values, intervals, dict.fromkeys(names[1:], lead))
+    draw_novelty_contest(contest, 22, tmp_path / "novelty.png")
     drawn(tmp_path / "novelty.png")
 
 

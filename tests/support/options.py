@@ -18,7 +18,7 @@ ALIGNMENT = AlignmentOptions(
     keep_overtrained=False,
     seed=0,
 )
-NOVELTY = NoveltyOptions(tune="top:8", learning_rate=1e-3, batch_size=64, epochs=2, most_steps=1, seed=0)
+NOVELTY = NoveltyOptions(head="words", tune="top:8", learning_rate=1e-3, batch_size=64, epochs=2, most_steps=1, seed=0)
 SCORES = ScoreOptions(
     minimum_impressions=5,
     minimum_share_of_mean=0.2,

@@ -151,14 +151,14 @@ def checkpoint(home, model, figures, curve):
     ("losses", "passed"), [([3.0, 2.0, 2.9], True), ([3.0, 2.0, 3.1], False), ([3.0, float("nan")], False)]
 )
 def test_a_training_that_diverges_is_told(home, losses, passed):
-    checkpoint(home, "novelty_model", {}, [{"step": at, "holdout_loss": loss} for at, loss in enumerate(losses)])
+    checkpoint(home, "novelty_model", {}, [{"step": at, "validation_loss": loss} for at, loss in enumerate(losses)])
     found = run(home, "novelty_model", "training_converged")
     assert found.passed == passed
     assert passed or "lower the learning rate" in found.description
 
 
 def test_steps_behind_the_weights_that_were_kept_tell_nothing_of_a_training(home):
-    curve = [{"step": step, "holdout_loss": loss} for step, loss in ((8, 3.0), (16, 2.0), (32, 9.0))]
+    curve = [{"step": step, "validation_loss": loss} for step, loss in ((8, 3.0), (16, 2.0), (32, 9.0))]
     checkpoint(home, "novelty_model", {"steps": 16, "steps_taken": 32}, curve)
     assert run(home, "novelty_model", "training_converged").passed
 

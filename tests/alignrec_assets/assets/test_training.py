@@ -117,12 +117,14 @@ def test_the_log_tells_how_many_transitions_are_examples_and_which_wait():
         "novel_transitions": 6673,
         "later_transitions": 0,
         "training_examples": 3400,
-        "holdout_examples": 488,
+        "counted_examples": 1500,
+        "validation_examples": 468,
+        "holdout_examples": 1305,
     }
     told = told_examples(facts, Settings().novelty)
     assert told == (
         "3,400 of 6,673 novel transitions up to 2026-01-18 are examples (at most 3,400, novelty.maximum_examples), "
-        "488 are held out"
+        "1,500 more are counted, 468 choose, and 1,305 are held out"
     )
     waiting = told_examples(facts | {"later_transitions": 1200}, Settings().novelty)
     assert waiting == f"{told}; 1,200 later ones wait until novelty.refresh_days = 28 have passed"

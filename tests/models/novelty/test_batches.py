@@ -41,7 +41,7 @@ def test_unusable_examples_are_named(change, message):
 def test_the_held_out_sample_is_bounded_and_seeded():
     def sample(seed):
         options = dataclasses.replace(OPTIONS, holdout_histories=4, seed=seed)
-        return split_examples(transitions(), 6, options)[1]["history"].to_list()
+        return split_examples(transitions(), 6, options)[2]["history"].to_list()
 
     assert len(sample(1)) == 4
     assert sample(1) == sample(1)
@@ -58,7 +58,8 @@ def test_batches_of_one_epoch_hold_every_transition_once_and_shuffle_the_prompts
         for target, count in zip(group.targets, group.counts, strict=True)
         for _ in range(count)
     ]
-    assert sorted(seen) == sorted((tuple(history), target) for history, target in training.drop("split").rows())
+    taught = training.select("history", "cluster_id").rows()
+    assert sorted(seen) == sorted((tuple(history), target) for history, target in taught)
     # One batch at most is short: that of the one window that these few histories fill in part.
     assert sum(count_transitions(batch) < OPTIONS.batch_size for batch in batches) <= 1
     orders = {group.history == tuple(sorted(group.history)) for batch in batches for group in batch}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.novelty.examples import choose_novelty_examples, last_learning_day
+from models.novelty.examples import VALIDATION_SHARE, choose_novelty_examples, last_learning_day
 
 FIRST = date(2026, 1, 5)
 SCHEMA = {"user_id": pl.String, "history": pl.List(pl.Int32), "cluster_id": pl.Int32}
@@ -45,16 +45,26 @@ def test_no_label_gets_more_than_its_limit_of_the_even_share_but_one(labels, max
 def test_the_share_of_the_users_is_held_out_whatever_they_are_called(share):
     rows = frame([(f"u{n:04}", [0, 1], 2) for n in range(1000)])
     chosen = choose_novelty_examples(rows, 5000, label_limit=2, holdout_share=share, seed=1)
-    held = sorted(chosen.filter(pl.col("split") == "holdout")["user_id"])
-    assert len(held) / 1000 == pytest.approx(share, abs=0.04)
-    assert (held[0] < "u0050", held[-1] > "u0950") == (True, True)
+    for split, expected in (("holdout", share), ("validation", VALIDATION_SHARE * (1 - share))):
+        held = sorted(chosen.filter(pl.col("split") == split)["user_id"])
+        assert len(held) / 1000 == pytest.approx(expected, abs=0.04)
+        assert (held[0] < "u0100", held[-1] > "u0900") == (True, True)
 
 
-@pytest.mark.parametrize(("maximum", "held"), [(100, 20), (3, 1)])
-def test_a_fifth_as_many_transitions_are_held_out_at_most(maximum, held):
+@pytest.mark.parametrize(("maximum", "validating"), [(100, 54), (3, 3)])  # 54: by the hash of the users
+def test_as_many_transitions_are_held_out_at_most(maximum, validating):
     rows = frame([(f"u{n}", [0, 1], 2) for n in range(1000)])
     chosen = choose_novelty_examples(rows, maximum, label_limit=2, holdout_share=0.5, seed=1)
-    assert chosen.filter(pl.col("split") == "holdout").height == held
+    assert chosen.filter(pl.col("split") == "holdout").height == maximum
+    assert chosen.filter(pl.col("split") == "validation").height == validating
+
+
+def test_what_is_not_chosen_is_counted():
+    rows = skewed()
+    chosen = choose_novelty_examples(rows, maximum=200, label_limit=1.5, holdout_share=0.1, seed=1)
+    taught = chosen.filter(pl.col("split").is_in(["train", "counted"]))
+    others = chosen.filter(pl.col("split").is_in(["validation", "holdout"]))["user_id"]
+    assert sorted(taught.drop("split").rows()) == sorted(rows.filter(~pl.col("user_id").is_in(others.implode())).rows())
 
 
 @given(st.lists(st.tuples(st.integers(0, 15), st.integers(2, 6)), min_size=1, max_size=80), st.integers(1, 40))
@@ -63,8 +73,9 @@ def test_sizes_users_and_order(pairs, maximum):
     chosen = choose_novelty_examples(rows, maximum, label_limit=2, holdout_share=0.3, seed=3)
     training, holdout = (chosen.filter(pl.col("split") == split) for split in ("train", "holdout"))
     assert training.height <= maximum
-    assert holdout.height <= max(1, maximum // 5)
-    assert not set(training["user_id"]) & set(holdout["user_id"])
+    assert holdout.height <= max(1, maximum)
+    roles = chosen.with_columns(pl.col("split").replace("counted", "train")).group_by("user_id")
+    assert roles.agg(pl.col("split").n_unique())["split"].max() == 1
     shuffled = rows.sample(fraction=1, shuffle=True, seed=9)
     again = choose_novelty_examples(shuffled, maximum, label_limit=2, holdout_share=0.3, seed=3)
     assert sorted(again.rows()) == sorted(chosen.rows())
@@ -79,13 +90,15 @@ def test_another_seed_holds_out_other_users():
     assert held[0] != held[1]
 
 
-@pytest.mark.parametrize(("users", "held"), [(1, 0), (2, 1), (3, 1)])
+@pytest.mark.parametrize(("users", "held", "validating"), [(1, 0, 0), (2, 1, 0), (3, 1, 1)])
 @pytest.mark.parametrize("share", [0.0001, 0.9999])
-def test_of_few_users_one_is_held_out_and_one_teaches(users, held, share):
+def test_of_few_users_one_teaches_and_one_is_held_out_and_one_validates(users, held, validating, share):
     rows = frame([(f"u{user}", [0, 1], 2) for user in range(users)])
     chosen = choose_novelty_examples(rows, 100, 2, share, seed=1)
     expected = held if share < 0.5 else users - 1
     assert chosen.filter(pl.col("split") == "holdout")["user_id"].n_unique() == expected
+    assert chosen.filter(pl.col("split") == "validation")["user_id"].n_unique() == (validating if share < 0.5 else 0)
+    assert chosen.filter(pl.col("split") == "train")["user_id"].n_unique() == 1
 
 
 @pytest.mark.parametrize(

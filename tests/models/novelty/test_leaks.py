@@ -5,7 +5,8 @@ What may depend on what:
 - which transitions teach, and in which order: on the transitions of the users who teach. The list of all users alone
   says who is held out; no held-out user teaches;
 - the weights of every step: on the transitions that teach;
-- which of these weights are saved, and how many passes are taken: on the held-out loss too.
+- which of these weights are saved, and how many passes are taken: on the validation users too;
+- spreads and ridges of laws by counting: on the validation users; what is fitted with them: on both.
 """
 
 import dataclasses
@@ -24,7 +25,7 @@ from models.progress import silent
 OPTIONS = dataclasses.replace(
     NOVELTY, tune="full", learning_rate=0.01, batch_size=12, epochs=1, most_steps=1, evaluate_every=2, seed=3
 )
-HELD_OUT = pl.col("split") == "holdout"
+HELD_OUT, VALIDATES = pl.col("split") == "holdout", pl.col("split") == "validation"
 FIRST = pl.int_range(pl.len()) == 0  # of the toy transitions; it teaches
 
 
@@ -76,30 +77,39 @@ def weights_of(tiny_model_folder, monkeypatch):
     def train(folder, examples, options=OPTIONS):
         looks.clear()
         report = train_novelty_model(tiny_model_folder, folder, LABELS, examples, options, log=silent)
-        return [*looks], [point.holdout_loss for point in report.curve], content_hash(folder / "model.safetensors")
+        return [*looks], [point.validation_loss for point in report.curve], content_hash(folder / "model.safetensors")
 
     return train
 
 
-def test_held_out_transitions_select_among_weights_and_do_no_more(weights_of, tmp_path):
-    before, losses, _ = weights_of(tmp_path / "before", transitions())
-    after, other_losses, _ = weights_of(tmp_path / "after", other_targets(transitions(), HELD_OUT))
+def test_held_out_transitions_change_nothing_and_validation_selects_among_weights(weights_of, tmp_path):
+    before, losses, saved = weights_of(tmp_path / "before", transitions())
+    assert weights_of(tmp_path / "held out", other_targets(transitions(), HELD_OUT)) == (before, losses, saved)
+    after, other_losses, _ = weights_of(tmp_path / "after", other_targets(transitions(), VALIDATES))
     assert [step for step, *_ in before] == [2, 4]
     assert after == before
     assert all(one != other for one, other in zip(losses, other_losses, strict=True))
     assert weights_of(tmp_path / "taught", other_targets(transitions(), FIRST))[0] != before
 
 
-def test_where_one_look_leaves_no_choice_held_out_transitions_change_nothing_that_is_saved(weights_of, tmp_path):
+def test_where_one_look_leaves_no_choice_validation_changes_nothing_that_is_saved(weights_of, tmp_path):
     once = dataclasses.replace(OPTIONS, evaluate_every=60)
     saved = [
         weights_of(tmp_path / name, other_targets(transitions(), changed), once)[2]
-        for name, changed in (("before", pl.lit(value=False)), ("after", HELD_OUT), ("taught", FIRST))
+        for name, changed in (("before", pl.lit(value=False)), ("after", VALIDATES), ("taught", FIRST))
     ]
     assert saved[0] == saved[1] != saved[2]
 
 
 def test_the_held_out_sample_never_teaches():
-    training, holdout = split_examples(transitions().with_row_index("id"), len(LABELS), OPTIONS)
-    assert not set(training["id"]) & set(holdout["id"])
-    assert training.equals(transitions().with_row_index("id").filter(~HELD_OUT))
+    rows = transitions().with_row_index("id")
+    training, validation, holdout = split_examples(rows, len(LABELS), OPTIONS)
+    assert not set(training["id"]) & {*validation["id"], *holdout["id"]}
+    assert not set(validation["id"]) & set(holdout["id"])
+    assert training.equals(rows.filter(pl.col("split") == "train"))
+
+
+def test_where_nobody_validates_those_who_teach_choose_and_no_held_out_user_does():
+    rows = transitions().filter(~VALIDATES)
+    training, validation, _ = split_examples(rows, len(LABELS), OPTIONS)
+    assert validation.sort("user_id", "history").equals(training.sort("user_id", "history"))

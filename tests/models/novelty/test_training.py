@@ -10,7 +10,7 @@ from support.transitions import LABELS, transitions
 from models.language.language_model import load_causal_model, load_tokenizer
 from models.novelty.batches import TargetGroup
 from models.novelty.label_distribution import label_distributions, label_log_probabilities
-from models.novelty.training import EVALUATION_GROUPS, NoveltyTraining, target_ranks, train_novelty_model
+from models.novelty.training import EVALUATION_GROUPS, NoveltyTraining, train_novelty_model
 
 OPTIONS = dataclasses.replace(
     NOVELTY, tune="full", learning_rate=0.01, batch_size=12, epochs=30, evaluate_every=60, seed=3
@@ -30,7 +30,7 @@ def test_training_lowers_the_loss_and_raises_format_validity(trained):
     assert figures["holdout_loss_tuned"] < 1
     assert figures["format_validity_untuned"] < 0.01
     assert figures["format_validity_tuned"] > 0.9
-    assert report.curve[0].holdout_loss > report.curve[-1].holdout_loss
+    assert report.curve[0].validation_loss > report.curve[-1].validation_loss
     assert report.curve[-1].training_loss < 1
 
 
@@ -40,13 +40,10 @@ def test_figures_are_those_of_the_saved_checkpoint(trained):
     histories, targets = holdout["history"].to_list(), holdout["cluster_id"].to_list()
     result = label_distributions(folder, LABELS, histories, [1.0])
     assert report.figures["format_validity_tuned"] == pytest.approx(result.format_validity.mean(), abs=1e-5)
-    top = [set(np.argsort(-row)[:3]) for row in result.probabilities[0]]
-    hits = [target in best for target, best in zip(targets, top, strict=True)]
-    assert report.figures["recall_at_3"] == pytest.approx(np.mean(hits))
     own = label_log_probabilities(load_causal_model(folder), load_tokenizer(folder), LABELS, histories, [1.0])
     losses = [-own[0, row, target] for row, target in enumerate(targets)]
     assert report.figures["holdout_loss_tuned"] == pytest.approx(np.mean(losses), abs=1e-4)
-    assert report.curve[-1].holdout_loss == pytest.approx(np.mean(losses), abs=1e-4)
+    assert report.curve[-1].validation_loss == pytest.approx(np.mean(losses), abs=1e-4)  # of the same transitions here
 
 
 def test_figures_count_what_was_done(trained):
@@ -56,7 +53,6 @@ def test_figures_count_what_was_done(trained):
     assert report.figures["steps"] == 30 * 4
     assert [point.step for point in report.curve] == [60, 120]
     assert report.figures["trained_parameters"] == load_causal_model(trained[0]).num_parameters()
-    assert report.figures["recall_at_1"] <= report.figures["recall_at_5"] <= report.figures["recall_at_10"] == 1.0
 
 
 @pytest.mark.parametrize("tune", ["full", "lora"])
@@ -79,7 +75,7 @@ def test_the_loss_counts_a_transition_as_often_as_it_occurs(tiny_model_folder):
     parts = [TargetGroup((0, 1), (2,), (5,))] * EVALUATION_GROUPS + [TargetGroup((0, 1), (4,), (7,))]
     transitions_in_all = 5 * EVALUATION_GROUPS + 7
     expected = (5 * EVALUATION_GROUPS * one + 7 * two) / transitions_in_all
-    assert model.holdout_loss(parts) == pytest.approx(expected, rel=1e-4)
+    assert model.mean_loss(parts) == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_failed_training_leaves_the_older_checkpoint_as_it_was(tmp_path, tiny_model_folder):
@@ -89,8 +85,3 @@ def test_a_failed_training_leaves_the_older_checkpoint_as_it_was(tmp_path, tiny_
         options = dataclasses.replace(OPTIONS, tune="some")
         train_novelty_model(tiny_model_folder, tmp_path / "model", LABELS, transitions(), options)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["kept.txt"]
-
-
-def test_target_ranks_by_hand():
-    probabilities = np.array([[0.1, 0.4, 0.4, 0.1], [0.1, 0.4, 0.4, 0.1], [0.7, 0.1, 0.1, 0.1]])
-    assert target_ranks(probabilities, np.array([1, 2, 3])).tolist() == [0, 1, 3]

@@ -1,0 +1,103 @@
+"""Novel transitions as counts: the distinct histories, the clusters that make them up, and what came next how often."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from scipy.sparse import csr_matrix
+from scipy.special import logsumexp
+
+from models.arrays import Float64Array, IntArray
+from models.language.prompts import History
+
+Law = Callable[[Sequence[History]], Float64Array]  # [histories, clusters] log probabilities
+
+ROWS_AT_ONCE = 4096  # histories: 25 MB of float64 for 761 clusters
+
+
+@dataclass(frozen=True, eq=False)
+class TransitionCounts:
+    """Counted transitions.
+
+    Attributes:
+        histories: distinct, each sorted, in ascending order.
+        members: [histories, clusters] 1 where the cluster is of the history.
+        counts: [histories, clusters] how often the cluster came next.
+    """
+
+    histories: Sequence[tuple[int, ...]]
+    members: csr_matrix
+    counts: csr_matrix
+
+    @property
+    def clusters(self) -> int:
+        """N."""
+        return int(self.counts.shape[1])
+
+    def totals(self) -> Float64Array:
+        """[clusters] how often each came next."""
+        return np.asarray(self.counts.sum(axis=0), dtype=np.float64).ravel()
+
+    def blocks(self) -> Iterator[tuple[csr_matrix, Float64Array]]:
+        """Members, and dense counts, of some histories at a time."""
+        for start in range(0, len(self.histories), ROWS_AT_ONCE):
+            rows = slice(start, start + ROWS_AT_ONCE)
+            yield self.members[rows], self.counts[rows].toarray()
+
+
+def count_transitions(rows: pl.DataFrame, clusters: int) -> TransitionCounts:
+    """Count transitions.
+
+    Args:
+        rows: ``history`` and ``cluster_id``, one row for each transition.
+        clusters: N.
+    """
+    found = rows.select(pl.col("history").list.sort(), "cluster_id").group_by("history", "cluster_id").len()
+    histories, at = distinct_histories(found)
+    counts = csr_matrix(
+        (found["len"].to_numpy().astype(np.float64), (at, found["cluster_id"].to_numpy())),
+        shape=(len(histories), clusters),
+    )
+    return TransitionCounts(histories, member_matrix(histories, clusters), counts)
+
+
+def members_next(rows: pl.DataFrame) -> pl.DataFrame:
+    """The same interests as if each member of the history had come next, after the others and the target.
+
+    Whoever likes three clusters tells of each how it goes with the other two, in whatever order they were found.
+    """
+    numbered = rows.select("history", "cluster_id", pl.struct("history", "cluster_id").alias("row"))
+    exploded = numbered.explode("history").rename({"history": "member"})
+    others = pl.concat_list(pl.col("row").struct.field("history"), pl.col("cluster_id")).list.set_difference(
+        pl.concat_list("member")
+    )
+    return exploded.select(others.list.sort().alias("history"), pl.col("member").alias("cluster_id"))
+
+
+def member_matrix(histories: Sequence[History], clusters: int) -> csr_matrix:
+    """[histories, clusters] 1 where the cluster is of the history."""
+    lengths = [len(history) for history in histories]
+    columns = np.array([cluster for history in histories for cluster in history], dtype=np.int64)
+    rows = np.repeat(np.arange(len(histories)), lengths)
+    return csr_matrix((np.ones(len(columns)), (rows, columns)), shape=(len(histories), clusters))
+
+
+def masked_log_softmax(scores: Float64Array, members: csr_matrix) -> Float64Array:
+    """[histories, clusters] log probabilities over the clusters outside each history, minus infinity inside."""
+    masked = np.where(members.toarray() > 0, -np.inf, scores)
+    return np.asarray(masked - logsumexp(masked, axis=1, keepdims=True))
+
+
+def mean_loss(law: Law, rows: pl.DataFrame) -> float:
+    """Nats per transition: minus the mean log probability of what came next."""
+    histories, places = distinct_histories(rows)
+    return float(-law(histories)[places, rows["cluster_id"].to_numpy()].mean())
+
+
+def distinct_histories(rows: pl.DataFrame) -> tuple[list[tuple[int, ...]], IntArray]:
+    """The distinct histories of some rows, sorted, and [rows] the place of each row's own."""
+    own = [tuple(sorted(history)) for history in rows["history"].to_list()]
+    histories = sorted(set(own))
+    place = {history: index for index, history in enumerate(histories)}
+    return histories, np.array([place[history] for history in own], dtype=np.int64)

@@ -1,0 +1,150 @@
+"""What a novelty model must beat: laws of the next cluster by counting, from the transitions of training users alone.
+
+*Uniform*; *popularity*: how often a cluster came next; *co-occurrence*: how often it came after the same history, after
+one of its members, or at all, each backing off to the next; *additive affinity*: a multinomial logistic regression on
+the members of the history, with a ridge; *factorisation*: the same with affinities of low rank. Penalties are those of
+least loss on validation users; then each law is fitted to all training users.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import product
+from typing import TypeVar
+
+import numpy as np
+import polars as pl
+from scipy.optimize import minimize
+
+from models.arrays import Float64Array
+from models.language.prompts import History
+from models.novelty.affinity_law import BIAS_SPREAD, Spreads, choose_spreads, fit_affinity_law, log_popularity
+from models.novelty.transitions import Law, count_transitions, masked_log_softmax, mean_loss, member_matrix
+
+BACK_OFFS = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 1e9)  # transitions that the shorter history counts for
+RIDGES = (0.05, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0)
+FACTOR_SPREADS = (0.1, 0.15, 0.2, 0.3, 0.45, 0.7)
+RANK = 8
+ITERATIONS = 200
+Choice = TypeVar("Choice")
+
+
+def fit_yardsticks(taught: pl.DataFrame, validation: pl.DataFrame, clusters: int, seed: int) -> dict[str, Law]:
+    """Fit all of them.
+
+    Args:
+        taught: ``history``, ``cluster_id`` of the training users, one row for each transition.
+        validation: likewise of other training users; the laws are fitted to both in the end. Without any, the middle
+            penalties count.
+        clusters: N.
+        seed: of where the factorisation starts.
+    """
+    everything = pl.concat([taught, validation])
+
+    def least_loss(choices: Sequence[Choice], fit: Callable[[pl.DataFrame, Choice], Law]) -> Law:
+        best = choices[len(choices) // 2]
+        if len(validation):
+            best = min(choices, key=lambda choice: mean_loss(fit(taught, choice), validation))
+        return fit(everything, best)
+
+    start = Spreads(RIDGES[len(RIDGES) // 2])
+    ridge = choose_spreads(taught, validation, clusters, start, [("mutual", RIDGES)])
+    return {
+        "uniform": lambda histories: uniform(histories, clusters),
+        "popularity": Popularity(everything, clusters),
+        "cooccurrence": least_loss(
+            list(product(BACK_OFFS, BACK_OFFS)), lambda rows, weights: CoOccurrence(rows, clusters, *weights)
+        ),
+        "additive": fit_affinity_law(everything, clusters, ridge).log_probabilities,
+        "factorisation": least_loss(FACTOR_SPREADS, lambda rows, spread: Factorisation(rows, clusters, spread, seed)),
+    }
+
+
+def uniform(histories: Sequence[History], clusters: int) -> Float64Array:
+    """[histories, clusters] each cluster outside the history alike."""
+    members = member_matrix(histories, clusters)
+    return masked_log_softmax(np.zeros(members.shape), members)
+
+
+class Popularity:
+    """The share of each cluster among what came next, with one more transition to each.
+
+    Args:
+        rows: ``history`` and ``cluster_id``.
+        clusters: N.
+    """
+
+    def __init__(self, rows: pl.DataFrame, clusters: int) -> None:
+        self.scores = log_popularity(count_transitions(rows, clusters))
+
+    def __call__(self, histories: Sequence[History]) -> Float64Array:
+        """[histories, clusters] log probabilities."""
+        members = member_matrix(histories, len(self.scores))
+        return masked_log_softmax(np.broadcast_to(self.scores, members.shape), members)
+
+
+class CoOccurrence:
+    """Shares of what came next after the same history, smoothed by those after its members, smoothed by popularity.
+
+    A share from n transitions is (count + weight * shorter share) / (n + weight): the mean under a Dirichlet prior.
+
+    Args:
+        rows: ``history`` and ``cluster_id``.
+        clusters: N.
+        of_popularity: the weight of popularity beside the transitions after one member.
+        of_members: the weight of the members' mean share beside the transitions after the same history.
+    """
+
+    def __init__(self, rows: pl.DataFrame, clusters: int, of_popularity: float, of_members: float) -> None:
+        counted = count_transitions(rows, clusters)
+        self.of_members = of_members
+        self.counts = dict(zip(counted.histories, counted.counts, strict=True))
+        after = (counted.members.T @ counted.counts).toarray()
+        popularity = np.exp(log_popularity(counted))
+        self.after_member = (after + of_popularity * popularity) / (after.sum(axis=1, keepdims=True) + of_popularity)
+
+    def __call__(self, histories: Sequence[History]) -> Float64Array:
+        """[histories, clusters] log probabilities."""
+        shares = np.stack([self.after_member[list(history)].mean(axis=0) for history in histories])
+        for row, history in enumerate(histories):
+            own = self.counts.get(tuple(sorted(history)))
+            if own is not None:
+                shares[row] = (own.toarray()[0] + self.of_members * shares[row]) / (own.sum() + self.of_members)
+        return masked_log_softmax(np.log(shares), member_matrix(histories, shares.shape[1]))
+
+
+class Factorisation:
+    """Softmax of bias[C] + (sum over c in S of u[c]) . v[C], by L-BFGS from a seeded start.
+
+    Args:
+        rows: ``history`` and ``cluster_id``.
+        clusters: N.
+        spread: prior standard deviation of each coordinate of u and v.
+        seed: of the start.
+    """
+
+    def __init__(self, rows: pl.DataFrame, clusters: int, spread: float, seed: int) -> None:
+        counted = count_transitions(rows, clusters)
+        base, shape = log_popularity(counted), (2, clusters, RANK)
+
+        def posterior(flat: Float64Array) -> tuple[float, Float64Array]:
+            bias, (left, right) = flat[:clusters], flat[clusters:].reshape(shape)
+            value, slopes = 0.0, [np.zeros_like(bias), np.zeros_like(left), np.zeros_like(right)]
+            for members, counts in counted.blocks():
+                embedded = members @ left
+                log_p = masked_log_softmax(base + bias + embedded @ right.T, members)
+                value -= float((counts * np.where(counts > 0, log_p, 0.0)).sum())
+                excess = counts.sum(axis=1, keepdims=True) * np.exp(log_p) - counts
+                parts = (excess.sum(axis=0), members.T @ (excess @ right), excess.T @ embedded)
+                slopes = [slope + part for slope, part in zip(slopes, parts, strict=True)]
+            precisions = np.concatenate([np.full(clusters, BIAS_SPREAD**-2), np.full(left.size * 2, spread**-2)])
+            gradient = np.concatenate([slope.ravel() for slope in slopes])
+            return value + float(precisions @ flat**2) / 2, gradient + precisions * flat
+
+        start = np.concatenate([np.zeros(clusters), np.random.default_rng(seed).normal(0, 0.1, np.prod(shape))])
+        found = minimize(posterior, start, jac=True, method="L-BFGS-B", options={"maxiter": ITERATIONS}).x
+        self.scores = base + found[:clusters]
+        self.left, self.right = found[clusters:].reshape(shape)
+
+    def __call__(self, histories: Sequence[History]) -> Float64Array:
+        """[histories, clusters] log probabilities."""
+        members = member_matrix(histories, len(self.scores))
+        return masked_log_softmax(self.scores + members @ self.left @ self.right.T, members)
