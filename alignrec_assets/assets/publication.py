@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import dagster as dg
 import polars as pl
 
+from alignrec_assets.assets.checkpoints import told_novelty
 from alignrec_assets.assets.gates import missed_gates
 from alignrec_assets.assets.quality_checks import checks_before
 from alignrec_assets.instance.check_results import failed_checks
@@ -31,7 +32,7 @@ from models.serving.transition_table import CURRENT_FILE, TransitionTable, curre
 
 ASKED_ANEW = {"novelty_model:gates", "candidates/scored:contract", "interests/clusters:contract"}
 
-TOLD = ("version", "ranking", "ranking_reason", "histories", "replaces")
+TOLD = ("version", "ranking", "ranking_reason", "novelty_head", "novelty_contest", "histories", "replaces")
 """Of the manifest, in the metadata of the table."""
 
 
@@ -177,6 +178,8 @@ def _manifest(
         "replaces": replaces,
         "ranking": ranking.by,
         "ranking_reason": ranking.reason,
+        "novelty_head": novelty.manifest["head"],
+        "novelty_contest": told_novelty(novelty.manifest),
         "taxonomy": required_taxonomy(home.home),
         "log_until": log_until.isoformat(),
         "log_window_days": settings.feedback.window_days,
