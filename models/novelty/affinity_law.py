@@ -29,6 +29,10 @@ from models.novelty.transitions import (
 
 BIAS_SPREAD = 1.0
 ITERATIONS = 200
+TOLERANCE, CHOOSING_TOLERANCE = (
+    1e-6,
+    1e-5,
+)  # shares of the log posterior: with the coarser one losses differ by 0.0003 nats
 LEAST_LENGTH = 1e-6  # of a direction, as a share of the longest: shorter ones are rounding
 
 
@@ -136,7 +140,11 @@ class AffinityLaw:
 
 
 def fit_affinity_law(
-    rows: pl.DataFrame, clusters: int, spreads: Spreads, coordinates: Float64Array | None = None
+    rows: pl.DataFrame,
+    clusters: int,
+    spreads: Spreads,
+    coordinates: Float64Array | None = None,
+    tolerance: float = TOLERANCE,
 ) -> AffinityLaw:
     """Find the most probable biases and affinities.
 
@@ -145,6 +153,7 @@ def fit_affinity_law(
         clusters: N.
         spreads: how far they may lie from 0.
         coordinates: [clusters, coordinates] of the labels, for the words.
+        tolerance: the fit ends when a round gains less than this share of the log posterior.
     """
     parts = [Part.of(count_transitions(rows, clusters), 1.0)]
     if spreads.members:
@@ -152,8 +161,8 @@ def fit_affinity_law(
     if coordinates is None or not spreads.words:
         coordinates = np.zeros((clusters, 0))
     objective = _Objective(parts, coordinates, spreads)
-    start = np.zeros(objective.size)
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": ITERATIONS})
+    start, ends = np.zeros(objective.size), {"maxiter": ITERATIONS, "ftol": tolerance}
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", options=ends)
     biases, own, words = objective.unpack(found.x)
     return AffinityLaw(parts[0].base + biases[0], own, coordinates, words, spreads)
 
@@ -258,7 +267,7 @@ def choose_spreads(
     for kind, values in grid:
         for spreads in [replace(start, **{kind: value}) for value in values]:
             if spreads not in losses:
-                law = fit_affinity_law(taught, clusters, spreads, coordinates)
+                law = fit_affinity_law(taught, clusters, spreads, coordinates, CHOOSING_TOLERANCE)
                 losses[spreads] = mean_loss(law.log_probabilities, validation)
         start = min((replace(start, **{kind: value}) for value in values), key=lambda spreads: losses[spreads])
     return start

@@ -16,7 +16,14 @@ from scipy.optimize import minimize
 
 from models.arrays import Float64Array
 from models.language.prompts import History
-from models.novelty.affinity_law import BIAS_SPREAD, Spreads, choose_spreads, fit_affinity_law, log_popularity
+from models.novelty.affinity_law import (
+    BIAS_SPREAD,
+    TOLERANCE,
+    Spreads,
+    choose_spreads,
+    fit_affinity_law,
+    log_popularity,
+)
 from models.novelty.transitions import Law, count_transitions, masked_log_softmax, mean_loss, member_matrix
 
 BACK_OFFS = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 1e9)  # transitions that the shorter history counts for
@@ -140,7 +147,9 @@ class Factorisation:
             return value + float(precisions @ flat**2) / 2, gradient + precisions * flat
 
         start = np.concatenate([np.zeros(clusters), np.random.default_rng(seed).normal(0, 0.1, np.prod(shape))])
-        found = minimize(posterior, start, jac=True, method="L-BFGS-B", options={"maxiter": ITERATIONS}).x
+        found = minimize(
+            posterior, start, jac=True, method="L-BFGS-B", options={"maxiter": ITERATIONS, "ftol": TOLERANCE}
+        ).x
         self.scores = base + found[:clusters]
         self.left, self.right = found[clusters:].reshape(shape)
 
