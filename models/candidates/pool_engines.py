@@ -5,7 +5,7 @@ without knowing it (``label_expansion``), and ``vllm`` samples text and keeps wh
 follow one distribution. ``vllm_choice`` is vLLM's structured output, which follows another one: renormalised at every
 token. Exact suits some hundred labels; the cost of pruned and free grows with how widely the model spreads its mass,
 not with the number of labels; vllm is for models that need an accelerator. All of these are for models that write
-labels as text. A model by label vectors has one engine, ``Vectors``, whatever the options name but vllm.
+labels as text; with a model by label vectors ``Vectors`` takes their place, and vllm is refused.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -42,6 +42,7 @@ Pool = tuple[list[int], list[int]]  # distinct clusters in order of first appear
 OVERDRAW = 1.25  # free draws of the first round, as a multiple of n: some are not labels
 MOST_FREE_DRAWS = 40  # times n: then a history with too few valid draws is given up
 SAMPLED_TEXT = ("vllm", "vllm_choice")
+WRITE_LABELS = ("exact", "pruned", "free", *SAMPLED_TEXT)
 SAMPLED_HISTORIES = 256  # at once: vLLM makes its own batches
 
 
@@ -96,8 +97,6 @@ def open_engine(folder: Path, labels: Sequence[str], options: PoolOptions) -> En
     """
     if options.draws < 1 or options.distinct < 1:
         raise ValueError(f"{options.draws} draws and {options.distinct} distinct clusters: at least 1 of both")
-    if has_label_vectors(folder):
-        return Vectors(load_law(folder, len(labels)), options)
     engines: dict[str, Callable[[], Engine]] = {
         "exact": lambda: Exact(load_causal_model(folder), load_tokenizer(folder), labels, options),
         "pruned": lambda: Pruned(_expander(folder, labels, options), options),
@@ -105,6 +104,8 @@ def open_engine(folder: Path, labels: Sequence[str], options: PoolOptions) -> En
         "vllm": lambda: Sampled(_sampler(folder, labels, options, structured=False), options),
         "vllm_choice": lambda: Sampled(_sampler(folder, labels, options, structured=True), options),
     }
+    if has_label_vectors(folder):
+        engines |= dict.fromkeys(WRITE_LABELS, lambda: Vectors(load_law(folder, len(labels)), options))
     return engines[options.engine]()
 
 
@@ -158,7 +159,7 @@ class Vectors:
     def draw(self, histories: Sequence[History]) -> Iterable[Drawn]:
         """See :class:`Engine`."""
         check_histories(histories, len(self.law.bias))
-        probabilities = np.exp(self.law.log_probabilities(histories, self.options.temperature))
+        probabilities = np.exp(self.law.at_temperature(histories, self.options.temperature))
         for history, masses in zip(histories, probabilities, strict=True):
             yield Drawn(masses, 0.0, _draw_pool(masses, history, self.options), 1.0)
 

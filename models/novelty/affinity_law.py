@@ -26,13 +26,12 @@ from models.novelty.transitions import (
     member_matrix,
     members_next,
 )
+from models.progress import Log, Progress, silent
 
 BIAS_SPREAD = 1.0
 ITERATIONS = 200
-TOLERANCE, CHOOSING_TOLERANCE = (
-    1e-6,
-    1e-5,
-)  # shares of the log posterior: with the coarser one losses differ by 0.0003 nats
+TOLERANCE, CHOOSING_TOLERANCE = 1e-6, 1e-5
+"""Shares of the log posterior: with the coarser one losses differ by 0.0003 nats, in half of the rounds."""
 LEAST_LENGTH = 1e-6  # of a direction, as a share of the longest: shorter ones are rounding
 
 
@@ -120,8 +119,12 @@ class AffinityLaw:
         by_words = members @ self.coordinates @ self.words @ self.coordinates.T
         return np.asarray(self.bias + members @ self.own + by_words)
 
-    def log_probabilities(self, histories: Sequence[History], temperature: float = 1.0) -> Float64Array:
-        """[histories, clusters], minus infinity inside a history; the scores are divided by the temperature."""
+    def log_probabilities(self, histories: Sequence[History]) -> Float64Array:
+        """[histories, clusters], minus infinity inside a history."""
+        return self.at_temperature(histories, 1.0)
+
+    def at_temperature(self, histories: Sequence[History], temperature: float) -> Float64Array:
+        """The same with the scores divided by a temperature."""
         return masked_log_softmax(self.scores(histories) / temperature, member_matrix(histories, len(self.bias)))
 
     def with_labels(self, coordinates: Float64Array) -> "AffinityLaw":
@@ -144,7 +147,7 @@ def fit_affinity_law(
     clusters: int,
     spreads: Spreads,
     coordinates: Float64Array | None = None,
-    tolerance: float = TOLERANCE,
+    least_gain: float = TOLERANCE,
 ) -> AffinityLaw:
     """Find the most probable biases and affinities.
 
@@ -153,7 +156,7 @@ def fit_affinity_law(
         clusters: N.
         spreads: how far they may lie from 0.
         coordinates: [clusters, coordinates] of the labels, for the words.
-        tolerance: the fit ends when a round gains less than this share of the log posterior.
+        least_gain: the fit ends when a round gains less than this share of the log posterior.
     """
     parts = [Part.of(count_transitions(rows, clusters), 1.0)]
     if spreads.members:
@@ -161,7 +164,7 @@ def fit_affinity_law(
     if coordinates is None or not spreads.words:
         coordinates = np.zeros((clusters, 0))
     objective = _Objective(parts, coordinates, spreads)
-    start, ends = np.zeros(objective.size), {"maxiter": ITERATIONS, "ftol": tolerance}
+    start, ends = np.zeros(objective.size), {"maxiter": ITERATIONS, "ftol": least_gain}
     found = minimize(objective, start, jac=True, method="L-BFGS-B", options=ends)
     biases, own, words = objective.unpack(found.x)
     return AffinityLaw(parts[0].base + biases[0], own, coordinates, words, spreads)
@@ -250,6 +253,7 @@ def choose_spreads(
     start: Spreads,
     grid: Sequence[tuple[str, Sequence[float]]],
     coordinates: Float64Array | None = None,
+    log: Log = silent,
 ) -> Spreads:
     """The spreads of least loss on validation transitions, one kind after the other while the others stand.
 
@@ -260,14 +264,17 @@ def choose_spreads(
         start: where to begin, and where to stay without validation transitions.
         grid: kinds in order, with their values.
         coordinates: [clusters, coordinates] of the labels.
+        log: receives progress lines.
     """
     if validation.is_empty():
         return start
     losses: dict[Spreads, float] = {}
+    progress = Progress(sum(len(values) for _, values in grid), "spreads", log)
     for kind, values in grid:
         for spreads in [replace(start, **{kind: value}) for value in values]:
             if spreads not in losses:
                 law = fit_affinity_law(taught, clusters, spreads, coordinates, CHOOSING_TOLERANCE)
                 losses[spreads] = mean_loss(law.log_probabilities, validation)
+            progress.advance(note=f"{kind} {getattr(spreads, kind):g}, validation loss {losses[spreads]:.4f}")
         start = min((replace(start, **{kind: value}) for value in values), key=lambda spreads: losses[spreads])
     return start

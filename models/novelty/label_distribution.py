@@ -133,7 +133,7 @@ def label_distributions(
     """
     if has_label_vectors(model_folder):
         law = load_law(model_folder, len(labels))
-        values = np.stack([law.log_probabilities(histories, temperature) for temperature in temperatures])
+        values = np.stack([law.at_temperature(histories, temperature) for temperature in temperatures])
         return LabelDistributions(np.exp(values), np.ones(values.shape[:2]))
     tokenizer, model = load_tokenizer(model_folder), load_causal_model(model_folder)
     values = label_log_probabilities(model, tokenizer, labels, histories, temperatures, log=log)

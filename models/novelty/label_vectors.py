@@ -104,7 +104,7 @@ def train_label_vectors(
     everything = pl.concat([taught, validation])
 
     def fitted(start: Spreads, grid: Sequence[tuple[str, Sequence[float]]]) -> AffinityLaw:
-        spreads = choose_spreads(taught, validation, len(labels), start, grid, places)
+        spreads = choose_spreads(taught, validation, len(labels), start, grid, places, log)
         return fit_affinity_law(everything, len(labels), spreads, places)
 
     log(f"fitting the law to {taught.height:,} transitions, its spreads by {validation.height:,} of other users")

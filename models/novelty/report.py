@@ -101,7 +101,7 @@ def judge_novelty_model(
 
     taught, validation = _taught(examples)
     log(f"fitting what counts to {taught.height:,} transitions, and measuring on {held_out.height:,} of held-out users")
-    yardsticks = fit_yardsticks(taught, validation, len(labels), seed)
+    yardsticks = fit_yardsticks(taught, validation, len(labels), seed, log)
     popularity = np.exp(log_popularity(count_transitions(pl.concat([taught, validation]), len(labels))))
     return hold_novelty_contest({MODEL: law, **yardsticks, **parts}, held_out, popularity, seed)
 

@@ -25,6 +25,7 @@ from models.novelty.affinity_law import (
     log_popularity,
 )
 from models.novelty.transitions import Law, count_transitions, masked_log_softmax, mean_loss, member_matrix
+from models.progress import Log, Progress, silent
 
 BACK_OFFS = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 1e9)  # transitions that the shorter history counts for
 RIDGES = (0.05, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0)
@@ -34,7 +35,9 @@ ITERATIONS = 200
 Choice = TypeVar("Choice")
 
 
-def fit_yardsticks(taught: pl.DataFrame, validation: pl.DataFrame, clusters: int, seed: int) -> dict[str, Law]:
+def fit_yardsticks(
+    taught: pl.DataFrame, validation: pl.DataFrame, clusters: int, seed: int, log: Log = silent
+) -> dict[str, Law]:
     """Fit all of them.
 
     Args:
@@ -43,17 +46,21 @@ def fit_yardsticks(taught: pl.DataFrame, validation: pl.DataFrame, clusters: int
             penalties count.
         clusters: N.
         seed: of where the factorisation starts.
+        log: receives progress lines.
     """
     everything = pl.concat([taught, validation])
 
     def least_loss(choices: Sequence[Choice], fit: Callable[[pl.DataFrame, Choice], Law]) -> Law:
         best = choices[len(choices) // 2]
-        if len(validation):
-            best = min(choices, key=lambda choice: mean_loss(fit(taught, choice), validation))
-        return fit(everything, best)
+        progress = Progress(len(choices), "penalties", log)
+        losses = []
+        for choice in choices if len(validation) else []:
+            losses.append(mean_loss(fit(taught, choice), validation))
+            progress.advance(note=f"validation loss {losses[-1]:.4f}")
+        return fit(everything, choices[int(np.argmin(losses))] if losses else best)
 
     start = Spreads(RIDGES[len(RIDGES) // 2])
-    ridge = choose_spreads(taught, validation, clusters, start, [("mutual", RIDGES)])
+    ridge = choose_spreads(taught, validation, clusters, start, [("mutual", RIDGES)], log=log)
     return {
         "uniform": lambda histories: uniform(histories, clusters),
         "popularity": Popularity(everything, clusters),

@@ -358,9 +358,9 @@ def test_a_model_that_misses_a_gate_is_not_published_though_nothing_asked_for_it
     versions = sorted(copied_home.published.iterdir())
     before = contents(copied_home)["publication.transition_table"]
     publish = launch('key:"publication/transition_table"')
-    failed = command(copied_home.path, *publish, check=False, ALIGNREC_PUBLICATION__FORMAT_VALIDITY_LIMIT="1")
+    failed = command(copied_home.path, *publish, check=False, ALIGNREC_PUBLICATION__RECALL_LIMIT="1")
     assert failed.returncode != 0
-    assert "format validity" in failed.stderr and "stays current" in failed.stderr
+    assert "recall@3" in failed.stderr and "stays current" in failed.stderr
     assert (copied_home.published / "CURRENT").read_bytes() == current
     assert sorted(copied_home.published.iterdir()) == versions
     assert contents(copied_home)["publication.transition_table"] == before

@@ -73,7 +73,7 @@ def started(rows):
 
 def test_the_fit_is_the_most_probable_one():
     rows, coordinates = some_rows(40), LabelCoordinates.of(vectors())(vectors())
-    law = fit_affinity_law(rows, N, SPREADS, coordinates, tolerance=1e-12)
+    law = fit_affinity_law(rows, N, SPREADS, coordinates, least_gain=1e-12)
     base, base_of_members = started(rows), started(members_next(rows))
     parts = [
         (torch.tensor(law.bias) - base).requires_grad_(),
@@ -101,7 +101,7 @@ def test_log_probabilities_by_hand():
     expected = np.log(np.exp([1.5, 2.0]) / np.exp([1.5, 2.0]).sum())
     assert law.log_probabilities([(1, 0)])[0] == pytest.approx([-np.inf, -np.inf, *expected])
     halved = np.exp([0.75, 1.0])
-    assert np.exp(law.log_probabilities([(0, 1)], temperature=2.0)[0, 2:]) == pytest.approx(halved / halved.sum())
+    assert np.exp(law.at_temperature([(0, 1)], 2.0)[0, 2:]) == pytest.approx(halved / halved.sum())
 
 
 def test_members_come_next_after_the_others_and_the_target():
