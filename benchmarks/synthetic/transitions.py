@@ -55,9 +55,7 @@ def tuned_novelty_model(folder: Path, labels: list[str], examples: pl.DataFrame,
         materialize_base_model(folder / "base", None)
     if (folder / "novelty" / "config.json").exists():
         return {}
-    options = NoveltyOptions(
-        tune="top:8", learning_rate=1e-3, batch_size=64, epochs=1, most_steps=1, seed=0, holdout_histories=8
-    )
+    options = NoveltyOptions("words", "top:8", 1e-3, batch_size=64, epochs=1, most_steps=1, seed=0, holdout_histories=8)
     report = train_novelty_model(folder / "base", folder / "novelty", labels, examples, options, log=log)
     return report.figures
 
