@@ -157,6 +157,21 @@ def test_logged_feedback_is_counted_by_user_and_random_alone_by_setting(connecti
     assert users_table(connection, "random") == [(DAYS[0], (0, 1), 3, "bob", 1, 0, 0)]
 
 
+def test_each_signal_is_summed_apart(connection):
+    standing = {"taxonomy_version": TAXONOMY, "history": [0, 1], "cluster_id": 2, "skipped": False}
+    raised = [("positive", "liked", "shared", "completed"), ("liked", "shared", "completed"), ("shared", "completed")]
+    raised += [("completed", "skipped"), ("skipped",), ("skipped",), ()]
+    logs = [
+        impression("ada", f"item{2 + 5 * (number % 2)}", number, **{**standing, **dict.fromkeys(flags, True)})
+        for number, flags in enumerate(raised, start=1)
+    ]
+    load(connection, [], logs)
+    users_table(connection, "logged")
+    columns = "impressions, positives, likes, shares, completions, skips"
+    for table in ("feedback.transition_users", "feedback.transition_counts"):
+        assert read(connection, table, columns) == [(7, 1, 2, 3, 4, 3)]
+
+
 def test_impressions_of_another_taxonomy_are_derived_again(connection):
     events = [("ada", "item0", 0, True), ("ada", "item4", 1, True), ("bob", "item0", 0, True)]
     later = 24 * 4 + 1
