@@ -21,6 +21,7 @@ from models.candidates.best_of_n import plan_transitions
 from models.evaluation.figures import FEW_HISTORIES, figure_text, interval_text
 from models.evaluation.proven_ranking import RANKED_BY
 from models.files import write_json
+from models.novelty.contest import NAMES
 from models.progress import Log, peak_gigabytes
 from models.serving.transition_table import TransitionTable
 
@@ -54,13 +55,6 @@ CONTESTANTS = {
     "_label_regression": "regression on labels",
 }
 NOVELTY_MEASURES = ("loss", "macro_recall_at_3")
-NOVELTY_CONTESTANTS = {
-    "model": "novelty model",
-    "cooccurrence": "co-occurrence",
-    "additive": "additive affinity",
-    "counting": "its counting alone",
-    "words": "its words alone",
-}
 APART = "_users_apart"  # in the names of figures of the contest with users kept apart
 ARMS = {"before": "before", "after": "after", "random": "any cluster", "oracle": "the best k"}
 EXAMPLES = 10
@@ -241,7 +235,7 @@ def _novelty_lines(figures: Facts, novelty: Facts) -> list[str]:
         told = [f"{values[measure]:.3f}" for measure in NOVELTY_MEASURES]
         lead = novelty["leads"].get(name)
         leads = ["{:+.3f} to {:+.3f}".format(*lead[measure]) if lead else "" for measure in NOVELTY_MEASURES]
-        shown = NOVELTY_CONTESTANTS.get(name, name)
+        shown = NAMES.get(name, name)
         lines.append(f"  {shown:<24}{told[0]:>8}{leads[0]:>22}{told[1]:>18}{leads[1]:>22}")
     return [
         *lines,

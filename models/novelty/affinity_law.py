@@ -21,6 +21,7 @@ from models.language.prompts import History
 from models.novelty.transitions import (
     TransitionCounts,
     count_transitions,
+    loss_and_excess,
     masked_log_softmax,
     mean_loss,
     member_matrix,
@@ -226,10 +227,10 @@ def _likelihood(part: Part, bias: Float64Array, affinity: Float64Array) -> tuple
     value, slope, along_affinity = 0.0, np.zeros_like(bias), np.zeros_like(affinity)
     for members, counts in part.transitions.blocks():
         log_p = masked_log_softmax(part.base + bias + members @ affinity, members)
-        value -= part.weight * float((counts * np.where(counts > 0, log_p, 0.0)).sum())
-        excess = part.weight * (counts.sum(axis=1, keepdims=True) * np.exp(log_p) - counts)
-        slope += excess.sum(axis=0)
-        along_affinity += members.T @ excess
+        loss, excess = loss_and_excess(log_p, counts)
+        value += part.weight * loss
+        slope += part.weight * excess.sum(axis=0)
+        along_affinity += part.weight * (members.T @ excess)
     return value, slope, along_affinity
 
 

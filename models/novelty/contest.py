@@ -22,6 +22,14 @@ from models.novelty.transitions import Law, distinct_histories
 RECALL_CUTS = (1, 3, 5, 10)
 CUT = 3  # of macro recall, coverage and surprise
 WORDS_ALONE, COUNTING_ALONE = "words", "counting"  # what a model is made of, each by itself: no yardsticks
+NAMES = {
+    MODEL: "novelty model",
+    COUNTING_ALONE: "its counting alone",
+    WORDS_ALONE: "its words alone",
+    "cooccurrence": "co-occurrence",
+    "additive": "additive affinity",
+}
+"""How contestants are shown, where it is not by their own name."""
 LEADS = ("loss", f"recall_at_{CUT}", f"macro_recall_at_{CUT}")
 
 

@@ -7,16 +7,8 @@ from matplotlib import pyplot as plt
 
 from models.drawing import BLUE, GREY, ORANGE, draw_course, draw_legend, save, write_values
 from models.evaluation.ranking_contest import MODEL
-from models.novelty.contest import COUNTING_ALONE, CUT, WORDS_ALONE, NoveltyContest
+from models.novelty.contest import CUT, NAMES, NoveltyContest
 from models.novelty.training import NoveltyReport
-
-NAMES = {
-    MODEL: "novelty model",
-    COUNTING_ALONE: "its counting alone",
-    WORDS_ALONE: "its words alone",
-    "cooccurrence": "co-occurrence",
-    "additive": "additive affinity",
-}
 
 
 def draw_novelty_contest(contest: NoveltyContest, choices: int, path: Path) -> None:

@@ -30,11 +30,6 @@ class TransitionCounts:
     members: csr_matrix
     counts: csr_matrix
 
-    @property
-    def clusters(self) -> int:
-        """N."""
-        return int(self.counts.shape[1])
-
     def totals(self) -> Float64Array:
         """[clusters] how often each came next."""
         return np.asarray(self.counts.sum(axis=0), dtype=np.float64).ravel()
@@ -87,6 +82,17 @@ def masked_log_softmax(scores: Float64Array, members: csr_matrix) -> Float64Arra
     """[histories, clusters] log probabilities over the clusters outside each history, minus infinity inside."""
     masked = np.where(members.toarray() > 0, -np.inf, scores)
     return np.asarray(masked - logsumexp(masked, axis=1, keepdims=True))
+
+
+def loss_and_excess(log_p: Float64Array, counts: Float64Array) -> tuple[float, Float64Array]:
+    """Minus the log likelihood of counted transitions, and its slope along the scores that make ``log_p``.
+
+    Args:
+        log_p: [histories, clusters], minus infinity inside a history.
+        counts: [histories, clusters] how often the cluster came next.
+    """
+    loss = -float((counts * np.where(counts > 0, log_p, 0.0)).sum())
+    return loss, counts.sum(axis=1, keepdims=True) * np.exp(log_p) - counts
 
 
 def mean_loss(law: Law, rows: pl.DataFrame) -> float:

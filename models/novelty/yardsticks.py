@@ -24,7 +24,14 @@ from models.novelty.affinity_law import (
     fit_affinity_law,
     log_popularity,
 )
-from models.novelty.transitions import Law, count_transitions, masked_log_softmax, mean_loss, member_matrix
+from models.novelty.transitions import (
+    Law,
+    count_transitions,
+    loss_and_excess,
+    masked_log_softmax,
+    mean_loss,
+    member_matrix,
+)
 from models.progress import Log, Progress, silent
 
 BACK_OFFS = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 1e9)  # transitions that the shorter history counts for
@@ -145,8 +152,8 @@ class Factorisation:
             for members, counts in counted.blocks():
                 embedded = members @ left
                 log_p = masked_log_softmax(base + bias + embedded @ right.T, members)
-                value -= float((counts * np.where(counts > 0, log_p, 0.0)).sum())
-                excess = counts.sum(axis=1, keepdims=True) * np.exp(log_p) - counts
+                loss, excess = loss_and_excess(log_p, counts)
+                value += loss
                 parts = (excess.sum(axis=0), members.T @ (excess @ right), excess.T @ embedded)
                 slopes = [slope + part for slope, part in zip(slopes, parts, strict=True)]
             precisions = np.concatenate([np.full(clusters, BIAS_SPREAD**-2), np.full(left.size * 2, spread**-2)])
