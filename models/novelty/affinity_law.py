@@ -11,21 +11,20 @@ of its own, and members of a history count as what came next, too, with a weight
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
-import polars as pl
 from scipy.optimize import minimize
 
 from models.arrays import AnyFloatArray, Float64Array
 from models.language.prompts import History
 from models.novelty.transitions import (
+    BothWays,
     TransitionCounts,
-    count_transitions,
     loss_and_excess,
     masked_log_softmax,
     mean_loss,
     member_matrix,
-    members_next,
 )
 from models.progress import Log, Progress, silent
 
@@ -144,8 +143,7 @@ class AffinityLaw:
 
 
 def fit_affinity_law(
-    rows: pl.DataFrame,
-    clusters: int,
+    taught: BothWays,
     spreads: Spreads,
     coordinates: Float64Array | None = None,
     least_gain: float = TOLERANCE,
@@ -153,17 +151,16 @@ def fit_affinity_law(
     """Find the most probable biases and affinities.
 
     Args:
-        rows: ``history`` and ``cluster_id``, one row for each transition.
-        clusters: N.
+        taught: the transitions.
         spreads: how far they may lie from 0.
         coordinates: [clusters, coordinates] of the labels, for the words.
         least_gain: the fit ends when a round gains less than this share of the log posterior.
     """
-    parts = [Part.of(count_transitions(rows, clusters), 1.0)]
+    parts = [Part(taught.came, 1.0)]
     if spreads.members:
-        parts.append(Part.of(count_transitions(members_next(rows), clusters), spreads.members))
+        parts.append(Part(taught.members_came, spreads.members))
     if coordinates is None or not spreads.words:
-        coordinates = np.zeros((clusters, 0))
+        coordinates = np.zeros((taught.came.clusters, 0))
     objective = _Objective(parts, coordinates, spreads)
     start, ends = np.zeros(objective.size), {"maxiter": ITERATIONS, "ftol": least_gain}
     found = minimize(objective, start, jac=True, method="L-BFGS-B", options=ends)
@@ -173,22 +170,15 @@ def fit_affinity_law(
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Counted transitions that share the affinities, their weight, and [clusters] the biases that they start from."""
+    """Counted transitions that share the affinities, and their weight."""
 
     transitions: TransitionCounts
     weight: float
-    base: Float64Array
 
-    @classmethod
-    def of(cls, transitions: TransitionCounts, weight: float) -> "Part":
-        """Start from the logarithm of each cluster's share, with one more transition to each."""
-        return cls(transitions, weight, log_popularity(transitions))
-
-
-def log_popularity(transitions: TransitionCounts) -> Float64Array:
-    """[clusters] logarithm of each cluster's share of the transitions, with one more to each."""
-    totals = transitions.totals() + 1.0
-    return np.asarray(np.log(totals / totals.sum()))
+    @cached_property
+    def base(self) -> Float64Array:
+        """[clusters] the biases that the fit starts from."""
+        return self.transitions.log_popularity()
 
 
 class _Objective:
@@ -248,9 +238,8 @@ def _with_prior(slope: Float64Array, matrix: Float64Array, spread: float, one_wa
 
 
 def choose_spreads(
-    taught: pl.DataFrame,
-    validation: pl.DataFrame,
-    clusters: int,
+    taught: BothWays,
+    validation: TransitionCounts,
     start: Spreads,
     grid: Sequence[tuple[str, Sequence[float]]],
     coordinates: Float64Array | None = None,
@@ -261,20 +250,19 @@ def choose_spreads(
     Args:
         taught: transitions to fit to.
         validation: transitions of other users.
-        clusters: N.
         start: where to begin, and where to stay without validation transitions.
         grid: kinds in order, with their values.
         coordinates: [clusters, coordinates] of the labels.
         log: receives progress lines.
     """
-    if validation.is_empty():
+    if not validation.histories:
         return start
     losses: dict[Spreads, float] = {}
     progress = Progress(sum(len(values) for _, values in grid), "spreads", log)
     for kind, values in grid:
         for spreads in [replace(start, **{kind: value}) for value in values]:
             if spreads not in losses:
-                law = fit_affinity_law(taught, clusters, spreads, coordinates, CHOOSING_TOLERANCE)
+                law = fit_affinity_law(taught, spreads, coordinates, CHOOSING_TOLERANCE)
                 losses[spreads] = mean_loss(law.log_probabilities, validation)
             progress.advance(note=f"{kind} {getattr(spreads, kind):g}, validation loss {losses[spreads]:.4f}")
         start = min((replace(start, **{kind: value}) for value in values), key=lambda spreads: losses[spreads])

@@ -36,6 +36,7 @@ from models.novelty.affinity_law import (
     fit_affinity_law,
 )
 from models.novelty.contest import COUNTING_ALONE, WORDS_ALONE
+from models.novelty.transitions import BothWays, TransitionCounts
 from models.progress import Log, silent
 
 LAW_FILE = "label_vectors.npz"
@@ -101,11 +102,12 @@ def train_label_vectors(
         vectors = read_labels(load_causal_model(base), load_tokenizer(base), labels).double().cpu().numpy()
     coordinates = LabelCoordinates.of(vectors)
     places = coordinates(vectors)
-    everything = pl.concat([taught, validation])
+    some, everything = (BothWays.of(rows, len(labels)) for rows in (taught, pl.concat([taught, validation])))
+    validating = TransitionCounts.of(validation, len(labels))
 
     def fitted(start: Spreads, grid: Sequence[tuple[str, Sequence[float]]]) -> AffinityLaw:
-        spreads = choose_spreads(taught, validation, len(labels), start, grid, places, log)
-        return fit_affinity_law(everything, len(labels), spreads, places)
+        spreads = choose_spreads(some, validating, start, grid, places, log)
+        return fit_affinity_law(everything, spreads, places)
 
     log(f"fitting the law to {taught.height:,} transitions, its spreads by {validation.height:,} of other users")
     law = fitted(START, GRID)

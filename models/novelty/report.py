@@ -12,7 +12,6 @@ from models.arrays import Float64Array
 from models.evaluation.ranking_contest import MODEL, flat_names
 from models.files import MODEL_FOLDER
 from models.language.prompts import History
-from models.novelty.affinity_law import log_popularity
 from models.novelty.batches import check_examples, split_examples
 from models.novelty.contest import CUT, NoveltyContest, hold_novelty_contest
 from models.novelty.label_distribution import label_distributions
@@ -20,7 +19,7 @@ from models.novelty.label_vectors import train_label_vectors
 from models.novelty.options import NoveltyOptions
 from models.novelty.pictures import draw_novelty_contest, draw_novelty_curve
 from models.novelty.training import train_novelty_model
-from models.novelty.transitions import Law, count_transitions
+from models.novelty.transitions import Law, TransitionCounts
 from models.novelty.yardsticks import fit_yardsticks
 from models.progress import Log, silent
 
@@ -102,7 +101,7 @@ def judge_novelty_model(
     taught, validation = _taught(examples)
     log(f"fitting what counts to {taught.height:,} transitions, and measuring on {held_out.height:,} of held-out users")
     yardsticks = fit_yardsticks(taught, validation, len(labels), seed, log)
-    popularity = np.exp(log_popularity(count_transitions(pl.concat([taught, validation]), len(labels))))
+    popularity = np.exp(TransitionCounts.of(pl.concat([taught, validation]), len(labels)).log_popularity())
     return hold_novelty_contest({MODEL: law, **yardsticks, **parts}, held_out, popularity, seed)
 
 

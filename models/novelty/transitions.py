@@ -30,9 +30,31 @@ class TransitionCounts:
     members: csr_matrix
     counts: csr_matrix
 
-    def totals(self) -> Float64Array:
-        """[clusters] how often each came next."""
-        return np.asarray(self.counts.sum(axis=0), dtype=np.float64).ravel()
+    @classmethod
+    def of(cls, rows: pl.DataFrame, clusters: int) -> "TransitionCounts":
+        """Count transitions.
+
+        Args:
+            rows: ``history`` and ``cluster_id``, one row for each transition.
+            clusters: N.
+        """
+        found = rows.select(pl.col("history").list.sort(), "cluster_id").group_by("history", "cluster_id").len()
+        histories, at = distinct_histories(found)
+        counts = csr_matrix(
+            (found["len"].to_numpy().astype(np.float64), (at, found["cluster_id"].to_numpy())),
+            shape=(len(histories), clusters),
+        )
+        return cls(histories, member_matrix(histories, clusters), counts)
+
+    @property
+    def clusters(self) -> int:
+        """N."""
+        return int(self.counts.shape[1])
+
+    def log_popularity(self) -> Float64Array:
+        """[clusters] logarithm of each cluster's share of the transitions, with one more to each."""
+        totals = np.asarray(self.counts.sum(axis=0), dtype=np.float64).ravel() + 1.0
+        return np.asarray(np.log(totals / totals.sum()))
 
     def blocks(self) -> Iterator[tuple[csr_matrix, Float64Array]]:
         """Members, and dense counts, of some histories at a time."""
@@ -41,20 +63,17 @@ class TransitionCounts:
             yield self.members[rows], self.counts[rows].toarray()
 
 
-def count_transitions(rows: pl.DataFrame, clusters: int) -> TransitionCounts:
-    """Count transitions.
+@dataclass(frozen=True, eq=False)
+class BothWays:
+    """Transitions as they came, and as if each member of the history had come next."""
 
-    Args:
-        rows: ``history`` and ``cluster_id``, one row for each transition.
-        clusters: N.
-    """
-    found = rows.select(pl.col("history").list.sort(), "cluster_id").group_by("history", "cluster_id").len()
-    histories, at = distinct_histories(found)
-    counts = csr_matrix(
-        (found["len"].to_numpy().astype(np.float64), (at, found["cluster_id"].to_numpy())),
-        shape=(len(histories), clusters),
-    )
-    return TransitionCounts(histories, member_matrix(histories, clusters), counts)
+    came: TransitionCounts
+    members_came: TransitionCounts
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame, clusters: int) -> "BothWays":
+        """Count transitions (``history``, ``cluster_id``) between ``clusters`` clusters."""
+        return cls(TransitionCounts.of(rows, clusters), TransitionCounts.of(members_next(rows), clusters))
 
 
 def members_next(rows: pl.DataFrame) -> pl.DataFrame:
@@ -72,7 +91,7 @@ def members_next(rows: pl.DataFrame) -> pl.DataFrame:
 
 def member_matrix(histories: Sequence[History], clusters: int) -> csr_matrix:
     """[histories, clusters] 1 where the cluster is of the history."""
-    lengths = [len(history) for history in histories]
+    lengths = np.array([len(history) for history in histories], dtype=np.int64)
     columns = np.array([cluster for history in histories for cluster in history], dtype=np.int64)
     rows = np.repeat(np.arange(len(histories)), lengths)
     return csr_matrix((np.ones(len(columns)), (rows, columns)), shape=(len(histories), clusters))
@@ -95,10 +114,11 @@ def loss_and_excess(log_p: Float64Array, counts: Float64Array) -> tuple[float, F
     return loss, counts.sum(axis=1, keepdims=True) * np.exp(log_p) - counts
 
 
-def mean_loss(law: Law, rows: pl.DataFrame) -> float:
+def mean_loss(law: Law, counted: TransitionCounts) -> float:
     """Nats per transition: minus the mean log probability of what came next."""
-    histories, places = distinct_histories(rows)
-    return float(-law(histories)[places, rows["cluster_id"].to_numpy()].mean())
+    counts = counted.counts.tocoo()
+    log_p = law(counted.histories)[counts.row, counts.col]
+    return float(-(counts.data @ log_p) / counts.data.sum())
 
 
 def distinct_histories(rows: pl.DataFrame) -> tuple[list[tuple[int, ...]], IntArray]:

@@ -22,11 +22,11 @@ from models.novelty.affinity_law import (
     Spreads,
     choose_spreads,
     fit_affinity_law,
-    log_popularity,
 )
 from models.novelty.transitions import (
+    BothWays,
     Law,
-    count_transitions,
+    TransitionCounts,
     loss_and_excess,
     masked_log_softmax,
     mean_loss,
@@ -55,27 +55,28 @@ def fit_yardsticks(
         seed: of where the factorisation starts.
         log: receives progress lines.
     """
-    everything = pl.concat([taught, validation])
+    both_ways, everything = (BothWays.of(rows, clusters) for rows in (taught, pl.concat([taught, validation])))
+    validating = TransitionCounts.of(validation, clusters)
 
-    def least_loss(choices: Sequence[Choice], fit: Callable[[pl.DataFrame, Choice], Law]) -> Law:
+    def least_loss(choices: Sequence[Choice], fit: Callable[[TransitionCounts, Choice], Law]) -> Law:
         best = choices[len(choices) // 2]
         progress = Progress(len(choices), "penalties", log)
         losses = []
-        for choice in choices if len(validation) else []:
-            losses.append(mean_loss(fit(taught, choice), validation))
+        for choice in choices if validating.histories else []:
+            losses.append(mean_loss(fit(both_ways.came, choice), validating))
             progress.advance(note=f"validation loss {losses[-1]:.4f}")
-        return fit(everything, choices[int(np.argmin(losses))] if losses else best)
+        return fit(everything.came, choices[int(np.argmin(losses))] if losses else best)
 
     start = Spreads(RIDGES[len(RIDGES) // 2])
-    ridge = choose_spreads(taught, validation, clusters, start, [("mutual", RIDGES)], log=log)
+    ridge = choose_spreads(both_ways, validating, start, [("mutual", RIDGES)], log=log)
     return {
         "uniform": lambda histories: uniform(histories, clusters),
-        "popularity": Popularity(everything, clusters),
+        "popularity": Popularity(everything.came),
         "cooccurrence": least_loss(
-            list(product(BACK_OFFS, BACK_OFFS)), lambda rows, weights: CoOccurrence(rows, clusters, *weights)
+            list(product(BACK_OFFS, BACK_OFFS)), lambda counted, weights: CoOccurrence(counted, *weights)
         ),
-        "additive": fit_affinity_law(everything, clusters, ridge).log_probabilities,
-        "factorisation": least_loss(FACTOR_SPREADS, lambda rows, spread: Factorisation(rows, clusters, spread, seed)),
+        "additive": fit_affinity_law(everything, ridge).log_probabilities,
+        "factorisation": least_loss(FACTOR_SPREADS, lambda counted, spread: Factorisation(counted, spread, seed)),
     }
 
 
@@ -89,12 +90,11 @@ class Popularity:
     """The share of each cluster among what came next, with one more transition to each.
 
     Args:
-        rows: ``history`` and ``cluster_id``.
-        clusters: N.
+        counted: transitions.
     """
 
-    def __init__(self, rows: pl.DataFrame, clusters: int) -> None:
-        self.scores = log_popularity(count_transitions(rows, clusters))
+    def __init__(self, counted: TransitionCounts) -> None:
+        self.scores = counted.log_popularity()
 
     def __call__(self, histories: Sequence[History]) -> Float64Array:
         """[histories, clusters] log probabilities."""
@@ -108,18 +108,16 @@ class CoOccurrence:
     A share from n transitions is (count + weight * shorter share) / (n + weight): the mean under a Dirichlet prior.
 
     Args:
-        rows: ``history`` and ``cluster_id``.
-        clusters: N.
+        counted: transitions.
         of_popularity: the weight of popularity beside the transitions after one member.
         of_members: the weight of the members' mean share beside the transitions after the same history.
     """
 
-    def __init__(self, rows: pl.DataFrame, clusters: int, of_popularity: float, of_members: float) -> None:
-        counted = count_transitions(rows, clusters)
+    def __init__(self, counted: TransitionCounts, of_popularity: float, of_members: float) -> None:
         self.of_members = of_members
         self.counts = dict(zip(counted.histories, counted.counts, strict=True))
         after = (counted.members.T @ counted.counts).toarray()
-        popularity = np.exp(log_popularity(counted))
+        popularity = np.exp(counted.log_popularity())
         self.after_member = (after + of_popularity * popularity) / (after.sum(axis=1, keepdims=True) + of_popularity)
 
     def __call__(self, histories: Sequence[History]) -> Float64Array:
@@ -136,15 +134,14 @@ class Factorisation:
     """Softmax of bias[C] + (sum over c in S of u[c]) . v[C], by L-BFGS from a seeded start.
 
     Args:
-        rows: ``history`` and ``cluster_id``.
-        clusters: N.
+        counted: transitions.
         spread: prior standard deviation of each coordinate of u and v.
         seed: of the start.
     """
 
-    def __init__(self, rows: pl.DataFrame, clusters: int, spread: float, seed: int) -> None:
-        counted = count_transitions(rows, clusters)
-        base, shape = log_popularity(counted), (2, clusters, RANK)
+    def __init__(self, counted: TransitionCounts, spread: float, seed: int) -> None:
+        clusters = counted.clusters
+        base, shape = counted.log_popularity(), (2, clusters, RANK)
 
         def posterior(flat: Float64Array) -> tuple[float, Float64Array]:
             bias, (left, right) = flat[:clusters], flat[clusters:].reshape(shape)

@@ -17,7 +17,7 @@ from models.novelty.affinity_law import (
     choose_spreads,
     fit_affinity_law,
 )
-from models.novelty.transitions import count_transitions, mean_loss, members_next
+from models.novelty.transitions import BothWays, TransitionCounts, mean_loss, members_next
 
 N = 6
 SPREADS = Spreads(mutual=0.4, one_way=0.3, members=0.5, words=0.7)
@@ -73,7 +73,7 @@ def started(rows):
 
 def test_the_fit_is_the_most_probable_one():
     rows, coordinates = some_rows(40), LabelCoordinates.of(vectors())(vectors())
-    law = fit_affinity_law(rows, N, SPREADS, coordinates, least_gain=1e-12)
+    law = fit_affinity_law(BothWays.of(rows, N), SPREADS, coordinates, least_gain=1e-12)
     base, base_of_members = started(rows), started(members_next(rows))
     parts = [
         (torch.tensor(law.bias) - base).requires_grad_(),
@@ -112,7 +112,7 @@ def test_members_come_next_after_the_others_and_the_target():
 @given(st.lists(st.tuples(st.sets(st.integers(0, 5), min_size=2, max_size=2), st.integers(0, 5)), min_size=1))
 def test_counts_hold_each_transition_once(pairs):
     rows = frame([(sorted(history), cluster) for history, cluster in pairs])
-    counted = count_transitions(rows, N)
+    counted = TransitionCounts.of(rows, N)
     dense = {history: counted.counts[place].toarray()[0] for place, history in enumerate(counted.histories)}
     for history, cluster in rows.rows():
         assert dense[tuple(history)][cluster] == rows.rows().count((history, cluster))
@@ -122,8 +122,7 @@ def test_counts_hold_each_transition_once(pairs):
 
 def test_a_mutual_prior_learns_an_affinity_from_the_other_way_round():
     rows = frame([([0, 1], 2), ([0, 3], 2), ([0, 4], 1), ([0, 5], 4), ([3, 4], 5)] * 20)
-    mutual = fit_affinity_law(rows, N, Spreads(0.5, one_way=0.05))
-    ridge = fit_affinity_law(rows, N, Spreads(0.5, one_way=1.0))
+    mutual, ridge = (fit_affinity_law(BothWays.of(rows, N), Spreads(0.5, share)) for share in (0.05, 1.0))
     assert mutual.own == pytest.approx(mutual.own.T, abs=0.01)
     assert mutual.own[2, 3] > 0.2 > abs(ridge.own[2, 3])  # nobody went from 2 to 3
 
@@ -133,7 +132,7 @@ def test_alike_labels_share_what_is_known_of_them():
     likeness[5] = likeness[1]  # cluster 5 is called as cluster 1 is; nothing followed a history with 5
     rows = some_rows(300).filter(~pl.col("history").list.contains(5) & (pl.col("cluster_id") != 5))
     coordinates = LabelCoordinates.of(likeness)(likeness)
-    law = fit_affinity_law(rows, N, Spreads(0.0, words=2.0), coordinates)
+    law = fit_affinity_law(BothWays.of(rows, N), Spreads(0.0, words=2.0), coordinates)
     assert not law.own.any()
     affinity = coordinates @ law.words @ coordinates.T
     assert affinity[5, 2:5] == pytest.approx(affinity[1, 2:5])
@@ -143,7 +142,7 @@ def test_alike_labels_share_what_is_known_of_them():
 def test_a_new_label_works_through_its_words():
     labels = vectors()
     coordinates = LabelCoordinates.of(labels)
-    law = fit_affinity_law(some_rows(), N, SPREADS, coordinates(labels))
+    law = fit_affinity_law(BothWays.of(some_rows(), N), SPREADS, coordinates(labels))
     more = law.with_labels(coordinates(labels[2:3]))
     words_alone = dataclasses.replace(law, own=np.zeros((N, N)), bias=np.full(N, law.bias.mean()))
     assert more.scores([(0, 4)])[0, N] == pytest.approx(words_alone.scores([(0, 4)])[0, 2])
@@ -160,13 +159,13 @@ def test_coordinates_have_a_mean_square_of_one_and_the_lengths_of_the_labels():
 
 
 def test_spreads_are_those_of_least_loss_on_validation_users():
-    taught, validation = some_rows(60, 1), some_rows(200, 2)
+    taught, validation = BothWays.of(some_rows(60, 1), N), TransitionCounts.of(some_rows(200, 2), N)
     grid = [("mutual", (0.05, 0.5, 3.0)), ("members", (0.0, 1.0))]
     start = Spreads(0.05)
-    chosen = choose_spreads(taught, validation, N, start, grid)
+    chosen = choose_spreads(taught, validation, start, grid)
 
     def loss(spreads):
-        return mean_loss(fit_affinity_law(taught, N, spreads).log_probabilities, validation)
+        return mean_loss(fit_affinity_law(taught, spreads).log_probabilities, validation)
 
     first = min((dataclasses.replace(start, mutual=value) for value in (0.05, 0.5, 3.0)), key=loss)
     assert chosen == min((dataclasses.replace(first, members=value) for value in (0.0, 1.0)), key=loss)

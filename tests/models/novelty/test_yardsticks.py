@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 import torch
 
-from models.novelty.transitions import mean_loss
+from models.novelty.transitions import TransitionCounts, mean_loss
 from models.novelty.yardsticks import RANK, CoOccurrence, Factorisation, Popularity, fit_yardsticks, uniform
 
 SCHEMA = {"history": pl.List(pl.Int64), "cluster_id": pl.Int64}
@@ -16,6 +16,7 @@ def frame(rows):
 
 
 ROWS = frame([([0, 1], 2), ([0, 1], 2), ([0, 1], 3), ([0, 4], 3), ([2, 3], 4)])
+COUNTED = TransitionCounts.of(ROWS, 5)
 
 
 def shares(log_p):
@@ -26,7 +27,7 @@ def test_uniform_and_popularity_by_hand():
     assert shares(uniform([(1, 3)], 5))[0] == pytest.approx([1 / 3, 0, 1 / 3, 0, 1 / 3])
     popular = np.array([1, 1, 3, 3, 2]) / 10  # one more to each
     expected = np.where([True, False, True, True, False], popular, 0) / (popular[[0, 2, 3]].sum())
-    assert shares(Popularity(ROWS, 5)([(1, 4)]))[0] == pytest.approx(expected)
+    assert shares(Popularity(COUNTED)([(1, 4)]))[0] == pytest.approx(expected)
 
 
 def test_cooccurrence_backs_off_from_the_history_to_its_members_to_popularity():
@@ -40,14 +41,14 @@ def test_cooccurrence_backs_off_from_the_history_to_its_members_to_popularity():
         found[list(history)] = 0
         return found / found.sum()
 
-    law = CoOccurrence(ROWS, 5, of_popularity=2, of_members=6)
+    law = CoOccurrence(COUNTED, of_popularity=2, of_members=6)
     assert shares(law([(1, 0)]))[0] == pytest.approx(expected((0, 1), [0, 0, 2, 1, 0]))
     assert shares(law([(1, 4)]))[0] == pytest.approx(expected((1, 4), [0] * 5))  # never seen together
 
 
 def test_factorisation_is_the_most_probable_one():
     rows = frame([([0, 1], 2), ([0, 1], 3), ([0, 2], 3), ([3, 4], 1), ([1, 4], 0)] * 8)
-    law = Factorisation(rows, 5, spread=0.5, seed=1)
+    law = Factorisation(TransitionCounts.of(rows, 5), spread=0.5, seed=1)
     totals = np.bincount(rows["cluster_id"].to_numpy(), minlength=5) + 1.0
     base = torch.tensor(np.log(totals / totals.sum()))
     bias, left, right = (torch.tensor(part).requires_grad_() for part in (law.scores, law.left, law.right))
@@ -78,6 +79,11 @@ def rows():
 
 
 @pytest.fixture(scope="module")
+def held_out(rows):
+    return TransitionCounts.of(rows[600:], 8)
+
+
+@pytest.fixture(scope="module")
 def laws(rows):
     return fit_yardsticks(rows[:500], rows[500:600], 8, seed=1)
 
@@ -90,8 +96,8 @@ def test_every_law_sums_to_one_outside_the_history(laws):
         assert not found[1, [2, 3]].any()
 
 
-def test_laws_that_know_the_history_beat_those_that_do_not(laws, rows):
-    losses = {name: mean_loss(law, rows[600:]) for name, law in laws.items()}
+def test_laws_that_know_the_history_beat_those_that_do_not(laws, held_out):
+    losses = {name: mean_loss(law, held_out) for name, law in laws.items()}
     assert losses["uniform"] > losses["popularity"] > max(losses[name] for name in ("cooccurrence", "additive"))
     assert losses["uniform"] == pytest.approx(np.log(6))
 
@@ -105,6 +111,6 @@ def test_validation_users_choose_and_both_kinds_are_fitted_to(laws, rows):
             assert not np.array_equal(other[name]([(0, 5)]), laws[name]([(0, 5)])), name
 
 
-def test_where_nobody_validates_every_law_still_stands(rows):
+def test_where_nobody_validates_every_law_still_stands(rows, held_out):
     laws = fit_yardsticks(rows[:50], rows[:0], 8, 1)
-    assert all(np.isfinite(mean_loss(law, rows[600:])) for law in laws.values())
+    assert all(np.isfinite(mean_loss(law, held_out)) for law in laws.values())
