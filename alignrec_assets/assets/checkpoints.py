@@ -31,7 +31,6 @@ from models.progress import Log
 if TYPE_CHECKING:
     from models.alignment.options import AlignmentOptions
 
-NOT_YARDSTICKS = ("counting", "words")  # what a model by label vectors is made of
 ALONE = "_language_model"  # the suffix of its figures
 LEAST_CELLS = 2
 """One cell has one label."""
@@ -224,12 +223,8 @@ def thin_feedback(examples: pl.DataFrame, settings: Settings) -> str:
 
 def told_novelty(manifest: Facts) -> str:
     """How the novelty model proposes what came next for held-out users, and what counting gets."""
-    figures, leads = manifest["figures"], manifest["leads"]
-    best = min(
-        (name for name in leads if f"loss_{name}" in figures and name not in NOT_YARDSTICKS),
-        key=lambda name: figures[f"loss_{name}"],
-    )
-    low, high = leads[best]["loss"]
+    figures, best = manifest["figures"], manifest["best_yardstick"]
+    low, high = manifest["leads"][best]["loss"]
     return (
         f"on {figures['held_out_transitions']:,} held-out transitions loss {figures['loss']:.3f} nats, macro recall@3 "
         f"{figures['macro_recall_at_3']:.3f}; lead in loss over the best count, {best}, {low:+.3f} to {high:+.3f}"

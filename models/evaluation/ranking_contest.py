@@ -94,7 +94,12 @@ def bootstrap_interval(differences: Float64Array, seed: int) -> tuple[float, flo
     """Central 95% of the mean of ``differences`` [histories] over resampled histories (Efron's percentile interval)."""
     rng = np.random.default_rng(seed)
     means = differences[rng.integers(len(differences), size=(BOOTSTRAP_DRAWS, len(differences)))].mean(axis=1)
-    low, high = np.quantile(means, [(1 - BOOTSTRAP_MASS) / 2, (1 + BOOTSTRAP_MASS) / 2])
+    return central_interval(means)
+
+
+def central_interval(samples: Float64Array) -> tuple[float, float]:
+    """Central 95% of bootstrap samples."""
+    low, high = np.quantile(samples, [(1 - BOOTSTRAP_MASS) / 2, (1 + BOOTSTRAP_MASS) / 2])
     return float(low), float(high)
 
 

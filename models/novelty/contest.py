@@ -16,7 +16,7 @@ import polars as pl
 from scipy.sparse import csr_matrix
 
 from models.arrays import Float64Array, IntArray
-from models.evaluation.ranking_contest import BOOTSTRAP_DRAWS, BOOTSTRAP_MASS, MODEL
+from models.evaluation.ranking_contest import BOOTSTRAP_DRAWS, MODEL, central_interval
 from models.novelty.transitions import Law, distinct_histories
 
 RECALL_CUTS = (1, 3, 5, 10)
@@ -48,18 +48,24 @@ class NoveltyContest:
     transitions: int
     users: int
     values: Mapping[str, Mapping[str, float]]
-    intervals: Mapping[str, Mapping[str, list[float]]]
-    leads: Mapping[str, Mapping[str, list[float]]]
+    intervals: Mapping[str, Mapping[str, tuple[float, float]]]
+    leads: Mapping[str, Mapping[str, tuple[float, float]]]
+
+    @property
+    def yardsticks(self) -> list[str]:
+        """All contestants but the model and what it is made of."""
+        return [name for name in self.leads if name not in (WORDS_ALONE, COUNTING_ALONE)]
+
+    @property
+    def best_yardstick(self) -> str:
+        """The yardstick of least loss."""
+        return min(self.yardsticks, key=lambda name: self.values[name]["loss"])
 
     @property
     def beaten_share(self) -> float:
         """Share of the yardsticks over which the leads in loss and in macro recall lie above 0."""
         asked = ("loss", f"macro_recall_at_{CUT}")
-        beaten = [
-            all(measures[measure][0] > 0 for measure in asked)
-            for name, measures in self.leads.items()
-            if name not in (WORDS_ALONE, COUNTING_ALONE)
-        ]
+        beaten = [all(self.leads[name][measure][0] > 0 for measure in asked) for name in self.yardsticks]
         return sum(beaten) / len(beaten)
 
 
@@ -82,7 +88,7 @@ def hold_novelty_contest(
     samples = {name: resampled.means(found) for name, found in judged.items()}
     leads = {
         name: {
-            measure: _interval(samples[MODEL][measure] - found[measure], -1 if measure == "loss" else 1)
+            measure: central_interval((samples[MODEL][measure] - found[measure]) * (-1 if measure == "loss" else 1))
             for measure in LEADS
         }
         for name, found in samples.items()
@@ -95,7 +101,8 @@ def hold_novelty_contest(
             name: resampled.plain_means(found) | _proposals(found.best, popularity) for name, found in judged.items()
         },
         intervals={
-            name: {measure: _interval(values) for measure, values in found.items()} for name, found in samples.items()
+            name: {measure: central_interval(values) for measure, values in found.items()}
+            for name, found in samples.items()
         },
         leads=leads,
     )
@@ -154,8 +161,3 @@ def _proposals(best: IntArray, popularity: Float64Array) -> dict[str, float]:
         f"coverage_at_{CUT}": len(np.unique(best)) / len(popularity),
         f"surprise_at_{CUT}": float(-np.log2(popularity[best]).mean()),
     }
-
-
-def _interval(samples: Float64Array, sign: int = 1) -> list[float]:
-    low, high = np.quantile(sign * samples, [(1 - BOOTSTRAP_MASS) / 2, (1 + BOOTSTRAP_MASS) / 2])
-    return [float(low), float(high)]

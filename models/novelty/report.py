@@ -69,6 +69,7 @@ def learn_novelty_model(
         "intervals": flat_names(contest.intervals),
         "leads": contest.leads,
         "contest": contest.values,
+        "best_yardstick": contest.best_yardstick,
     }
 
 

@@ -86,3 +86,10 @@ def test_the_share_of_yardsticks_beaten_leaves_out_what_the_model_is_made_of():
     leads = {"uniform": lead(0.1, 0.1), "popularity": lead(0.1, -0.1), "additive": lead(0.0, 0.1)}
     found = NoveltyContest(1, 1, {}, {}, {**leads, COUNTING_ALONE: lead(0.1, 0.1)})
     assert found.beaten_share == pytest.approx(1 / 3)
+
+
+def test_the_best_yardstick_has_the_least_loss_and_is_no_part_of_the_model():
+    losses = {"model": 1.0, "uniform": 3.0, "additive": 2.0, COUNTING_ALONE: 1.5}
+    values = {name: {"loss": loss} for name, loss in losses.items()}
+    found = NoveltyContest(1, 1, values, {}, {name: {} for name in losses if name != "model"})
+    assert found.best_yardstick == "additive"
