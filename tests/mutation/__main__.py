@@ -4,9 +4,9 @@ Outcomes of an unfinished run are in ``.mutants/``; what is kept is in ``docs/mu
 """
 
 import os
+import resource
 import subprocess
 import sys
-import time
 from hashlib import blake2b
 from pathlib import Path
 
@@ -64,11 +64,11 @@ def run_file(root: Path, copy: Copy, outcomes: Outcomes, path: str) -> Told | No
     unknown = [mutant for mutant in mutants if _outcome(outcomes, mutant.text, tested) is None]
     if unknown:
         import_libraries()
-        began = time.monotonic()
+        began = _processor_seconds()
         if not copy.passes(tests):
             print(f"the tests of {path} fail without any fault: pytest {' '.join(tests)}", flush=True)
             return None
-        patience = PATIENCE * (time.monotonic() - began) + 10
+        patience = round(PATIENCE * (_processor_seconds() - began) + 10)
         progress = Progress(len(unknown), "mutants", print)
         for mutant in unknown:
             with copy.holding(path, mutant.text):
@@ -86,6 +86,12 @@ def _outcome(outcomes: Outcomes, text: str, tested: str) -> bool | None:
 
 def _hash(*texts: str) -> str:
     return blake2b("\0".join(texts).encode(), digest_size=12).hexdigest()
+
+
+def _processor_seconds() -> float:
+    """Of all processes that this one started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _commit(root: Path) -> str:

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import importlib
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -25,7 +26,8 @@ LIBRARIES = (
     *("transformers", "transformers.models.llama.modeling_llama"),
 )
 QUIETLY = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:unraisableexception")
-PATIENCE = 5.0  # times the seconds of the sound tests, and ten more: then a fault has made an endless loop
+PATIENCE = 5.0  # times the processor seconds of the sound tests, and ten more: then a fault has made an endless loop
+WAITING = 10.0  # times these by the clock: a fault that only waits, on however busy a machine
 
 
 class Copy:
@@ -57,15 +59,17 @@ class Copy:
             file.write_bytes(sound)
             os.utime(file, ns=(moments.st_atime_ns, moments.st_mtime_ns))  # compiled modules are known by it
 
-    def passes(self, tests: Sequence[str], most_seconds: float | None = None) -> bool:
-        """Whether all tests pass; with a fault they have a limit of seconds, in which a fault alone is noticed."""
+    def passes(self, tests: Sequence[str], most_seconds: int | None = None) -> bool:
+        """Whether all tests pass; with a fault, within a limit of processor seconds, so that a busy machine is none."""
         sys.stdout.flush()
         child = os.fork()
         if child == 0:
             os.setpgid(0, 0)
             sys.dont_write_bytecode = most_seconds is not None  # sound modules alone are kept compiled
+            if most_seconds is not None:
+                resource.setrlimit(resource.RLIMIT_CPU, (most_seconds, most_seconds))
             _test(self.folder, tests)
-        deadline = None if most_seconds is None else time.monotonic() + most_seconds
+        deadline = None if most_seconds is None else time.monotonic() + WAITING * most_seconds
         while True:
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:

@@ -134,3 +134,25 @@ def test_a_run_tells_what_survives_goes_on_where_it_was_and_leaves_the_project_a
     assert better == "sql/x/y.sql: 1 of 4 survive"
     assert len(more) == len(outcomes) + 3
     assert (tmp_path / "sql/x/y.sql").read_text() == QUERY
+
+
+LIMITED = """
+from pathlib import Path
+from mutation.runner import Copy
+
+copy = Copy(Path.cwd(), Path.cwd() / "copy")
+print(*(copy.passes([f"tests/test_{name}.py"], 2) for name in ("waiting", "looping")))
+"""
+
+
+@pytest.mark.full
+def test_the_limit_is_of_processor_seconds_so_a_busy_machine_kills_nothing(tmp_path):
+    (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\nmarkers = ['full', 'vllm']\n")
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests/test_waiting.py").write_text("import time\n\ndef test_waiting():\n    time.sleep(3)\n")
+    (tmp_path / "tests/test_looping.py").write_text("def test_looping():\n    while True:\n        pass\n")
+    path = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    told = subprocess.run(
+        [sys.executable, "-c", LIMITED], cwd=tmp_path, env=path, text=True, capture_output=True, check=True
+    )
+    assert told.stdout.split() == ["True", "False"]
