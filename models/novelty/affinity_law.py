@@ -21,7 +21,6 @@ from models.language.prompts import History
 from models.novelty.transitions import (
     BothWays,
     TransitionCounts,
-    loss_and_excess,
     masked_log_softmax,
     mean_loss,
     member_matrix,
@@ -215,12 +214,12 @@ class _Objective:
 def _likelihood(part: Part, bias: Float64Array, affinity: Float64Array) -> tuple[float, Float64Array, Float64Array]:
     """Minus the log likelihood, and its slopes along biases [N] and affinities [N, N]."""
     value, slope, along_affinity = 0.0, np.zeros_like(bias), np.zeros_like(affinity)
-    for members, counts in part.transitions.blocks():
-        log_p = masked_log_softmax(part.base + bias + members @ affinity, members)
-        loss, excess = loss_and_excess(log_p, counts)
+    biases, affinity = (part.base + bias).astype(np.float32), affinity.astype(np.float32)
+    for block in part.transitions.blocks:
+        loss, excess = block.loss_and_excess(biases + block.members @ affinity)
         value += part.weight * loss
-        slope += part.weight * excess.sum(axis=0)
-        along_affinity += part.weight * (members.T @ excess)
+        slope += part.weight * excess.sum(axis=0, dtype=np.float64)
+        along_affinity += part.weight * (block.members.T @ excess)
     return value, slope, along_affinity
 
 

@@ -1,19 +1,20 @@
 """Novel transitions as counts: the distinct histories, the clusters that make them up, and what came next how often."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
 from scipy.sparse import csr_matrix
 from scipy.special import logsumexp
 
-from models.arrays import Float64Array, IntArray
+from models.arrays import Float32Array, Float64Array, IntArray
 from models.language.prompts import History
 
 Law = Callable[[Sequence[History]], Float64Array]  # [histories, clusters] log probabilities
 
-ROWS_AT_ONCE = 4096  # histories: 25 MB of float64 for 761 clusters
+ROWS_AT_ONCE = 1024  # histories: 3 MB of float32 for 761 clusters, which stay in the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +57,54 @@ class TransitionCounts:
         totals = np.asarray(self.counts.sum(axis=0), dtype=np.float64).ravel() + 1.0
         return np.asarray(np.log(totals / totals.sum()))
 
-    def blocks(self) -> Iterator[tuple[csr_matrix, Float64Array]]:
-        """Members, and dense counts, of some histories at a time."""
-        for start in range(0, len(self.histories), ROWS_AT_ONCE):
-            rows = slice(start, start + ROWS_AT_ONCE)
-            yield self.members[rows], self.counts[rows].toarray()
+    @cached_property
+    def blocks(self) -> tuple["Block", ...]:
+        """Some histories at a time, in the precision of fits."""
+        starts = range(0, len(self.histories), ROWS_AT_ONCE)
+        return tuple(Block.of(self, slice(start, start + ROWS_AT_ONCE)) for start in starts)
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Some of the counted transitions, in float32: with float64 a fit of 768 clusters took six times as long.
+
+    Attributes:
+        members: [histories, clusters].
+        inside: the places of ``members`` that are 1.
+        came: the places of what came next.
+        counts: [places] how often it did.
+        totals: [histories, 1] transitions.
+    """
+
+    members: csr_matrix
+    inside: tuple[IntArray, IntArray]
+    came: tuple[IntArray, IntArray]
+    counts: Float32Array
+    totals: Float32Array
+
+    @classmethod
+    def of(cls, transitions: TransitionCounts, rows: slice) -> "Block":
+        """Of these rows."""
+        members, counts = transitions.members[rows].astype(np.float32), transitions.counts[rows].astype(np.float32)
+        totals = np.asarray(counts.sum(axis=1), dtype=np.float32)
+        places = counts.tocoo()
+        return cls(members, members.nonzero(), (places.row, places.col), places.data, totals)
+
+    def loss_and_excess(self, scores: Float32Array) -> tuple[float, Float32Array]:
+        """Minus the log likelihood under a softmax outside each history, and its slope along the scores.
+
+        Args:
+            scores: [histories, clusters]; overwritten.
+        """
+        scores[self.inside] = -np.inf
+        scores -= scores.max(axis=1, keepdims=True)
+        gained = self.counts.astype(np.float64) @ scores[self.came]
+        np.exp(scores, out=scores)
+        sums = scores.sum(axis=1, keepdims=True)
+        loss = float((self.totals * np.log(sums)).sum(dtype=np.float64) - gained)
+        scores *= self.totals / sums
+        scores[self.came] -= self.counts
+        return loss, scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,17 +145,6 @@ def masked_log_softmax(scores: Float64Array, members: csr_matrix) -> Float64Arra
     """[histories, clusters] log probabilities over the clusters outside each history, minus infinity inside."""
     masked = np.where(members.toarray() > 0, -np.inf, scores)
     return np.asarray(masked - logsumexp(masked, axis=1, keepdims=True))
-
-
-def loss_and_excess(log_p: Float64Array, counts: Float64Array) -> tuple[float, Float64Array]:
-    """Minus the log likelihood of counted transitions, and its slope along the scores that make ``log_p``.
-
-    Args:
-        log_p: [histories, clusters], minus infinity inside a history.
-        counts: [histories, clusters] how often the cluster came next.
-    """
-    loss = -float((counts * np.where(counts > 0, log_p, 0.0)).sum())
-    return loss, counts.sum(axis=1, keepdims=True) * np.exp(log_p) - counts
 
 
 def mean_loss(law: Law, counted: TransitionCounts) -> float:

@@ -27,7 +27,6 @@ from models.novelty.transitions import (
     BothWays,
     Law,
     TransitionCounts,
-    loss_and_excess,
     masked_log_softmax,
     mean_loss,
     member_matrix,
@@ -146,12 +145,12 @@ class Factorisation:
         def posterior(flat: Float64Array) -> tuple[float, Float64Array]:
             bias, (left, right) = flat[:clusters], flat[clusters:].reshape(shape)
             value, slopes = 0.0, [np.zeros_like(bias), np.zeros_like(left), np.zeros_like(right)]
-            for members, counts in counted.blocks():
-                embedded = members @ left
-                log_p = masked_log_softmax(base + bias + embedded @ right.T, members)
-                loss, excess = loss_and_excess(log_p, counts)
+            popular, before, after = (part.astype(np.float32) for part in (base + bias, left, right))
+            for block in counted.blocks:
+                embedded = block.members @ before
+                loss, excess = block.loss_and_excess(popular + embedded @ after.T)
                 value += loss
-                parts = (excess.sum(axis=0), members.T @ (excess @ right), excess.T @ embedded)
+                parts = (excess.sum(axis=0), block.members.T @ (excess @ after), excess.T @ embedded)
                 slopes = [slope + part for slope, part in zip(slopes, parts, strict=True)]
             precisions = np.concatenate([np.full(clusters, BIAS_SPREAD**-2), np.full(left.size * 2, spread**-2)])
             gradient = np.concatenate([slope.ravel() for slope in slopes])
