@@ -79,7 +79,7 @@ def transformers_arm(batch, folder, histories, candidates):
         mask = torch.tensor([[1] * len(rows[row]) + [0] * (width - len(rows[row])) for row in part])
         hidden = reader.model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
         ends = mask.sum(dim=1) - 1
-        logits[part] = (hidden[torch.arange(len(part)), ends].float() @ reader.head.float().squeeze(0)).numpy()
+        logits[part] = (hidden[torch.arange(len(part)), ends].float() @ reader.heads.float().squeeze(0)).numpy()
 
     with torch.inference_mode():
         score(order[:batch])

@@ -2,8 +2,8 @@
 
 The alignment model reads here, in training and in scoring alike: the candidates of one history are a trie under its
 prompt, and several histories share a packed sequence with the tokens that their prompts begin with. ``trainer`` shows
-how it learns. Where the model is a stack (``joint_head``), the offsets of the additive affinity model are
-added to what the head makes of the words.
+how it learns. Where the model is a stack (``joint_head``), its offsets are added to what a head makes of the words, and
+clusters that were never served have a head of their own.
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from models.alignment.stack_offsets import StackOffsets
 from models.arrays import Float64Array
-from models.feedback.affinity import AdditiveAffinity
-from models.files import replacing
 from models.language.frozen_layers import FrozenReading
 from models.language.label_trie import NODES_OF_A_ROW, after_prompts, label_trie, rows_of
 from models.language.language_model import load_scoring_model, load_tokenizer, padding_token
@@ -29,16 +28,7 @@ from models.shards import micro_batches
 
 Clusters = Sequence[int]
 
-OFFSETS_FILE = "offsets.npz"
 HISTORIES_PER_PASS = 32  # fixed: bfloat16 results depend on micro-batches and their padding
-
-
-def load_offsets(folder: Path) -> AdditiveAffinity | None:
-    """The additive affinity model of a checkpoint that is a stack; None for one that is not."""
-    if not (folder / OFFSETS_FILE).is_file():
-        return None
-    with np.load(folder / OFFSETS_FILE) as arrays:
-        return AdditiveAffinity(arrays["bias"], arrays["affinity"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +63,8 @@ class CandidateReader:
 
     Attributes:
         tokens: of each label, with the line break.
-        offsets: in log-odds, added to the head's; None: the language model alone.
+        heads: [heads, hidden] the score layer: one head, and in a stack another one for clusters never served.
+        offsets: of a stack; None: the language model alone.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]) -> None:
@@ -81,30 +72,24 @@ class CandidateReader:
         self.tokenizer = tokenizer
         self.labels = labels
         self.tokens = tokens_to_read(tokenizer, labels)
-        self.head = model.get_parameter("score.weight")
-        self.offsets: AdditiveAffinity | None = None
+        self.heads = model.get_parameter("score.weight")
+        self.offsets: StackOffsets | None = None
 
     @classmethod
     def open(cls, folder: Path, labels: Sequence[str]) -> "CandidateReader":
         """The reader of a trained alignment model, with its offsets where it is a stack."""
         reader = cls(load_scoring_model(folder), load_tokenizer(folder), labels)
-        reader.offsets = load_offsets(folder)
+        reader.offsets = StackOffsets.load(folder)
         return reader
 
-    def save_offsets(self, folder: Path) -> None:
-        """Write the offsets, where there are any, into the folder of the checkpoint."""
-        if self.offsets is not None:
-            with replacing(folder / OFFSETS_FILE) as partial, partial.open("wb") as file:
-                np.savez(file, allow_pickle=False, bias=self.offsets.bias, affinity=self.offsets.affinity)
-
-    def set_head(self, head: Float64Array) -> None:
-        """Replace the head [hidden], in the precision of the model."""
+    def set_heads(self, heads: Float64Array) -> None:
+        """Replace the heads [heads, hidden], in the precision of the model."""
         with torch.no_grad():
-            self.head.copy_(torch.from_numpy(head)[None, :])
+            self.heads.copy_(torch.from_numpy(heads))
 
     def head_weights(self) -> Float64Array:
-        """[hidden] the head as it is."""
-        weights: Float64Array = self.head.detach().double().cpu().numpy()[0]
+        """[heads, hidden] the heads as they are."""
+        weights: Float64Array = self.heads.detach().double().cpu().numpy()
         return weights
 
     def states(self, histories: Sequence[History], candidates: Sequence[Clusters]) -> Tensor:
@@ -131,7 +116,7 @@ class CandidateReader:
 
     def logits(self, histories: Sequence[History], candidates: Sequence[Clusters]) -> Tensor:
         """Logit of every candidate, [candidates in all]; float32, as bfloat16 would tie neighbours in a ranking."""
-        return self._with_offsets(self._under_head(self.states(histories, candidates)), histories, candidates)
+        return self._with_offsets(self._under_heads(self.states(histories, candidates)), histories, candidates)
 
     @torch.inference_mode()
     def read(
@@ -161,10 +146,10 @@ class CandidateReader:
 
     @torch.inference_mode()
     def score(self, read: CandidateStates) -> list[Float64Array]:
-        """Logits of what was read, by history, under the head and the offsets as they are now."""
+        """Logits of what was read, by history, under heads and offsets as they are now."""
         if not read.batches:
             return [np.zeros(0) for _ in read.candidates]
-        logits = torch.cat([self._under_head(states) for states in read.batches])
+        logits = torch.cat([self._under_heads(states) for states in read.batches])
         found = self._with_offsets(logits, read.histories, read.candidates)
         return read.by_history(found.cpu().numpy().astype(np.float64))
 
@@ -179,11 +164,14 @@ class CandidateReader:
             progress.advance(len(batch))
         return result
 
-    def _under_head(self, states: Tensor) -> Tensor:
-        logits: Tensor = states @ self.head.float().squeeze(0)
+    def _under_heads(self, states: Tensor) -> Tensor:
+        logits: Tensor = states @ self.heads.float().T
         return logits
 
     def _with_offsets(self, logits: Tensor, histories: Sequence[History], candidates: Sequence[Clusters]) -> Tensor:
+        """[candidates in all] of the logits [candidates, heads] each one's own, with its offset."""
         if self.offsets is None:
-            return logits
-        return logits + torch.from_numpy(np.concatenate(self.offsets.scores(histories, candidates))).to(logits)
+            return logits[:, 0]
+        own = torch.from_numpy(self.offsets.heads(candidates)).to(logits.device)
+        offsets = torch.from_numpy(np.concatenate(self.offsets.scores(histories, candidates))).to(logits)
+        return logits.gather(1, own[:, None]).squeeze(1) + offsets

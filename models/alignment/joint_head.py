@@ -8,9 +8,9 @@ with a spread of its own: a generalised linear mixed model, fitted by penalised 
 (Breslow and Clayton 1993, "Approximate Inference in Generalized Linear Mixed Models", section 2). What the words
 explain goes to the head, which all clusters share; the rest goes to the effects of single clusters. The embeddings
 shrink the affinities towards a low rank, because tastes have few dimensions: without them a factorisation alone ranked
-better than the stack. A cluster that was never served has the head alone. Two predictions mixed afterwards (stacked
-regression) ranked worse than one fit: the affinities then have already explained, each with its own noise, what the
-words could have explained for all of them.
+better than the stack. Two predictions mixed afterwards (stacked regression) ranked worse than one fit: the affinities
+then have already explained, each with its own noise, what the words could have explained for all of them. A cluster
+that was never served has a head of its own, see ``never_served``.
 
 It is fitted to raw rates, each with its evidence. Labels L are already shrunk: with those, the fitted spreads are too
 wide, because there is no noise left that would make them smaller. The spreads are those of least deviance on validation
@@ -71,14 +71,6 @@ class JointHead:
     offsets: AdditiveAffinity
     spreads: Spreads
     middle: Float64Array
-
-    def offsets_beside(self, rounded: Float64Array) -> AdditiveAffinity:
-        """The offsets for a head in lower precision, such that the mean log-odds stay the same.
-
-        Some states are far from 0 and hardly vary: bfloat16 changes such a coefficient by half a percent, which moves
-        every prediction.
-        """
-        return replace(self.offsets, bias=self.offsets.bias + float(self.middle @ (self.head - rounded)))
 
     def save(self, path: Path) -> None:
         """Write it beside a checkpoint."""

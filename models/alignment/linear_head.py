@@ -30,7 +30,7 @@ def fit_head(reader: CandidateReader, served: Sequence[ServedHistory], log: Log 
     targets = working_logits(np.concatenate([row.scores for row in served]), weights)
     folds = np.repeat(np.arange(len(served)) % HEAD_FOLDS, [len(row.clusters) for row in served])
     penalty, head = ridge(states, targets, weights, folds)
-    reader.set_head(head)
+    reader.set_heads(head[None, :])
     return penalty
 
 

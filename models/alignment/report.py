@@ -16,6 +16,7 @@ from models.alignment.candidate_reader import CandidateStates, Clusters
 from models.alignment.examples import ServedHistory, group_by_history
 from models.alignment.predicted_rates import PredictedRates
 from models.alignment.served_yardsticks import fit_yardsticks
+from models.alignment.stack_offsets import StackOffsets
 from models.arrays import AnyFloatArray, Float64Array
 from models.evaluation.calibration import Reliability, reliability
 from models.evaluation.label_regression import LabelRegression, nearest_label_scores
@@ -107,7 +108,7 @@ class JudgedModel:
     read: Callable[[Sequence[History], Sequence[Clusters]], CandidateStates]
     score: Callable[[CandidateStates], list[Float64Array]]
     rates: PredictedRates
-    offsets: AdditiveAffinity | None = None
+    offsets: StackOffsets | None = None
     score_alone: Callable[[CandidateStates], list[Float64Array]] | None = None
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from models.alignment.candidate_reader import CandidateReader
-from models.feedback.affinity import AdditiveAffinity
+from models.alignment.stack_offsets import StackOffsets
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,12 +15,12 @@ class Snapshot:
     """A model at one evaluation.
 
     Attributes:
-        weights: of all that trains, with the head that was judged.
+        weights: of all that trains, with the heads that were judged.
         offsets: of the stack that was judged; None: no stack.
     """
 
     weights: dict[str, Tensor]
-    offsets: AdditiveAffinity | None
+    offsets: StackOffsets | None
 
     @classmethod
     def of(cls, reader: CandidateReader) -> "Snapshot":
@@ -29,7 +29,7 @@ class Snapshot:
         return cls({name: weight.detach().clone() for name, weight in named if weight.requires_grad}, reader.offsets)
 
     def put_into(self, reader: CandidateReader) -> None:
-        """Give a model of the same kind these weights, this head and these offsets."""
+        """Give a model of the same kind these weights, these heads and these offsets."""
         reader.model.load_state_dict(self.weights, strict=False)
         reader.offsets = self.offsets
 
@@ -43,14 +43,11 @@ class Snapshot:
         return cls(state["weights"], offsets_of(state["offsets"]))
 
 
-def offset_tensors(offsets: AdditiveAffinity | None) -> list[Tensor]:
-    """Bias and affinities; empty without offsets."""
-    return [] if offsets is None else [torch.from_numpy(offsets.bias), torch.from_numpy(offsets.affinity)]
+def offset_tensors(offsets: StackOffsets | None) -> list[Tensor]:
+    """The arrays of the offsets; empty without any."""
+    return [] if offsets is None else [torch.from_numpy(values) for values in vars(offsets).values()]
 
 
-def offsets_of(tensors: list[Tensor]) -> AdditiveAffinity | None:
+def offsets_of(tensors: list[Tensor]) -> StackOffsets | None:
     """Read what :func:`offset_tensors` made."""
-    if not tensors:
-        return None
-    bias, affinity = (values.numpy() for values in tensors)
-    return AdditiveAffinity(bias, affinity)
+    return StackOffsets(*(values.numpy() for values in tensors)) if tensors else None

@@ -36,10 +36,12 @@ from models.alignment.joint_head import (
 )
 from models.alignment.linear_head import fit_head
 from models.alignment.losses import pairwise_loss, soft_label_loss
+from models.alignment.never_served import fit_never_served, stack_offsets
 from models.alignment.options import AlignmentOptions
 from models.alignment.predicted_rates import Cells, PredictedRates, RateMap
 from models.alignment.served_yardsticks import save_yardsticks
 from models.alignment.snapshots import Snapshot, offset_tensors, offsets_of
+from models.alignment.stack_offsets import HEADS
 from models.arrays import Float64Array
 from models.feedback.affinity import AdditiveAffinity
 from models.files import new_folder, replacing
@@ -86,7 +88,7 @@ class AlignmentTrainer:
         multipliers: Float64Array | None = None,
     ) -> None:
         self.tokenizer = load_tokenizer(base)
-        self.model = new_scoring_model(base, options.seed, options.layers)
+        self.model = new_scoring_model(base, options.seed, options.layers, HEADS if options.stack else 1)
         self.options = options
         self.k = k
         self.multipliers = np.ones(len(labels)) if multipliers is None or options.stack else multipliers
@@ -225,9 +227,7 @@ class AlignmentTrainer:
 
     def score(self, read: CandidateStates) -> list[Float64Array]:
         """Predicted scores of candidates that the reader has read, by the head as it is: L, or the rates of a stack."""
-        if self.reader.offsets is None:
-            return [expit(logits) for logits in self.reader.score(read)]
-        return stack_scores(read, self.reader.head_weights(), self.reader.offsets)
+        return [expit(logits) for logits in self.reader.score(read)]
 
     def score_alone(self, read: CandidateStates) -> list[Float64Array]:
         """Likewise by the language model of a stack alone, under a head that was fitted without affinities.
@@ -274,7 +274,8 @@ class AlignmentTrainer:
         """Write the model, whole or not at all; with its rates once calibrated, and its yardsticks once judged."""
         with new_folder(output) as folder:
             save_checkpoint(self.model, self.tokenizer, folder)
-            self.reader.save_offsets(folder)
+            if self.reader.offsets is not None:
+                self.reader.offsets.save(folder)
             if self.alone is not None:
                 self.alone.save(folder / ALONE_FILE)
             if self.predicted_rates is not None:
@@ -310,11 +311,12 @@ class AlignmentTrainer:
         return JointCells.of(read[0].array(), served, clusters), held_out
 
     def _fit_stack(self, cells: JointCells, validation: JointCells | None, log: Log) -> Spreads:
-        """Fit head and offsets to the body as it is."""
+        """Fit heads and offsets to the body as it is."""
         spreads = choose_spreads(cells, validation)
         joint = fit_joint_head(cells, spreads)
-        self.reader.set_head(joint.head)
-        self.reader.offsets = joint.offsets_beside(self.reader.head_weights())
+        heads = np.stack([joint.head, fit_never_served(cells)])
+        self.reader.set_heads(heads)
+        self.reader.offsets = stack_offsets(cells, joint, heads[1], self.reader.head_weights())
         log(
             f"head and affinities fitted to {len(cells.rates):,} cells; spreads in log-odds: head {spreads.head:g}, "
             f"embeddings {spreads.embedding:g}, own affinities {spreads.affinity:g}"
@@ -344,9 +346,9 @@ class AlignmentTrainer:
             self.seconds += time.monotonic() - began
             progress.advance(note=f"loss {self.recent[-1]:.3f}")
             if step % options.evaluate_every == 0 or step == options.steps:
-                head, offsets = self.reader.head_weights(), self.reader.offsets
+                heads, offsets = self.reader.head_weights(), self.reader.offsets
                 self.evaluate(training, validation, step, float(np.mean(self.recent)), log)
-                self.reader.set_head(head)
+                self.reader.set_heads(heads)
                 self.reader.offsets = offsets
                 self.recent.clear()
             if resume is not None and time.monotonic() - saved >= save_every_seconds:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from models.alignment.candidate_reader import Clusters, load_offsets
+from models.alignment.candidate_reader import Clusters
+from models.alignment.stack_offsets import StackOffsets
 from models.arrays import Float64Array
 from models.language.language_model import load_tokenizer
 from models.language.prompts import History, alignment_prompt, prompt_tokens, tokens_to_read
@@ -31,7 +32,7 @@ class VllmScorer:
         self.labels = labels
         self.tokenizer = load_tokenizer(folder)
         self.tokens = tokens_to_read(self.tokenizer, labels)
-        self.offsets = load_offsets(folder)
+        self.offsets = StackOffsets.load(folder)
         prompts = [prompt_tokens(self.tokenizer, alignment_prompt([label] * LONGEST_HISTORY)) for label in labels]
         self._model = open_vllm(folder, max(map(len, prompts)) + max(map(len, self.tokens)), runner="pooling")
         self.close = closer(self, self._model)
@@ -60,5 +61,7 @@ class VllmScorer:
             prompt = prompt_tokens(self.tokenizer, text)
             prompts += [{"prompt_token_ids": [*prompt, *self.tokens[cluster]]} for cluster in clusters]
         found = self._model.classify(prompts, pooling_params=PoolingParams(use_activation=False), use_tqdm=False)
-        logits = np.array([each.outputs.probs[0] for each in found], dtype=np.float64)
+        heads = np.zeros(len(found), dtype=np.int64) if self.offsets is None else self.offsets.heads(candidates)
+        own = [each.outputs.probs[head] for each, head in zip(found, heads, strict=True)]
+        logits = np.array(own, dtype=np.float64)
         return np.split(logits, np.cumsum([len(clusters) for clusters in candidates])[:-1])

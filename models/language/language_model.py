@@ -67,31 +67,32 @@ def load_causal_model(source: str | Path) -> PreTrainedModel:
     return _ready(read_causal_model(source))
 
 
-def new_scoring_model(source: str | Path, seed: int, layers: int | None) -> PreTrainedModel:
-    """The language model of a folder or hub id with one linear projection to a score in place of its vocabulary head.
+def new_scoring_model(source: str | Path, seed: int, layers: int | None, heads: int = 1) -> PreTrainedModel:
+    """The language model of a folder or hub id with linear projections to scores in place of its vocabulary head.
 
-    The head is the ``score`` layer of a standard sequence classifier, so other engines load the checkpoint too. Where
-    the source has no such head yet, it starts from the model's own initialisation, drawn with ``seed``.
+    The heads are the ``score`` layer of a standard sequence classifier, so other engines load the checkpoint too. Where
+    the source has no such layer yet, it starts from the model's own initialisation, drawn with ``seed``.
 
     Args:
         source: folder or hub id.
-        seed: of a new head.
+        seed: of a new score layer.
         layers: how many of the lower decoder layers are kept; None: all. The upper layers of a language model turn
             what was understood into the next word, which a score does not need (Skean et al. 2025, "Layer by Layer").
+        heads: rows of the score layer.
 
     Raises:
         ValueError: there is no model, naming the source and the fix, or it has fewer layers.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = _read_scoring_model(source)
+        model = _read_scoring_model(source, num_labels=heads)
     if layers is not None:
         _keep_lower_layers(model, layers)
     return _ready(model)
 
 
 def load_scoring_model(source: str | Path) -> PreTrainedModel:
-    """The same as it was saved after a training, head included.
+    """The same as it was saved after a training, heads included.
 
     Raises:
         ValueError: there is no model, naming the source and the fix.
@@ -176,10 +177,8 @@ def _load(loader: Callable[..., Any], source: str | Path, **arguments: Any) -> A
         raise ValueError(f"{source} cannot be loaded as a language model ({reason}): {fix}") from None
 
 
-def _read_scoring_model(source: str | Path) -> PreTrainedModel:
-    model: PreTrainedModel = _load(
-        AutoModelForSequenceClassification.from_pretrained, source, dtype="auto", num_labels=1
-    )
+def _read_scoring_model(source: str | Path, **changed: int) -> PreTrainedModel:
+    model: PreTrainedModel = _load(AutoModelForSequenceClassification.from_pretrained, source, dtype="auto", **changed)
     model.config.pad_token_id = padding_token(load_tokenizer(source))
     return model
 

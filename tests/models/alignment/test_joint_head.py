@@ -176,16 +176,6 @@ def test_what_was_saved_is_what_was_fitted(tmp_path):
         np.testing.assert_array_equal(first, second)
 
 
-def test_a_rounded_head_moves_no_mean():
-    rows = cells(head=np.array([0.3, -0.2, 0.0, 0.1]), affinity=0.4)
-    fitted = fit_joint_head(rows, SPREADS)
-    rounded = np.round(fitted.head, 1)
-    words = np.average(rows.states @ fitted.head, weights=rows.weights)
-    moved = np.average(rows.states @ rounded, weights=rows.weights)
-    offsets = fitted.offsets_beside(rounded)
-    np.testing.assert_allclose(offsets.bias - fitted.offsets.bias, words - moved)
-
-
 def test_the_head_alone_gets_a_spread_of_its_own():
     """Where each cluster's level is told by its words, a head without biases needs more room than one beside them."""
     strong = cells(head=np.array([1.5, -1.5, 0.0, 0.0]), impressions=400)

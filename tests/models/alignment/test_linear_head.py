@@ -23,7 +23,7 @@ def test_fitted_head_is_the_weighted_ridge_solution(tiny_model_folder):
     target = working_logits(scores, weights)
     penalty = fit_head(reader, served)
     reference = Ridge(alpha=penalty * weights.sum(), fit_intercept=False).fit(x, target, sample_weight=weights)
-    np.testing.assert_allclose(reader.head.detach().numpy()[0], reference.coef_, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(reader.heads.detach().numpy()[0], reference.coef_, rtol=1e-3, atol=1e-4)
 
 
 def test_the_penalty_of_the_head_leaves_whole_histories_out(tiny_model_folder):

@@ -115,7 +115,7 @@ def test_the_head_of_a_stack_is_fitted_to_the_selected_body(tiny_model_folder, e
     spreads = choose_spreads(cells, validation)
     assert training.selected.spreads == asdict(spreads)
     joint = fit_joint_head(cells, spreads)
-    np.testing.assert_allclose(training.reader.head.detach().numpy()[0], joint.head, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(training.reader.heads.detach().numpy()[0], joint.head, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(training.reader.offsets.affinity, joint.offsets.affinity)
     histories, candidates = [[0, 1]], [[3, 4]]
     read = training.reader.read(histories, candidates)

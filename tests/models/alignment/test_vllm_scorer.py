@@ -7,8 +7,8 @@ import pytest
 from support.tuned import HISTORIES, LABELS
 
 from models.alignment.candidate_reader import CandidateReader
+from models.alignment.stack_offsets import HEADS, StackOffsets
 from models.alignment.vllm_scorer import VllmScorer
-from models.feedback.affinity import AdditiveAffinity
 from models.language.language_model import load_tokenizer, new_scoring_model, save_checkpoint
 
 pytestmark = pytest.mark.vllm
@@ -16,11 +16,11 @@ pytestmark = pytest.mark.vllm
 
 def test_scores_equal_the_packed_ones(vllm_model_folder, tmp_path):
     folder = tmp_path / "alignment"
-    model = new_scoring_model(vllm_model_folder, seed=3, layers=3)
+    model = new_scoring_model(vllm_model_folder, seed=3, layers=3, heads=HEADS)
     reader = CandidateReader(model, load_tokenizer(vllm_model_folder), LABELS)
-    reader.offsets = AdditiveAffinity(np.linspace(-1, 1, 8), np.arange(64.0).reshape(8, 8) / 64)
+    reader.offsets = StackOffsets(np.linspace(-1, 1, 8), np.arange(64.0).reshape(8, 8) / 64, np.arange(8) == 5)
     save_checkpoint(model, reader.tokenizer, folder)
-    reader.save_offsets(folder)
+    reader.offsets.save(folder)
     histories = [list(history) for history in HISTORIES[:28]]
     candidates = [[cluster for cluster in range(8) if cluster not in history] for history in histories]
     candidates[3] = []

@@ -1,0 +1,90 @@
+"""The head for clusters that were never served: against scikit-learn, and what the two heads of a stack score."""
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.linear_model import Ridge
+from support.alignment import LABELS, QUICK, score_candidates, toy_examples
+
+from models.alignment.examples import group_by_history
+from models.alignment.joint_head import JointCells, Spreads, fit_joint_head
+from models.alignment.linear_head import HEAD_FOLDS, HEAD_PENALTIES, working_logits
+from models.alignment.never_served import fit_never_served, stack_offsets
+from models.alignment.trainer import AlignmentTrainer
+from models.progress import silent
+
+UNKNOWN = 5
+
+
+@pytest.fixture(scope="module")
+def cells():
+    """Each cluster has a level of its own, which its states tell apart and which no other cluster shares."""
+    generator = np.random.default_rng(0)
+    clusters = np.repeat(np.delete(np.arange(21), UNKNOWN), 12)
+    own, levels = generator.normal(1.0, 1.0, (21, 6)), generator.normal(0.0, 0.15, 21)
+    states = own[clusters] + generator.normal(0.0, 0.1, (len(clusters), 6))
+    members = np.eye(21)[generator.integers(0, 21, len(clusters))]
+    rates = np.clip(0.4 + levels[clusters] + generator.normal(0.0, 0.05, len(clusters)), 0, 1)
+    return JointCells(states, members, clusters, rates, generator.uniform(1, 9, len(clusters)))
+
+
+def left_out_errors(cells, folds):
+    targets, errors = working_logits(cells.rates, cells.weights), []
+    for penalty in HEAD_PENALTIES:
+        error = 0.0
+        for fold in range(HEAD_FOLDS):
+            out, kept = folds == fold, folds != fold
+            model = Ridge(alpha=penalty * cells.weights.sum(), fit_intercept=False)
+            model.fit(cells.states[kept], targets[kept], sample_weight=cells.weights[kept])
+            error += cells.weights[out] @ (model.predict(cells.states[out]) - targets[out]) ** 2
+        errors.append(error)
+    return errors
+
+
+def test_its_penalty_is_the_one_of_least_error_on_left_out_clusters(cells):
+    by_cluster = np.array([sorted(set(cells.clusters)).index(cluster) for cluster in cells.clusters]) % HEAD_FOLDS
+    penalty = HEAD_PENALTIES[int(np.argmin(left_out_errors(cells, by_cluster)))]
+    assert penalty > HEAD_PENALTIES[int(np.argmin(left_out_errors(cells, np.arange(len(by_cluster)) % HEAD_FOLDS)))]
+    reference = Ridge(alpha=penalty * cells.weights.sum(), fit_intercept=False)
+    reference.fit(cells.states, working_logits(cells.rates, cells.weights), sample_weight=cells.weights)
+    np.testing.assert_allclose(fit_never_served(cells), reference.coef_, rtol=1e-6)
+
+
+def test_rounded_heads_move_no_mean(cells):
+    joint, head = fit_joint_head(cells, Spreads(0.5, 0.6, 0.1, 0.3)), fit_never_served(cells)
+    rounded = np.round(np.stack([joint.head, head]), 1)
+    offsets = stack_offsets(cells, joint, head, rounded)
+    served = np.arange(21) != UNKNOWN
+    np.testing.assert_array_equal(offsets.never_served, ~served)
+
+    def mean(weights):
+        return np.average(cells.states @ weights, weights=cells.weights)
+
+    moved = mean(joint.head) - mean(rounded[0])
+    np.testing.assert_allclose((offsets.bias - joint.offsets.bias)[served], moved)
+    assert offsets.bias[UNKNOWN] == pytest.approx(mean(head) - mean(rounded[1]))
+    np.testing.assert_array_equal(offsets.affinity[:, served], joint.offsets.affinity[:, served])
+    assert not offsets.affinity[:, UNKNOWN].any()
+
+
+def test_a_stack_scores_clusters_without_training_cells_by_their_own_head(tiny_model_folder, tmp_path):
+    examples = toy_examples().filter(pl.col("cluster_id") != UNKNOWN)
+    served = group_by_history(examples, len(LABELS))
+    trainer = AlignmentTrainer(tiny_model_folder, LABELS, replace(QUICK, stack=True, steps=4), k=2)
+    trainer.fit(served["train"], served["validation"], silent)
+    trainer.calibrate(examples.filter(pl.col("split") == "train"), served["validation"])
+    histories, candidates = [[0, 1], [2, UNKNOWN]], [[3, UNKNOWN, 4], [7]]
+    read = trainer.reader.read(histories, candidates)
+    heads, offsets = trainer.reader.head_weights(), trainer.reader.offsets
+    own = np.array([0, 1, 0, 0])
+    words = (read.array() * heads[own]).sum(axis=1)
+    assert np.abs(words - read.array() @ heads[0])[1] > 1e-3
+    expected = words + np.concatenate(offsets.scores(histories, candidates))
+    assert expected[1] == pytest.approx(words[1] + offsets.bias[UNKNOWN])
+    np.testing.assert_allclose(np.concatenate(trainer.reader.score(read)), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(trainer.reader.logits(histories, candidates).detach(), expected, rtol=1e-4, atol=1e-4)
+    trainer.save(tmp_path / "model")
+    saved = score_candidates(tmp_path / "model", LABELS, histories, candidates)
+    np.testing.assert_allclose(np.concatenate(saved), np.concatenate(trainer.score(read)), rtol=1e-4)
