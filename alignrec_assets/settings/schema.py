@@ -46,8 +46,7 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     "reference": {
         "interests": {"clusters": 761},
         "novelty": {"maximum_examples": 7900},
-        # A stack would solve a system of 8 x 761 unknowns a round, for hours; layers as in the study.
-        "alignment": {"stack": False, "layers": 20},
+        "alignment": {"layers": 20},  # as in the study
         "candidates": {"k": 5, "engine": "free"},
     },
 }

@@ -17,11 +17,14 @@ wide, because there is no noise left that would make them smaller. The spreads a
 histories, which the body never learned from: left-out histories that taught the body make the head look too good.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import csr_matrix
+from scipy.sparse.linalg import LinearOperator, cg
 from scipy.special import expit, logit
 
 from models.alignment.candidate_reader import CandidateStates
@@ -41,6 +44,7 @@ ALONE_FILE = "language_model_alone.npz"
 CHOOSING_ITERATIONS, ITERATIONS = 4, 10
 START = 0.2  # length of the coordinates of u in the first round
 TINY = 1e-6  # a spread of 0 has no precision
+EMBEDDINGS_ERROR = 1e-10  # of u, relative, where conjugate gradients end: ten rounds then move no affinity by 1e-6
 
 
 @dataclass(frozen=True)
@@ -88,10 +92,13 @@ class JointHead:
 
 @dataclass(frozen=True, eq=False)
 class JointCells:
-    """Cells: states [rows, hidden], members [rows, N] of their histories, clusters, rates, weights [rows]."""
+    """Cells: states [rows, hidden], members [rows, N] of their histories, clusters, rates, weights [rows].
+
+    Members are sparse, K of them in a row: work and memory follow the cells, not their number times N.
+    """
 
     states: Float64Array
-    members: Float64Array
+    members: csr_matrix
     clusters: IntArray
     rates: Float64Array
     weights: Float64Array
@@ -99,17 +106,52 @@ class JointCells:
     @classmethod
     def of(cls, states: Float64Array, served: Sequence[ServedHistory], clusters: int) -> "JointCells":
         """Cells of the served histories, whose states are given in order; N is ``clusters``."""
-        members = np.zeros((len(served), clusters))
-        for place, row in enumerate(served):
-            members[place, row.history] = 1.0
-        repeated = np.repeat(np.arange(len(served)), [len(row.clusters) for row in served])
+        histories = [row.history for row in served for _ in row.clusters]
+        ends = np.cumsum([0, *map(len, histories)])
+        columns = np.fromiter(chain.from_iterable(histories), np.int64, ends[-1])
         return cls(
             states=states,
-            members=members[repeated],
+            members=csr_matrix((np.ones(len(columns)), columns, ends), shape=(len(histories), clusters)),
             clusters=np.concatenate([np.array(row.clusters, dtype=np.int64) for row in served]),
             rates=np.concatenate([row.rates for row in served]),
             weights=np.concatenate([row.weights for row in served]),
         )
+
+    def taken(self, rows: IntArray) -> "JointCells":
+        """The cells of these rows, in their order."""
+        return JointCells(**{name: values[rows] for name, values in vars(self).items()})
+
+    def affinities(self, affinity: Float64Array) -> Float64Array:
+        """[rows] sum of the affinities [member, offered] of the members of a row with its cluster."""
+        row = np.repeat(np.arange(len(self.clusters)), np.diff(self.members.indptr))
+        found = affinity[self.members.indices, self.clusters[row]]
+        return np.bincount(row, weights=found, minlength=len(self.clusters)).astype(np.float64)
+
+
+class _Problem:
+    """What does not change between the fits to the same cells.
+
+    Attributes:
+        cells: in the order of their clusters; the states have mean 0, and each an equal share of the head's spread.
+        middle: [hidden] weighted mean of the states as they were.
+        scale: [hidden] by which they were divided.
+        constant: log-odds of the mean rate.
+        parts: of each cluster with cells its number, its rows, their members (sparse) and which clusters these are. Any
+            other member has the affinity 0: it meets nothing but its prior.
+    """
+
+    def __init__(self, cells: JointCells) -> None:
+        self.middle, self.scale = _standards(cells)
+        cells = cells.taken(np.argsort(cells.clusters, kind="stable"))
+        self.cells = replace(cells, states=(cells.states - self.middle) / self.scale)
+        mean = np.average(cells.rates, weights=cells.weights)
+        self.constant = float(logit(np.clip(mean, LEAST_MEAN, 1 - LEAST_MEAN)))
+        found, starts = np.unique(cells.clusters, return_index=True)
+        self.parts: list[tuple[int, slice, csr_matrix, IntArray]] = []
+        for cluster, start, end in zip(found.tolist(), starts, [*starts[1:], len(cells.clusters)], strict=True):
+            members = cells.members[start:end]
+            occurring = np.unique(members.indices).astype(np.int64)
+            self.parts.append((cluster, slice(start, end), members[:, occurring], occurring))
 
 
 def choose_spreads(training: JointCells, validation: JointCells | None) -> Spreads:
@@ -118,63 +160,61 @@ def choose_spreads(training: JointCells, validation: JointCells | None) -> Sprea
     One kind after the other, while the others are at their middle or already chosen.
     """
     chosen = Spreads(HEAD_SPREADS[2], BIAS_SPREAD, EMBEDDING_SPREADS[1], AFFINITY_SPREADS[1])
-    for kind, values in (("embedding", EMBEDDING_SPREADS), ("affinity", AFFINITY_SPREADS), ("head", HEAD_SPREADS)):
-        chosen = _best_on_validation(training, validation, chosen, kind, values)
-    return chosen
+    kinds = {"embedding": EMBEDDING_SPREADS, "affinity": AFFINITY_SPREADS, "head": HEAD_SPREADS}
+    return _best_on_validation(training, validation, chosen, kinds)
 
 
 def spreads_of_head_alone(training: JointCells, validation: JointCells | None) -> Spreads:
     """Likewise of a fit without biases and affinities: the language model alone."""
     start = Spreads(HEAD_SPREADS[-1], 0.0, 0.0, 0.0)
-    return _best_on_validation(training, validation, start, "head", HEAD_SPREADS_ALONE)
+    return _best_on_validation(training, validation, start, {"head": HEAD_SPREADS_ALONE})
 
 
 def _best_on_validation(
-    training: JointCells, validation: JointCells | None, spreads: Spreads, kind: str, values: Sequence[float]
+    training: JointCells, validation: JointCells | None, spreads: Spreads, kinds: Mapping[str, Sequence[float]]
 ) -> Spreads:
-    """The spreads with the best value of one kind on the validation cells; unchanged without any."""
+    """The spreads with the best value of each kind on the validation cells; unchanged without any."""
     if validation is None:
         return spreads
-    candidates = [replace(spreads, **{kind: value}) for value in values]
-    deviances = [deviance(fit_joint_head(training, each, CHOOSING_ITERATIONS), validation) for each in candidates]
-    return candidates[int(np.argmin(deviances))]
+    problem = _Problem(training)
+    for kind, values in kinds.items():
+        candidates = [replace(spreads, **{kind: value}) for value in values]
+        deviances = [deviance(_fit(problem, each, CHOOSING_ITERATIONS), validation) for each in candidates]
+        spreads = candidates[int(np.argmin(deviances))]
+    return spreads
 
 
 def fit_joint_head(cells: JointCells, spreads: Spreads, iterations: int = ITERATIONS) -> JointHead:
     """Fit head, biases and affinities together.
 
     Each round first solves the weighted least-squares system of head, biases, v and own affinities exactly, then that
-    of u. Effects of one cluster meet those of another only through the head, so they are eliminated cluster by cluster
-    (the Schur complement), and the head's own system, [hidden, hidden], is solved last.
+    of u. Effects of one cluster meet those of another only through the head, so they are eliminated cluster by cluster,
+    and the head's own system, [hidden, hidden], is solved last.
 
     Args:
         cells: to learn from; weights count as impressions.
         spreads: see :class:`Spreads`; 0 leaves a kind out.
         iterations: rounds, each with new weights.
     """
-    middle, scale = _standards(cells)
-    x = (cells.states - middle) / scale
-    clusters = cells.members.shape[1]
-    constant = float(logit(np.clip(np.average(cells.rates, weights=cells.weights), LEAST_MEAN, 1 - LEAST_MEAN)))
-    rows = [np.flatnonzero(cells.clusters == cluster) for cluster in range(clusters)]
-    head, effects = np.zeros(x.shape[1]), np.zeros((clusters, 1 + RANK + clusters))
-    u = np.zeros((clusters, RANK))
+    return _fit(_Problem(cells), spreads, iterations)
+
+
+def _fit(problem: _Problem, spreads: Spreads, iterations: int) -> JointHead:
+    cells, clusters = problem.cells, problem.cells.members.shape[1]
+    head, bias = np.zeros(cells.states.shape[1]), np.zeros(clusters)
+    u, v, own = np.zeros((clusters, RANK)), np.zeros((clusters, RANK)), np.zeros((clusters, clusters))
     for iteration in range(iterations):
-        design = np.concatenate([np.ones((len(x), 1)), cells.members @ u, cells.members], axis=1)
-        eta = x @ head + (design * effects[cells.clusters]).sum(axis=1)
-        weights, working = _reweighted(cells, constant, eta)
-        head, effects = _solve_head(x, design, rows, weights, working, spreads)
+        eta = cells.states @ head + bias[cells.clusters] + cells.affinities(u @ v.T + own)
+        weights, working = _reweighted(cells, problem.constant, eta)
+        head, bias, v, own = _solve_head(problem, u, weights, working, spreads)
         if spreads.embedding and iteration == 0:
-            u = _leading_sides(effects[:, 1 + RANK :])
+            u = _leading_sides(own)
         elif spreads.embedding:
-            own = np.concatenate([effects[:, :1], effects[:, 1 + RANK :]], axis=1)
-            design = np.delete(design, np.s_[1 : 1 + RANK], axis=1)
-            left = working - x @ head - (design * own[cells.clusters]).sum(axis=1)
-            u = _solve_embeddings(cells.members, rows, effects[:, 1 : 1 + RANK], weights, left, spreads.embedding)
-    unscaled = head / scale
-    bias = effects[:, 0] + constant - float(middle @ unscaled)
-    affinity = u @ effects[:, 1 : 1 + RANK].T + effects[:, 1 + RANK :].T
-    return JointHead(unscaled, AdditiveAffinity(bias, np.ascontiguousarray(affinity)), spreads, middle)
+            left = working - cells.states @ head - bias[cells.clusters] - cells.affinities(own)
+            u = _solve_embeddings(cells, u, v, weights, left, spreads.embedding)
+    unscaled = head / problem.scale
+    bias += problem.constant - float(problem.middle @ unscaled)
+    return JointHead(unscaled, AdditiveAffinity(bias, u @ v.T + own), spreads, problem.middle)
 
 
 def stack_scores(read: CandidateStates, head: Float64Array, offsets: AdditiveAffinity) -> list[Float64Array]:
@@ -193,53 +233,84 @@ def _reweighted(cells: JointCells, constant: float, eta: Float64Array) -> tuple[
 
 
 def _solve_head(
-    x: Float64Array,
-    design: Float64Array,
-    rows: list[IntArray],
-    weights: Float64Array,
-    working: Float64Array,
-    spreads: Spreads,
-) -> tuple[Float64Array, Float64Array]:
-    """Head [hidden] and effects [N, 1 + RANK + N] of least squares, with u fixed."""
-    clusters = len(rows)
-    sizes = [spreads.bias, *[spreads.embedding] * RANK, *[spreads.affinity] * clusters]
-    precision = np.diag(1 / np.maximum(sizes, TINY) ** 2)
-    gram, moment = np.eye(x.shape[1]) / max(spreads.head, TINY) ** 2, np.zeros(x.shape[1])
-    solved: list[Float64Array] = []
-    for own in rows:
-        z, weighted = design[own], x[own] * weights[own, None]
-        cross, right = z.T @ weighted, z.T @ (weights[own] * working[own])
-        solution = np.linalg.solve(
-            (z * weights[own, None]).T @ z + precision, np.concatenate([cross, right[:, None]], axis=1)
-        )
-        gram += weighted.T @ x[own] - cross.T @ solution[:, :-1]
-        moment += weighted.T @ working[own] - cross.T @ solution[:, -1]
-        solved.append(solution)
-    head = np.asarray(np.linalg.solve(gram, moment))
-    return head, np.stack([solution[:, -1] - solution[:, :-1] @ head for solution in solved])
+    problem: _Problem, u: Float64Array, weights: Float64Array, working: Float64Array, spreads: Spreads
+) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
+    """Head [hidden], biases [N], v [N, RANK] and own affinities [N, N] of least squares, with u fixed."""
+    x, clusters = problem.cells.states, len(u)
+    root = np.sqrt(weights)[:, None]
+    solved = root * np.concatenate([x, working[:, None]], axis=1)
+    for _, rows, members, occurring in problem.parts:
+        z = root[rows] * _design(members, u[occurring], spreads)
+        solved[rows] = root[rows] * _beside_effects(z, solved[rows])
+    system = x.T @ solved
+    gram = system[:, :-1] + np.eye(x.shape[1]) / max(spreads.head, TINY) ** 2
+    head = np.asarray(np.linalg.solve(gram, system[:, -1]))
+    bias, v, own = np.zeros(clusters), np.zeros((clusters, RANK)), np.zeros((clusters, clusters))
+    left = root * (working - x @ head)[:, None]
+    for cluster, rows, members, occurring in problem.parts:
+        design = _design(members, u[occurring], spreads)
+        effects = (design.T @ (root[rows] * _beside_effects(root[rows] * design, left[rows]))).ravel()
+        bias[cluster] = spreads.bias * effects[0]
+        v[cluster] = spreads.embedding * effects[1 : 1 + RANK]
+        own[occurring, cluster] = spreads.affinity * effects[1 + RANK :]
+    return head, bias, v, own
+
+
+def _design(members: csr_matrix, u: Float64Array, spreads: Spreads) -> Float64Array:
+    """[rows, 1 + RANK + members] of one cluster's effects, each in units of its spread."""
+    ones = np.full((members.shape[0], 1), spreads.bias)
+    return np.concatenate([ones, spreads.embedding * (members @ u), spreads.affinity * members.toarray()], axis=1)
+
+
+def _beside_effects(z: Float64Array, right: Float64Array) -> Float64Array:
+    """(1 + z z^T)^-1 right: what the normal effects of a design z leave over.
+
+    By the smaller of two systems that are equal (Woodbury 1950): rows are few where clusters are many. No eigenvalue is
+    below 1, so the inverse itself is exact enough.
+    """
+    rows, effects = z.shape
+    if rows <= effects:
+        return np.asarray(np.linalg.inv(np.eye(rows) + z @ z.T) @ right)
+    return np.asarray(right - z @ (np.linalg.inv(np.eye(effects) + z.T @ z) @ (z.T @ right)))
 
 
 def _solve_embeddings(
-    members: Float64Array,
-    rows: list[IntArray],
-    v: Float64Array,
-    weights: Float64Array,
-    targets: Float64Array,
-    spread: float,
+    cells: JointCells, u: Float64Array, v: Float64Array, weights: Float64Array, targets: Float64Array, spread: float
 ) -> Float64Array:
-    """u [N, RANK] of least squares, with everything else fixed."""
-    size = v.size
-    gram, moment = np.eye(size) / max(spread, TINY) ** 2, np.zeros(v.shape)
-    for own, side in zip(rows, v, strict=True):
-        weighted = members[own] * weights[own, None]
-        gram += np.kron(weighted.T @ members[own], np.outer(side, side))
-        moment += np.outer(weighted.T @ targets[own], side)
-    return np.asarray(np.linalg.solve(gram, moment.ravel())).reshape(v.shape)
+    """u [N, RANK] of least squares, with everything else fixed: conjugate gradients from the u of the last round.
+
+    Two members meet only where one history has both, so the system of each member alone is a good preconditioner.
+    """
+    members, sides = cells.members, v[cells.clusters]
+
+    def gathered(rows: Float64Array) -> Float64Array:
+        return np.asarray(members.T @ (rows[:, None] * sides))
+
+    def normal(flat: Float64Array) -> Float64Array:
+        each = flat.reshape(u.shape)
+        return np.asarray((gathered(weights * ((members @ each) * sides).sum(axis=1)) + each / spread**2).ravel())
+
+    squares = (sides[:, :, None] * sides[:, None, :]).reshape(len(sides), -1)
+    alone = (members.T @ (weights[:, None] * squares)).reshape(-1, RANK, RANK) + np.eye(RANK) / spread**2
+    inverse = np.linalg.inv(alone)
+
+    def precondition(flat: Float64Array) -> Float64Array:
+        return np.asarray(np.einsum("nij,nj->ni", inverse, flat.reshape(u.shape)).ravel())
+
+    shape = (u.size, u.size)
+    found, _ = cg(
+        LinearOperator(shape, normal, dtype=np.float64),
+        gathered(weights * targets).ravel(),
+        u.ravel(),
+        rtol=EMBEDDINGS_ERROR,
+        M=LinearOperator(shape, precondition, dtype=np.float64),
+    )
+    return np.asarray(found).reshape(u.shape)
 
 
 def _leading_sides(own: Float64Array) -> Float64Array:
-    """[N, RANK] where u starts: the leading singular vectors of affinities [offered, member], of equal length."""
-    sides = np.linalg.svd(own.T, full_matrices=True)[0][:, :RANK]
+    """[N, RANK] where u starts: the leading singular vectors of affinities [member, offered], of equal length."""
+    sides = np.linalg.svd(own, full_matrices=True)[0][:, :RANK]
     found = np.zeros((len(own), RANK))
     found[:, : sides.shape[1]] = sides * np.sqrt(len(own)) * START
     return found
@@ -254,6 +325,6 @@ def _standards(cells: JointCells) -> tuple[Float64Array, Float64Array]:
 
 def deviance(fitted: JointHead, cells: JointCells) -> float:
     """Weighted mean of -(rate log p + (1 - rate) log(1 - p))."""
-    affinities = np.einsum("rn,nr->r", cells.members, fitted.offsets.affinity[:, cells.clusters])
-    eta = cells.states @ fitted.head + fitted.offsets.bias[cells.clusters] + affinities
+    offsets = fitted.offsets
+    eta = cells.states @ fitted.head + offsets.bias[cells.clusters] + cells.affinities(offsets.affinity)
     return float(np.average(np.logaddexp(0, eta) - cells.rates * eta, weights=cells.weights))

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+from scipy.sparse import csr_matrix
 from sklearn.linear_model import Ridge
 from support.alignment import LABELS, QUICK, score_candidates, toy_examples
 
@@ -25,7 +26,7 @@ def cells():
     clusters = np.repeat(np.delete(np.arange(21), UNKNOWN), 12)
     own, levels = generator.normal(1.0, 1.0, (21, 6)), generator.normal(0.0, 0.15, 21)
     states = own[clusters] + generator.normal(0.0, 0.1, (len(clusters), 6))
-    members = np.eye(21)[generator.integers(0, 21, len(clusters))]
+    members = csr_matrix(np.eye(21)[generator.integers(0, 21, len(clusters))])
     rates = np.clip(0.4 + levels[clusters] + generator.normal(0.0, 0.05, len(clusters)), 0, 1)
     return JointCells(states, members, clusters, rates, generator.uniform(1, 9, len(clusters)))
 
