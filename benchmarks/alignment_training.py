@@ -41,10 +41,12 @@ from models.alignment.examples import group_by_history
 from models.alignment.linear_head import fit_head
 from models.alignment.options import AlignmentOptions
 from models.alignment.pairs import sample_pairs
-from models.alignment.trainer import AlignmentTrainer, history_batches
+from models.alignment.passes import step_passes, training_passes
+from models.alignment.trainer import AlignmentTrainer
 from models.arena.topics import attribute_matrix, load_topics
 from models.language.base_model import materialize_base_model
 from models.language.fine_tuning import Optimiser, Schedule
+from models.language.frozen_layers import begin_training
 from models.progress import peak_gigabytes
 
 TOPICS = 64
@@ -112,10 +114,16 @@ def options_of(loss, steps, histories_per_batch):
     )
 
 
+def steps_of(options):
+    """The histories of every pass, by its number, of every step."""
+    served = served_histories(options.steps * options.histories_per_batch)
+    passes = [[served[index] for index in each] for each in training_passes(len(served), options)]
+    return [{number: passes[number] for number in numbers} for numbers in step_passes(len(passes), options)]
+
+
 def batches(options):
     """The histories of every step."""
-    served = served_histories(options.steps * options.histories_per_batch)
-    return [[served[index] for index in batch] for batch in history_batches(len(served), options)]
+    return [[row for served in step.values() for row in served] for step in steps_of(options)]
 
 
 def prepare(folder):
@@ -143,10 +151,10 @@ class Turns:
 
 def own_steps(training, schedule, turns):
     optimiser = Optimiser(training.model.parameters(), schedule)
-    training.model.train()
-    for batch in batches(training.options):
+    begin_training(training.model)
+    for passes in steps_of(training.options):
         turns.begin()
-        training.accumulate_gradient(optimiser, batch)
+        training.accumulate_gradient(optimiser, passes)
         optimiser.step()
         turns.end()
 

@@ -10,7 +10,7 @@ on under the head that it trains: how often it is looked at does not change it.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from models.alignment.linear_head import fit_head
 from models.alignment.losses import pairwise_loss, soft_label_loss
 from models.alignment.never_served import fit_never_served, stack_offsets
 from models.alignment.options import AlignmentOptions
+from models.alignment.passes import step_passes, training_passes
 from models.alignment.predicted_rates import Cells, PredictedRates, RateMap
 from models.alignment.served_yardsticks import save_yardsticks
 from models.alignment.snapshots import Snapshot, offset_tensors, offsets_of
@@ -46,7 +47,7 @@ from models.arrays import Float64Array
 from models.feedback.affinity import AdditiveAffinity
 from models.files import new_folder, replacing
 from models.language.fine_tuning import Optimiser, Schedule
-from models.language.frozen_layers import FrozenReading
+from models.language.frozen_layers import FrozenReading, begin_training
 from models.language.language_model import load_tokenizer, new_scoring_model, save_checkpoint, select_trainable
 from models.progress import Log, Progress, silent
 
@@ -54,17 +55,6 @@ OVERTRAINING = (2, 3)  # times the selected step
 
 
 SAVE_EVERY_SECONDS = 120.0  # of an unfinished training: half a gigabyte each time with the embedded model
-
-
-def history_batches(histories: int, options: AlignmentOptions) -> Iterator[list[int]]:
-    """Indices of the batches: every history once in a seeded order, then again in another, until the steps are done."""
-    generator = np.random.default_rng(options.seed)
-    queue: list[int] = []
-    for _ in range(options.steps):
-        while len(queue) < options.histories_per_batch:
-            queue.extend(generator.permutation(histories).tolist())
-        yield queue[: options.histories_per_batch]
-        queue = queue[options.histories_per_batch :]
 
 
 class AlignmentTrainer:
@@ -98,6 +88,7 @@ class AlignmentTrainer:
         select_trainable(self.model, options.tune, options.seed)
         self.reader = CandidateReader(self.model, self.tokenizer, labels)
         self.frozen_training, self.frozen_validation = FrozenReading(self.model), FrozenReading(self.model)
+        self.frozen_passes = FrozenReading(self.model)
         self.curve: list[ValidationPoint] = []
         self.selected: ValidationPoint | None = None
         self.best: Snapshot | None = None
@@ -146,22 +137,19 @@ class AlignmentTrainer:
         if resume is not None:
             resume.unlink(missing_ok=True)
 
-    def accumulate_gradient(self, optimiser: Optimiser, served: Sequence[ServedHistory]) -> float:
-        """Backpropagate the loss over some histories, a few in each pass; returns its value.
+    def accumulate_gradient(self, optimiser: Optimiser, passes: Mapping[int, Sequence[ServedHistory]]) -> float:
+        """Backpropagate the loss over the histories of some passes, by the number of the pass; returns its value.
 
-        The passes add up to the gradient of one pass over all of them: each part's loss is weighted by its share of the
+        The passes add up to the gradient of one pass over all of them: each one's loss is weighted by its share of the
         evidence.
         """
-        totals = [float(self._evidence([row]).sum()) for row in served]
-        if sum(totals) == 0.0:
-            return 0.0  # pairwise: every served cluster of every history of the batch ties
-        value = 0.0
-        for start in range(0, len(served), self.options.histories_per_pass):
-            part = served[start : start + self.options.histories_per_pass]
-            share = sum(totals[start : start + len(part)]) / sum(totals)
-            if share == 0.0:
+        evidence = {number: float(self._evidence(served).sum()) for number, served in passes.items()}
+        total, value = sum(evidence.values()), 0.0
+        for number, served in passes.items():
+            if evidence[number] == 0.0:
                 continue  # pairwise: every served cluster of these histories ties
-            loss = self.loss(part) * share
+            with self.frozen_passes.batch(number):
+                loss = self.loss(served) * (evidence[number] / total)
             optimiser.accumulate(loss)
             value += loss.item()
         return value
@@ -335,12 +323,14 @@ class AlignmentTrainer:
         options = self.options
         progress = Progress(options.steps - optimiser.step_count, "steps", log)
         saved = time.monotonic()
-        for step, batch in enumerate(history_batches(len(training), options), start=1):
+        self.frozen_passes = FrozenReading(self.model, log)
+        passes = [[training[index] for index in each] for each in training_passes(len(training), options)]
+        for step, numbers in enumerate(step_passes(len(passes), options), start=1):
             if step <= optimiser.step_count:
                 continue  # taken before the interruption
             began = time.monotonic()
-            self.model.train()
-            self.recent.append(self.accumulate_gradient(optimiser, [training[index] for index in batch]))
+            begin_training(self.model)
+            self.recent.append(self.accumulate_gradient(optimiser, {number: passes[number] for number in numbers}))
             optimiser.step()
             self.model.eval()
             self.seconds += time.monotonic() - began

@@ -11,8 +11,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from models.alignment.examples import group_by_history
 from models.alignment.joint_head import JointCells, choose_spreads, fit_joint_head
-from models.alignment.trainer import AlignmentTrainer, history_batches
+from models.alignment.passes import step_passes, training_passes
+from models.alignment.trainer import AlignmentTrainer
+from models.language import frozen_layers
 from models.language.fine_tuning import Optimiser, Schedule
+from models.language.language_model import decoder_layers
 from models.progress import silent
 
 
@@ -57,12 +60,13 @@ def test_pairs_count_alike_and_their_probabilities_are_soft_labels(tiny_model_fo
 @pytest.mark.parametrize("loss", ["pointwise", "pairwise"])
 def test_passes_add_up_to_the_gradient_of_the_whole_batch(loss, tiny_model_folder, examples):
     gradients = []
-    for histories_per_pass in (1, 2, 5):
-        options = replace(QUICK, loss=loss, histories_per_pass=histories_per_pass)
+    for size in (1, 2, 5):
+        options = replace(QUICK, loss=loss)
         training = AlignmentTrainer(tiny_model_folder, LABELS, options, k=2)
         served = group_by_history(examples, len(LABELS), toy_pairs(examples))["train"][:5]
         optimiser = Optimiser(training.model.parameters(), Schedule(1e-3, 1, 0.1, 0.0))
-        value = training.accumulate_gradient(optimiser, served)
+        passes = {start: served[start : start + size] for start in range(0, 5, size)}
+        value = training.accumulate_gradient(optimiser, passes)
         assert value == pytest.approx(training.loss(served).item(), rel=1e-4)
         gradients.append([master.grad for master in optimiser.masters if master.grad is not None])
     for other in gradients[1:]:
@@ -127,10 +131,39 @@ def test_the_head_of_a_stack_is_fitted_to_the_selected_body(tiny_model_folder, e
         AlignmentTrainer(tiny_model_folder, LABELS, QUICK, k=2).score_alone(read)
 
 
-def test_batches_show_every_history_before_any_comes_again():
-    options = replace(QUICK, steps=10, histories_per_batch=4)
-    shown = [index for batch in history_batches(7, options) for index in batch]
-    assert len(shown) == 40
-    for start in range(0, 35, 7):
+def test_every_history_is_shown_before_any_comes_again():
+    options = replace(QUICK, steps=10, histories_per_batch=5, histories_per_pass=3)
+    passes = training_passes(20, options)
+    assert sorted(index for each in passes for index in each) == list(range(20))
+    assert [len(each) for each in passes] == [3] * 6 + [2]
+    steps = list(step_passes(7, options))
+    assert [len(numbers) for numbers in steps] == [2] * 10
+    shown = [number for numbers in steps for number in numbers]
+    for start in range(0, 14, 7):
         assert sorted(shown[start : start + 7]) == list(range(7))
     assert shown[:7] != shown[7:14]
+
+
+@pytest.mark.parametrize("loss", ["pointwise", "pairwise"])
+def test_what_frozen_layers_say_is_kept_over_the_epochs_and_changes_nothing(loss, tiny_model_folder, monkeypatch):
+    served = group_by_history(examples := toy_examples(), len(LABELS), toy_pairs(examples))
+    options = replace(QUICK, loss=loss, tune="top:1", steps=8, histories_per_batch=4, histories_per_pass=2)
+
+    def trained(most_bytes):
+        lines, calls = [], []
+        monkeypatch.setattr(frozen_layers, "MOST_BYTES", most_bytes)
+        trainer = AlignmentTrainer(tiny_model_folder, LABELS, options, k=2)
+        decoder_layers(trainer.model)[0].self_attn.register_forward_hook(
+            lambda *_: calls.append(torch.is_grad_enabled())
+        )
+        trainer.fit(served["train"], served["validation"], lines.append)
+        weights = torch.cat([weight.detach().flatten() for weight in trainer.model.parameters()])
+        return weights, sum(calls), [line for line in lines if "no room" in line]
+
+    passes = len(training_passes(len(served["train"]), options))
+    kept, calls, told = trained(2**30)
+    assert (calls, told) == (passes, [])
+    anew, calls, told = trained(2**14)
+    assert passes < calls < 2 * options.steps
+    assert len(told) == 1
+    assert torch.equal(kept, anew)

@@ -189,7 +189,7 @@ def test_what_is_saved_is_the_best_look_at_the_validation_histories(multipliers,
 
 @pytest.mark.parametrize("stack", [False, True])
 def test_what_was_judged_is_what_is_saved_to_the_last_bit(stack, tiny_model_folder, examples, tmp_path):
-    options = replace(QUICK, learning_rate=0.01, steps=8, evaluate_every=2, seed=1, stack=stack)
+    options = replace(QUICK, learning_rate=0.03, steps=12, evaluate_every=2, seed=1, stack=stack)
     folder = tmp_path / "model"
     report = train_alignment_model(tiny_model_folder, folder, LABELS, examples, options, k=2)
     judged = next(point for point in report.curve if point.step == report.selected_step)
