@@ -3,13 +3,16 @@
 A later run resumes where a killed one stopped.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 
 from models.files import new_folder
 from models.progress import Log, Progress, silent
+
+Item = TypeVar("Item")
 
 
 def work_in_shards(
@@ -50,11 +53,16 @@ def shard_size(wanted: int, micro_batch: int) -> int:
     return max(1, wanted // micro_batch) * micro_batch
 
 
-def read_shards(folder: Path, file: str) -> pl.DataFrame:
-    """The rows of one Parquet file of all shards, in order."""
-    return pl.concat([pl.read_parquet(shard / file) for shard in sorted(folder.iterdir())])
+def read_shards(folder: Path, file: str, columns: list[str] | None = None) -> pl.DataFrame:
+    """The rows of one Parquet file of all shards, in order; of some columns, or of all."""
+    return pl.concat([pl.read_parquet(shard / file, columns=columns) for shard in sorted(folder.iterdir())])
 
 
 def micro_batches(total: int, size: int) -> Iterator[range]:
     """Indices ``0 .. total - 1`` in runs of ``size``; the last run may be shorter."""
     return (range(start, min(start + size, total)) for start in range(0, total, size))
+
+
+def evenly_spread(items: Sequence[Item], most: int) -> Sequence[Item]:
+    """Every n-th of the items from the first on, n being the least number that leaves at most ``most`` of them."""
+    return items[:: max(1, -(-len(items) // most))]

@@ -66,16 +66,18 @@ def scored(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     else:
 
         def build(folder: Path) -> Facts:
-            _score(context, home, alignment, drawn, _aside(home, version))
+            figures = _score(context, home, alignment, drawn, _aside(home, version))
             _aside(home, version).rename(folder / SHARDS)
-            return {"alignment_model": alignment.version}
+            return {"alignment_model": alignment.version, "figures": figures}
 
         checkpoint = refresh_checkpoint(context, home.home, "scored", version, build, made_from)
         rows = with_scores(drawn, checkpoint.folder / SHARDS)
-        record = Record(version, rows.height, {"folder": _relative(home, checkpoint.folder)})
+        record = Record(version, rows.height, {**checkpoint.figures, "folder": _relative(home, checkpoint.folder)})
         origin = origin_metadata(checkpoint.manifest)
         mean = rows.select(pl.col("alignment_score").mean()).item()
-        context.log.info(f"{rows.height:,} candidates, mean score {mean:.2f}")
+        context.log.info(
+            f"{rows.height:,} candidates, {checkpoint.figures['share_read']:.0%} of them read, mean score {mean:.2f}"
+        )
     with warehouse.writing() as connection:
         replace_table(connection, "candidates.scored", rows)
         write_records(connection, "candidates.scored", {"": record})
@@ -86,7 +88,13 @@ def _draw_pools(
     context: dg.AssetExecutionContext, home: HomeResource, warehouse: Warehouse, shards: Path
 ) -> dict[str, float | None]:
     """Fill the folder of shards; returns what the pools are like."""
-    from models.candidates.candidate_pools import PoolSampler, format_validity, pool_figures, pool_memorisation
+    from models.candidates.candidate_pools import (
+        TOLD_OF_DISTRIBUTIONS,
+        PoolSampler,
+        format_validity,
+        pool_figures,
+        pool_memorisation,
+    )
     from models.candidates.pool_engines import PoolOptions
 
     log, options, labels = context.log.info, home.settings.candidates, cluster_labels(warehouse)
@@ -102,7 +110,7 @@ def _draw_pools(
     how = PoolOptions(options.engine, draws, options.k, options.temperature, options.most_left_out, options.seed)
     draw_in_shards(PoolSampler(novelty, labels, how), histories, shards, options.histories_per_shard, log)
     candidates = read_candidates(shards)
-    figures = pool_figures(candidates, read_distributions(shards), len(labels))
+    figures = pool_figures(candidates, read_distributions(shards, TOLD_OF_DISTRIBUTIONS), len(labels))
     if figures["format_validity"] is None:
         figures["format_validity"] = format_validity(novelty, labels, histories, log)
     return figures | {"memorisation": pool_memorisation(candidates, examples)}
@@ -110,13 +118,21 @@ def _draw_pools(
 
 def _score(
     context: dg.AssetExecutionContext, home: HomeResource, alignment: Checkpoint, candidates: pl.DataFrame, shards: Path
-) -> None:
-    """Fill the folder of shards."""
+) -> dict[str, float]:
+    """Fill the folder of shards; returns how much the language model read."""
     from models.alignment.scoring import CandidateScorer
 
     labels, options = cluster_labels(home.warehouse(context.log.info)), home.settings.candidates
     scorer = CandidateScorer(alignment.folder / MODEL_FOLDER, labels, options.scoring_engine)
-    score_in_shards(candidates, scorer, shards, options.histories_per_shard, context.log.info)
+    return score_in_shards(
+        candidates,
+        scorer,
+        shards,
+        options.histories_per_shard,
+        options.k,
+        options.most_changed_winners,
+        context.log.info,
+    )
 
 
 def _aside(home: HomeResource, version: str) -> Path:

@@ -168,10 +168,11 @@ def _manifest(
     log_until = last_day_of(latest_day(warehouse, "feedback.transition_scores"), settings.calendar.partition)
     with warehouse.reading() as connection:
         drawn = read_records(connection, "candidates.pools")[""].details
+        rated = read_records(connection, "candidates.scored")[""].details if alignment else {}
         made_from = origin_of(connection, "publication.transition_table", settings)
         scored = read_records(connection, "feedback.transition_scores")
     shown = {"novel_impression_ratio": scored[max(scored)].details["novel_impression_ratio"]}
-    metrics = drawn | (alignment.figures if alignment else {}) | shown
+    metrics = drawn | rated | (alignment.figures if alignment else {}) | shown
     return {
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "made_from": made_from,

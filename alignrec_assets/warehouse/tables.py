@@ -289,6 +289,12 @@ _ALL = (
                 least=0,
                 most=1,
             ),
+            Column(
+                "read",
+                "BOOLEAN",
+                "whether the language model read the candidate, or its words were forecast; null without a model",
+                null=True,
+            ),
         ),
         key=("history", "cluster_id"),
         rules=(OUTSIDE_HISTORY, "rate_lower <= rate_upper"),

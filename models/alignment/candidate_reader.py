@@ -164,6 +164,32 @@ class CandidateReader:
             progress.advance(len(batch))
         return result
 
+    @torch.inference_mode()
+    def all_words(
+        self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent
+    ) -> list[Float64Array]:
+        """[candidates, heads] of each history: what each head makes of the words, without offsets."""
+        result: list[Float64Array] = []
+        progress = Progress(len(histories), "histories", log)
+        for batch in micro_batches(len(histories), HISTORIES_PER_PASS):
+            read = self.read([histories[i] for i in batch], [candidates[i] for i in batch])
+            words = torch.cat([self._under_heads(states) for states in read.batches])
+            result += read.by_history(words.cpu().numpy().astype(np.float64))
+            progress.advance(len(batch))
+        return result
+
+    def own_logits(
+        self, words: Sequence[Float64Array], histories: Sequence[History], candidates: Sequence[Clusters]
+    ) -> list[Float64Array]:
+        """Logits from words [candidates, heads] of each history: under each candidate's own head, with its offset."""
+        if self.offsets is None:
+            return [of_heads[:, 0] for of_heads in words]
+        offsets = self.offsets.scores(histories, candidates)
+        return [
+            of_heads[range(len(clusters)), self.offsets.heads([clusters])] + known
+            for of_heads, clusters, known in zip(words, candidates, offsets, strict=True)
+        ]
+
     def _under_heads(self, states: Tensor) -> Tensor:
         logits: Tensor = states @ self.heads.float().T
         return logits

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 from scipy.special import expit
 
 from models.alignment.candidate_reader import HISTORIES_PER_PASS, CandidateReader, Clusters
+from models.alignment.cascade import Cascade
 from models.alignment.predicted_rates import PredictedRates
-from models.arrays import Float64Array
+from models.arrays import BoolArray, Float64Array
 from models.language.prompts import History, check_histories
 from models.progress import Log, silent
 
@@ -26,12 +28,14 @@ class CandidatePredictions:
         ranking: the values to rank by: the score L in (0, 1), times the cluster's multiplier where scores are lifts.
         rates: predicted rates of the signal.
         lower, upper: the central 90% of the true rate, see ``predicted_rates.PredictedRates.interval``.
+        read: whether the language model read the candidate; what it says of the others is forecast, see ``cascade``.
     """
 
     ranking: list[Float64Array]
     rates: list[Float64Array]
     lower: list[Float64Array]
     upper: list[Float64Array]
+    read: list[BoolArray]
 
 
 class CandidateScorer:
@@ -56,6 +60,28 @@ class CandidateScorer:
         self.clusters = len(labels)
         self.learned = PredictedRates.load(folder)
         self._reader = _open_reader(folder, labels, engine)
+        self.cascade: Cascade | None = None
+
+    def spare_readings(
+        self,
+        histories: Sequence[History],
+        candidates: Sequence[Clusters],
+        k: int,
+        most_changed: float,
+        log: Log = silent,
+    ) -> None:
+        """From now on, read only the candidates that can change who wins, see ``cascade``; vLLM reads all of them.
+
+        Args:
+            histories: of the whole table.
+            candidates: of each.
+            k: how many candidates of a history win.
+            most_changed: share of the winners that may change.
+            log: receives progress lines.
+        """
+        if isinstance(self._reader, CandidateReader):
+            read = [sorted(history) for history in histories]
+            self.cascade = Cascade.tuned(self._reader, read, candidates, k, most_changed, log)
 
     def predict(
         self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent
@@ -78,7 +104,12 @@ class CandidateScorer:
                     f"history {list(history)}: candidate {unknown[0]} is not a cluster: there are {self.clusters}"
                 )
         read = [sorted(history) for history in histories]
-        scores = [expit(logits) for logits in self._reader.all_logits(read, candidates, log)]
+        if self.cascade is None:
+            logits = self._reader.all_logits(read, candidates, log)
+            was_read = [np.ones(len(clusters), dtype=np.bool_) for clusters in candidates]
+        else:
+            logits, was_read = self.cascade.logits_and_read(read, candidates, log)
+        scores = [expit(values) for values in logits]
         rates = self.learned.rates(scores, candidates)
         intervals = [self.learned.interval(values) for values in rates]
         return CandidatePredictions(
@@ -86,6 +117,7 @@ class CandidateScorer:
             rates=rates,
             lower=[lower for lower, _ in intervals],
             upper=[upper for _, upper in intervals],
+            read=was_read,
         )
 
 

@@ -12,14 +12,13 @@ import numpy as np
 import polars as pl
 
 from models.candidates.best_of_n import POOL_SCHEMA, append_pool
-from models.candidates.histories import evenly_spread
 from models.candidates.pool_engines import Drawn, PoolOptions, open_engine
 from models.evaluation.memorisation import memorisation
 from models.evaluation.metrics import gini
 from models.language.prompts import History
 from models.novelty.label_distribution import label_distributions
 from models.progress import Log, Progress, silent
-from models.shards import micro_batches
+from models.shards import evenly_spread, micro_batches
 
 GATE_HISTORIES = 128  # whose format validity at T = 1 is computed where the engine does not give it
 DISTRIBUTION_SCHEMA: dict[str, pl.DataType] = {
@@ -31,6 +30,9 @@ DISTRIBUTION_SCHEMA: dict[str, pl.DataType] = {
     "clusters": pl.List(pl.Int64()),
     "probabilities": pl.List(pl.Float64()),
 }
+
+TOLD_OF_DISTRIBUTIONS = ["format_validity", "format_validity_at_1", "left_out", "entropy"]
+"""What the figures need of the distributions: the probabilities of all labels are 4 GB for 768 clusters."""
 
 
 @dataclass(frozen=True, eq=False)

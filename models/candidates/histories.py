@@ -1,6 +1,5 @@
-"""The histories that are planned for: every combination of K clusters, or those that users hold; or some of them."""
+"""The histories that are planned for: every combination of K clusters, or those that users hold."""
 
-from collections.abc import Sequence
 from itertools import combinations
 
 import polars as pl
@@ -12,11 +11,6 @@ LONGEST_IN_ALL_COMBINATIONS = 2
 def all_histories(clusters: int, length: int) -> list[tuple[int, ...]]:
     """Every set of ``length`` of the ``clusters`` ids, each in rising order, in lexicographic order."""
     return list(combinations(range(clusters), length))
-
-
-def evenly_spread(histories: Sequence[tuple[int, ...]], most: int) -> Sequence[tuple[int, ...]]:
-    """Every n-th of the histories from the first on, n being the least number that leaves at most ``most`` of them."""
-    return histories[:: max(1, -(-len(histories) // most))]
 
 
 def unplanned_share(held: pl.DataFrame, planned: pl.DataFrame) -> float:

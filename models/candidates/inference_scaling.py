@@ -17,10 +17,10 @@ from matplotlib import pyplot as plt
 from models.alignment.scoring import CandidateScorer
 from models.arrays import BoolArray, Float64Array
 from models.candidates.best_of_n_distribution import coverage, expected_top_score, selection_probabilities
-from models.candidates.histories import evenly_spread
 from models.drawing import GREY, draw_legend, save
 from models.novelty.label_distribution import label_distributions
 from models.progress import Log, silent
+from models.shards import evenly_spread
 
 TEMPERATURES = (0.7, 1.0, 1.5, 2.0)
 HISTORIES = 96

@@ -48,7 +48,7 @@ def read_candidates(shards: Path) -> pl.DataFrame:
     return read_shards(shards, POOLS_FILE)
 
 
-def read_distributions(shards: Path) -> pl.DataFrame:
-    """The label distributions that they were drawn from, see ``candidate_pools.Pools``."""
+def read_distributions(shards: Path, columns: list[str] | None = None) -> pl.DataFrame:
+    """The label distributions that they were drawn from, see ``candidate_pools.Pools``; of some columns, or of all."""
     current = any(shards.glob(f"*/{DISTRIBUTIONS_FILE}"))
-    return read_shards(shards, DISTRIBUTIONS_FILE if current else FORMER_DISTRIBUTIONS_FILE)
+    return read_shards(shards, DISTRIBUTIONS_FILE if current else FORMER_DISTRIBUTIONS_FILE, columns)

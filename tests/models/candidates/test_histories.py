@@ -2,7 +2,8 @@
 
 import polars as pl
 
-from models.candidates.histories import all_histories, evenly_spread, unplanned_share
+from models.candidates.histories import all_histories, unplanned_share
+from models.shards import evenly_spread
 
 
 def test_every_combination_once_in_rising_order():

@@ -22,19 +22,22 @@ class Scorer:
 
     def __init__(self):
         self.asked = []
+        self.cascade = None
 
     def predict(self, histories, candidates):
         self.asked.append(histories)
         scores = [sum(h) + np.array(c) / 10 for h, c in zip(histories, candidates, strict=True)]
-        return CandidatePredictions(scores, *([part * score for score in scores] for part in (0.5, 0.4, 0.6)))
+        parts = ([part * score for score in scores] for part in (0.5, 0.4, 0.6))
+        return CandidatePredictions(scores, *parts, read=[score > 0 for score in scores])
 
 
 def test_each_candidate_gets_the_scores_of_its_pair(tmp_path):
     scorer = Scorer()
-    score_in_shards(CANDIDATES, scorer, tmp_path / "shards", 2)
+    facts = score_in_shards(CANDIDATES, scorer, tmp_path / "shards", 2, k=2, most_changed=0.01)
+    assert facts == {"share_read": 1.0, "winners_changed": 0.0}
     assert scorer.asked == [[[0, 1], [0, 2]], [[1, 2]]]
     rows = with_scores(CANDIDATES, tmp_path / "shards")
-    assert rows.drop(PREDICTIONS).equals(CANDIDATES)
+    assert rows.drop(*PREDICTIONS).equals(CANDIDATES)
     np.testing.assert_allclose(rows["alignment_score"], [1.5, 1.3, 2.4, 3.6, 3.3, 3.5])
     np.testing.assert_allclose(rows["predicted_rate"], rows["alignment_score"] / 2)
     assert (rows["rate_lower"] < rows["rate_upper"]).all()
@@ -43,4 +46,6 @@ def test_each_candidate_gets_the_scores_of_its_pair(tmp_path):
 def test_without_a_model_the_scores_are_empty():
     rows = without_scores(CANDIDATES)
     assert rows.columns == [*CANDIDATES.columns, *PREDICTIONS]
-    assert all(rows[name].dtype == pl.Float64 and rows[name].null_count() == rows.height for name in PREDICTIONS)
+    assert all(
+        rows[name].dtype == kind and rows[name].null_count() == rows.height for name, kind in PREDICTIONS.items()
+    )

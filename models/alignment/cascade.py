@@ -1,0 +1,140 @@
+"""Reads the candidates that can change who wins, and forecasts the others: a cascade of a cheap model and a large one.
+
+What the affinities say of a candidate costs nothing, and what the words say can be forecast from readings of a sample
+(``words_forecast``), with a known error. Where the k best of a history stand apart from the rest by more than twice
+that error, none of its candidates has to be read; else those that lie too near the border are. The error that is
+allowed for is chosen on the sample, all of whose candidates are read: the smallest with which hardly a winner changes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.alignment.candidate_reader import HISTORIES_PER_PASS, CandidateReader, Clusters
+from models.alignment.words_forecast import Readings, WordsForecast, fit_forecast, label_coordinates
+from models.arrays import BoolArray, Float64Array
+from models.language.prompts import History
+from models.progress import Log, Progress, silent
+from models.shards import evenly_spread, micro_batches
+
+SAMPLE = 1024
+"""Histories, all of whose candidates are read: a table of fewer ones is read whole."""
+PROBES = 3
+MARGIN_SHARES = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 1.0)
+"""Which share of the forecast's errors a margin covers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cascade:
+    """A reader that spares readings.
+
+    Attributes:
+        reader: the language model.
+        forecast: of what it says.
+        k: how many candidates of a history win.
+        margin: error of a forecast that is allowed for, in log-odds.
+        winners_changed: share of the winners of the sample that are others than if all candidates had been read.
+    """
+
+    reader: CandidateReader
+    forecast: WordsForecast
+    k: int
+    margin: float
+    winners_changed: float
+
+    @classmethod
+    def tuned(
+        cls,
+        reader: CandidateReader,
+        histories: Sequence[History],
+        candidates: Sequence[Clusters],
+        k: int,
+        most_changed: float,
+        log: Log = silent,
+    ) -> "Cascade":
+        """Fit the forecast to a sample of the table, and choose the margin on it.
+
+        Args:
+            reader: the language model.
+            histories: of the whole table, each sorted.
+            candidates: of each.
+            k: how many candidates of a history win.
+            most_changed: share of the winners that may change.
+            log: receives progress lines.
+        """
+        batches = evenly_spread([*micro_batches(len(histories), HISTORIES_PER_PASS)], SAMPLE // HISTORIES_PER_PASS)
+        places = [place for batch in batches for place in batch]
+        some, offered = [histories[place] for place in places], [candidates[place] for place in places]
+        log(f"reading {len(reader.labels)} labels, and all candidates of {len(some):,} histories")
+        coordinates = label_coordinates(reader, evenly_spread(some, PROBES))
+        words = reader.all_words(some, offered, log)
+        folds = np.repeat(np.arange(len(batches)) % 2, [len(batch) for batch in batches])  # neighbours stay together
+        forecast, left_out = fit_forecast(coordinates, Readings(some, offered, words), folds)
+        guessed, logits = (reader.own_logits(values, some, offered) for values in (left_out, words))
+        margin, changed = choose_margin(guessed, logits, k, most_changed)
+        log(f"a margin of {margin:.3f} log-odds; with it {changed:.2%} of the winners change")
+        return cls(reader, forecast, k, margin, changed)
+
+    def logits_and_read(
+        self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent
+    ) -> tuple[list[Float64Array], list[BoolArray]]:
+        """Logit of every candidate of every history, and whether the language model read it for that."""
+        found: list[Float64Array] = []
+        masks: list[BoolArray] = []
+        progress = Progress(len(histories), "histories", log)
+        for batch in micro_batches(len(histories), HISTORIES_PER_PASS):
+            some, offered = [histories[i] for i in batch], [candidates[i] for i in batch]
+            guessed = self.reader.own_logits(self.forecast(some, offered), some, offered)
+            needed = [undecided(values, self.k, self.margin) for values in guessed]
+            asked = [np.array(clusters)[mask].tolist() for clusters, mask in zip(offered, needed, strict=True)]
+            for values, mask, read in zip(guessed, needed, self.reader.all_logits(some, asked), strict=True):
+                values[mask] = read
+            found += guessed
+            masks += needed
+            progress.advance(len(batch))
+        return found, masks
+
+
+def undecided(values: Float64Array, k: int, margin: float) -> BoolArray:
+    """[candidates] which of them may or may not be among the k best, if each value is off by up to ``margin``.
+
+    A winner is certain if it is ahead of the best of the others by twice the margin. A loser is certain if it is as far
+    behind the last of the winners.
+    """
+    if len(values) <= k:
+        return np.zeros(len(values), dtype=np.bool_)
+    best = np.sort(values)[::-1]
+    return np.asarray((values > best[k - 1] - 2 * margin) & (values < best[k] + 2 * margin))
+
+
+def choose_margin(
+    guessed: Sequence[Float64Array], read: Sequence[Float64Array], k: int, most_changed: float
+) -> tuple[float, float]:
+    """The smallest margin with which at most a share of the winners changes, and that share.
+
+    Args:
+        guessed: forecasts of the candidates of each history.
+        read: what the language model says of them.
+        k: how many win.
+        most_changed: the share.
+    """
+    errors = [whole - guess for whole, guess in zip(read, guessed, strict=True)]
+    sizes = np.abs(np.concatenate([error - error.mean() for error in errors if len(error)]))  # a common error is none
+    for share in MARGIN_SHARES:
+        margin = float(np.quantile(sizes, share)) if share else 0.0
+        changed = winners_changed(guessed, read, k, margin)
+        if changed <= most_changed:
+            return margin, changed
+    return float("inf"), 0.0
+
+
+def winners_changed(guessed: Sequence[Float64Array], read: Sequence[Float64Array], k: int, margin: float) -> float:
+    """The share of winners that are others than if all candidates were read, where those within a margin are."""
+    changed, winners = 0, 0
+    for guess, whole in zip(guessed, read, strict=True):
+        mixed = np.where(undecided(guess, k, margin), whole, guess)
+        right = set(np.argsort(-whole, kind="stable")[:k].tolist())
+        changed += len(right - set(np.argsort(-mixed, kind="stable")[:k].tolist()))
+        winners += len(right)
+    return changed / max(winners, 1)

@@ -1,0 +1,111 @@
+"""Sparing readings: what may be left unread, how the margin is chosen, and that the winners stay."""
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.alignment import LABELS, QUICK, toy_examples
+
+from models.alignment import cascade
+from models.alignment.cascade import MARGIN_SHARES, choose_margin, undecided, winners_changed
+from models.alignment.scoring import CandidateScorer
+from models.alignment.training import train_alignment_model
+from models.candidates.histories import all_histories
+from models.candidates.scored_candidates import score_in_shards, with_scores
+
+
+def test_what_is_undecided():
+    values = np.array([0.9, 0.1, 0.5, 0.45, -2.0])
+    assert undecided(values, 2, 0.0).tolist() == [False] * 5
+    assert undecided(values, 2, 0.03).tolist() == [False, False, True, True, False]  # 0.5 and 0.45 may change places
+    assert undecided(values, 2, 0.19).tolist() == [False, False, True, True, False]  # 0.9 leads 0.45 by more than 0.38
+    assert undecided(values, 2, 0.21).tolist() == [False, True, True, True, False]
+    assert undecided(values, 5, 9.0).tolist() == [False] * 5  # all of them win
+    assert undecided(values, 2, np.inf).all()
+
+
+@given(st.lists(st.floats(-3, 3), min_size=3, max_size=12), st.integers(1, 4), st.floats(0.01, 1), st.data())
+def test_no_error_within_the_margin_changes_a_winner(values, k, margin, data):
+    guessed = np.array(values)
+    errors = data.draw(st.lists(st.floats(-1, 1), min_size=len(values), max_size=len(values)))
+    read = guessed + 0.999 * margin * np.array(errors)
+    assert winners_changed([guessed], [read], k, margin) == 0.0
+
+
+def test_winners_that_change_are_counted():
+    guessed = [np.array([3.0, 2.0, 1.0]), np.array([3.0, 2.0, 1.0]), np.array([1.0])]
+    read = [np.array([3.0, 1.0, 2.0]), np.array([0.0, 2.0, 1.0]), np.array([5.0])]
+    assert winners_changed(guessed, read, 2, 0.0) == 2 / 5  # one of two, one of two, none of one
+    assert winners_changed(guessed, read, 2, 0.6) == 1 / 5  # the first history is read where it matters
+    assert winners_changed(guessed, read, 2, np.inf) == 0.0
+
+
+def test_the_margin_is_the_smallest_that_keeps_the_winners():
+    generator = np.random.default_rng(0)
+    guessed = [generator.normal(size=9) for _ in range(80)]
+    read = [guess + generator.normal(0, 0.3, 9) + generator.normal() for guess in guessed]
+    sizes = np.abs([whole - guess - np.mean(whole - guess) for whole, guess in zip(read, guessed, strict=True)])
+    margins = [0.0, *np.quantile(sizes, MARGIN_SHARES[1:])]
+    shares = [winners_changed(guessed, read, 3, margin) for margin in margins]
+    assert shares[0] > 0.05
+    for most in (shares[0], 0.05, 0.01):
+        first = next(place for place, share in enumerate(shares) if share <= most)
+        assert choose_margin(guessed, read, 3, most) == (pytest.approx(margins[first]), shares[first])
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_model_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alignment") / "model"
+    train_alignment_model(tiny_model_folder, folder, LABELS, toy_examples(), QUICK, k=2)
+    return folder
+
+
+CANDIDATES = pl.DataFrame(
+    [(list(history), c) for history in all_histories(8, 2) for c in range(8) if c not in history],
+    schema={"history": pl.List(pl.Int64), "cluster_id": pl.Int64},
+    orient="row",
+)
+
+
+def scored(trained, folder, most_changed, log=lambda _: None):
+    scorer = CandidateScorer(trained, LABELS, "packed")
+    facts = score_in_shards(CANDIDATES, scorer, folder, 16, 2, most_changed, log)
+    return facts, with_scores(CANDIDATES, folder)
+
+
+def test_a_table_with_spared_readings_has_the_same_winners(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(cascade, "HISTORIES_PER_PASS", 4)
+    monkeypatch.setattr(CandidateScorer, "micro_batch", 4)
+    everything, whole = scored(trained, tmp_path / "all", 0.0)
+    assert everything == {"share_read": 1.0, "winners_changed": 0.0}
+    monkeypatch.setattr("models.candidates.scored_candidates.SAMPLE", 12)
+    monkeypatch.setattr(cascade, "SAMPLE", 12)
+    facts, spared = scored(trained, tmp_path / "some", 0.03)
+    assert 0 < facts["share_read"] < 0.9
+    assert facts["share_read"] == spared["read"].mean()
+    for name in ("alignment_score", "predicted_rate", "rate_upper"):
+        np.testing.assert_allclose(spared.filter("read")[name], whole.filter(spared["read"])[name], rtol=1e-4)
+    errors = spared["alignment_score"] - whole["alignment_score"]
+    assert 0 < errors.abs().mean() < 0.1
+    winners = [
+        rows.sort("alignment_score", descending=True).group_by("history").head(2).select("history", "cluster_id")
+        for rows in (whole, spared)
+    ]
+    assert winners[0].join(winners[1], on=["history", "cluster_id"], how="anti").height <= 3
+
+
+def test_spared_readings_resume_with_the_same_result(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(cascade, "HISTORIES_PER_PASS", 4)
+    monkeypatch.setattr(CandidateScorer, "micro_batch", 4)
+    monkeypatch.setattr("models.candidates.scored_candidates.SAMPLE", 12)
+    monkeypatch.setattr(cascade, "SAMPLE", 12)
+    facts, rows = scored(trained, tmp_path / "once", 0.03)
+    scored(trained, tmp_path / "stopped", 0.03)
+    last = sorted((tmp_path / "stopped").iterdir())[-1]
+    for file in last.iterdir():
+        file.unlink()
+    last.rmdir()
+    again, same = scored(trained, tmp_path / "stopped", 0.03)
+    assert again == facts
+    assert same.equals(rows)
