@@ -28,9 +28,11 @@ prepare: setup
 demo: prepare
 	@$(BIN)/alignrec demo --source $(SOURCE) $(if $(DATA),--data "$(DATA)")
 
-study: export ALIGNREC_HOME = $(CURDIR)/.alignrec/study
+# SIZE: topics of the world. 64 has feedback for all pairs of clusters, 768 for few of them.
+SIZE ?= 64
+study: export ALIGNREC_HOME = $(CURDIR)/.alignrec/study$(if $(filter-out 64,$(SIZE)),-$(SIZE))
 study: prepare
-	@$(BIN)/alignrec study
+	@$(BIN)/alignrec study --size $(SIZE)
 
 # One process of tests for each core, and one thread in each: threads of several would wait for each other.
 test test-full robustness: export OMP_NUM_THREADS = 1

@@ -360,14 +360,22 @@ def demo(
 
 @app.command()
 def study(
-    users: Annotated[int, typer.Option(min=100, help="Of the simulated world.")] = 60_000,
+    size: Annotated[int, typer.Option(help="Topics of the simulated world: 64, or 768 with few feedback.")] = 64,
+    users: Annotated[int | None, typer.Option(min=100, help="Of the simulated world: 60,000, or 80,000.")] = None,
     home: HomeOption = None,
 ) -> None:
-    """Train the alignment model in a world of 64 topics and compare it with the truth. Resumable; about an hour."""
-    chosen = _use(home, "study")
-    from alignrec_assets.commands.study import run_study
+    """Compare the alignment model with the truth of a simulated world. Resumable; about an hour for either size."""
+    if size not in (64, 768):
+        raise typer.BadParameter(f"there is no study of {size} topics: choose 64 or 768", param_hint="--size")
+    chosen = _use(home, "study" if size == 64 else f"study-{size}")
+    if size == 64:
+        from alignrec_assets.commands.study import USERS, run_study
 
-    run_study(chosen, users, _write)
+        run_study(chosen, users or USERS, _write)
+    else:
+        from alignrec_assets.commands.few_feedback_study import USERS, run_few_feedback_study
+
+        run_few_feedback_study(chosen, users or USERS, _write)
 
 
 def _use(home: Path | None, source: str = "simulated") -> Home:

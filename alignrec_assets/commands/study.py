@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from models.alignment.scoring import CandidatePredictions
 
 FIRST_DAY = date(2026, 1, 5)
-DAYS = 14
+USERS, DAYS = 60_000, 14
 LOSSES = ("pointwise", "pairwise")
 AMOUNTS = {0.1: "a tenth", 1 / 3: "a third", 1.0: "all", 3.0: "three times"}
 LOOKS_OF_LOSSES = 3  # times as many as of the model: seconds to equal F1@k are read off the looks

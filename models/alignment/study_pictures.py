@@ -1,4 +1,4 @@
-"""The picture of the study: with how much feedback words stop helping."""
+"""The pictures of the studies: with how much feedback words stop helping."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib import pyplot as plt
 
 from models.drawing import BLUE, GREY, ORANGE, against_chance, draw_legend, save
+from models.evaluation.ranking_contest import MODEL
 
 CONTESTANTS = {
     "": ("stack", BLUE, "-"),
@@ -52,4 +53,31 @@ def draw_amounts(amounts: Sequence[dict[str, Any]], k: int, path: Path) -> None:
             draw_legend(panel)
     if panels[1].get_legend_handles_labels()[0]:
         panels[1].legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    save(figure, list(panels), path)
+
+
+def draw_densities(arms: Sequence[dict[str, Any]], k: int, path: Path) -> None:
+    """Draw NDCG@k over the share of pairs with feedback, for served clusters and for those never served, as a PNG.
+
+    Args:
+        arms: each with ``share`` and, for ``served`` and ``apart`` clusters, ``values`` and ``intervals`` of a contest.
+        k: the cut.
+        path: of the picture.
+    """
+    figure, panels = plt.subplots(1, 2, figsize=(13, 4.8), layout="constrained")
+    shares = [arm["share"] for arm in arms]
+    for panel, part, clusters in ((panels[0], "served", "served elsewhere"), (panels[1], "apart", "never served")):
+        for suffix, (name, colour, style) in CONTESTANTS.items():
+            contestant = suffix.removeprefix("_") or MODEL
+            values = [arm[part]["values"][contestant]["ndcg_at_k"] for arm in arms]
+            panel.plot(shares, values, color=colour, linestyle=style, marker="o", markersize=4, label=name)
+            low, high = zip(*(arm[part]["intervals"][contestant]["ndcg_at_k"] for arm in arms), strict=True)
+            if contestant == MODEL:
+                panel.fill_between(shares, low, high, color=colour, alpha=0.12, linewidth=0)
+        panel.set(
+            xscale="log",
+            xlabel="share of the pairs (member, candidate) with feedback",
+            title=f"NDCG@{k} of clusters {clusters}",
+        )
+    panels[1].legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5))
     save(figure, list(panels), path)

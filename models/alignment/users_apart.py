@@ -58,7 +58,7 @@ def contest_of_users_apart(
     if training_rows(apart).is_empty():
         return None
     served = group_by_history(with_raw_rates(apart), clusters)
-    states = _ReadCells(read)
+    states = ReadCells(read)
     train = [row for row in served["train"] if states.hold(row)]
     if not train:
         return None
@@ -72,7 +72,7 @@ def contest_of_users_apart(
     return hold_contest(scores, [row.rates for row in served["test"]], k, seed)
 
 
-class _ReadCells:
+class ReadCells:
     """States by cell, whatever histories and candidates they were read with."""
 
     def __init__(self, read: Sequence[CandidateStates]) -> None:
@@ -82,6 +82,7 @@ class _ReadCells:
         self.place = {cell: index for index, cell in enumerate(cells)}
 
     def hold(self, row: ServedHistory) -> bool:
+        """Whether the history was read, judged by its first cluster."""
         return (tuple(row.history), row.clusters[0]) in self.place
 
     def of(self, served: Sequence[ServedHistory]) -> CandidateStates:
@@ -94,7 +95,7 @@ class _ReadCells:
 def _fit(
     train: Sequence[ServedHistory],
     validation: Sequence[ServedHistory],
-    states: _ReadCells,
+    states: ReadCells,
     clusters: int,
     *,
     stack: bool,

@@ -394,7 +394,7 @@ def test_nothing_that_learns_mentions_the_world_or_its_truth():
     allowed = {
         PROJECT / "alignrec_assets" / f"{name}.py"
         for name in (
-            *(f"commands/{name}" for name in ("simulate", "demo", "demo_report", "study")),
+            *(f"commands/{name}" for name in ("simulate", "demo", "demo_report", "study", "few_feedback_study")),
             "assets/inference_scaling",
             "cli",
         )
