@@ -1,173 +1,204 @@
-"""What a platform-sized table costs: draws and scores per history, and memory, as the number of labels grows.
+"""What a whole transition table costs, as the number of labels grows: hours, memory, and what was read.
 
-    python benchmarks/table_scaling.py [--histories 2000] [--engine free]
+    python benchmarks/table_scaling.py [--sizes 64 768] [--histories 4096]
 
-For N = 32 to 768 labels of the simulated world of 768 topics the embedded model is tuned on synthetic transitions,
-pools of n = 25 draws (k = 5) are drawn, and all their clusters are scored by a model of the profile's depth with a
-random head. Histories are pairs of clusters in runs of 32 neighbours, spread over all pairs, as the shards of a table
-are; of the 768 labels at least 2,000, of the smaller ones 128. The projection for a table of the size of the profile
-``reference`` (294,528 histories; the profile has 761 labels) is their mean cost times the number of histories.
+For N labels of the simulated world of 768 topics all N (N - 1) / 2 histories are planned, as the line does it: pools of
+n = 25 draws (k = 5, T = 1.5) from the law of the label vectors, scores of a stack of 20 layers, and the k best of each.
+Law and stack are fitted to synthetic transitions and feedback that follow the attributes of the topics, before the clock
+starts. Every step is a process of its own, so that its peak of memory is its own. The scoring of each table is
+killed in the middle and resumes; ``resumed_same`` tells that the shard in which it was killed, and the one before it,
+are what they are when scored again.
 
-``share_of_limit`` is the arithmetic that the tokens of one history need (two operations for each weight that a token
-meets) at the rate of one large matrix product of the models' type, measured before and after, over the time that was
-taken. Prints one JSON object as its last line.
+``--histories`` plans that many of the histories alone, in runs of 32 neighbours spread over all; hours are then
+projected. ``--words`` does so with a model that writes labels token by token, and with all candidates read. Prints one
+JSON object as its last line.
 """
 
 import argparse
-import multiprocessing
+import os
+import shutil
+import signal
 import tempfile
 import time
 from math import comb
 from pathlib import Path
 
 import numpy as np
-import torch
+import polars as pl
 from synthetic.faceted_platform import faceted_platform
+from synthetic.feedback_cells import feedback_cells
+from synthetic.processes import in_a_process, start_process
 from synthetic.report import print_report
 from synthetic.transitions import histories_of, transitions, tuned_novelty_model
 
-from models.language.language_model import arithmetic
-
 SIZES = (32, 64, 128, 256, 768)
 REFERENCE = 768
-K, DRAWS = 5, 25
-TEMPERATURE = 1.5
-LEAST_HISTORIES = 128
-WARM_UP = 32
+K, DRAWS, TEMPERATURE = 5, 25, 1.5
+LAYERS = 20
+MOST_CHANGED = 0.01  # the default of candidates.most_changed_winners
+HISTORIES_PER_SHARD = 2048
+TRANSITIONS, TAUGHT_HISTORIES, SERVED = 20_000, 800, 30
+WORDS_EXAMPLES = 8000
 
 
-def matrix_rate(size=2048, repeats=8):
-    """Operations per second of a large product in the arithmetic that half-precision models are computed in."""
-    left, right = torch.randn(2, size, size).to(arithmetic(torch.bfloat16))
-    left @ right
-    started = time.perf_counter()
-    for _ in range(repeats):
-        left @ right
-    return 2 * size**3 * repeats / (time.perf_counter() - started)
+def prepare(folder, labels, attributes, words):
+    """The novelty model and the alignment model of a table."""
+    from models.language.base_model import materialize_base_model
+    from models.novelty.label_vectors import train_label_vectors
+
+    base = folder / "base"
+    if not base.exists():
+        materialize_base_model(base, None)
+    if words:
+        tuned_novelty_model(folder, labels, transitions(WORDS_EXAMPLES, attributes, 0), print)
+    elif not (folder / "novelty").exists():
+        rows = transitions(TRANSITIONS, attributes, 0)
+        taught, validation = rows.filter(pl.col("split") == "train"), rows.filter(pl.col("split") != "train")
+        started = time.perf_counter()
+        train_label_vectors(base, labels, taught, validation, print).save(folder / "novelty")
+        print(f"the law of {len(labels)} labels took {time.perf_counter() - started:.0f} s", flush=True)
+    if not (folder / "alignment").exists():
+        train_stack(base, folder / "alignment", labels, feedback_cells(TAUGHT_HISTORIES, SERVED, attributes, 0))
 
 
-class TokenCount:
-    """Counts the tokens that a model reads, padding included, by a hook on its body."""
+def train_stack(base, output, labels, examples):
+    """The pretrained body under a fitted head, with affinities: steps of training do not change what reading costs."""
+    from alignrec_assets.assets.checkpoints import alignment_options
+    from alignrec_assets.settings.schema import Settings
+    from models.alignment.examples import group_by_history, with_raw_rates
+    from models.alignment.trainer import AlignmentTrainer
 
-    def __init__(self, model):
-        self.tokens = 0
-        model.base_model.register_forward_pre_hook(self.count, with_kwargs=True)
-
-    def count(self, module, arguments, named):  # noqa: ARG002
-        self.tokens += named["input_ids"].numel()
+    options = alignment_options(Settings(alignment={"layers": LAYERS, "head_histories": TAUGHT_HISTORIES}))
+    served = group_by_history(with_raw_rates(examples), len(labels))
+    trainer = AlignmentTrainer(base, labels, options, K)
+    trainer.evaluate(served["train"], served["validation"], 0, None, print)
+    trainer.calibrate(examples.filter(pl.col("split") == "train"), served["validation"])
+    trainer.save(output)
 
 
 def draw(folder, labels, histories, engine):
     from models.candidates.candidate_pools import PoolSampler
     from models.candidates.pool_engines import PoolOptions
+    from models.candidates.pool_shards import draw_in_shards
 
-    sampler = PoolSampler(
-        folder / "novelty", labels, PoolOptions(engine, DRAWS, K, TEMPERATURE, most_left_out=0.01, seed=0)
+    options = PoolOptions(engine, DRAWS, K, TEMPERATURE, most_left_out=0.01, seed=0)
+    draw_in_shards(
+        PoolSampler(folder / "novelty", labels, options), histories, folder / "pools", HISTORIES_PER_SHARD, print
     )
-    sampler.draw(histories[:WARM_UP])
-    counted = TokenCount(sampler.engine.expander.model)
+
+
+def score(folder, labels, most_changed, shards="scored"):
+    from models.alignment.scoring import CandidateScorer
+    from models.candidates.pool_shards import read_candidates
+    from models.candidates.scored_candidates import score_in_shards
+
+    scorer = CandidateScorer(folder / "alignment", labels, "packed")
+    drawn = read_candidates(folder / "pools").select("history", "cluster_id")
+    return score_in_shards(drawn, scorer, folder / shards, HISTORIES_PER_SHARD, K, most_changed, print)
+
+
+def plan(folder):
+    from models.candidates.best_of_n import plan_transitions
+    from models.candidates.pool_shards import read_candidates
+    from models.candidates.scored_candidates import with_scores
+
+    rows = plan_transitions(with_scores(read_candidates(folder / "pools"), folder / "scored"), "alignment_score", K)
+    rows.write_parquet(folder / "table.parquet")
+    return {"rows": rows.height, "histories": rows["history"].n_unique()}
+
+
+def score_with_a_kill(folder, labels, most_changed, shards):
+    """Score, kill the process when half of the shards are there, and go on: facts, seconds of both, peak, shards kept."""
     started = time.perf_counter()
-    drawn = sampler.draw(histories, print)
-    seconds = time.perf_counter() - started
-    weights = sum(weight.numel() for weight in sampler.engine.expander.model.parameters())
-    grouped = drawn.candidates.group_by("history", maintain_order=True).agg("cluster_id")
-    return (
-        seconds,
-        counted.tokens,
-        2 * weights,
-        grouped["cluster_id"].to_list(),
-        drawn.distributions["format_validity"].mean(),
-    )
+    process, _ = start_process(_score_alone, folder, labels, most_changed)
+    while process.is_alive() and len(made(folder)) < shards // 2:
+        time.sleep(1)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    first = time.perf_counter() - started
+    kept = len(made(folder))
+    print(f"killed with {kept} of {shards} shards", flush=True)
+    resumed = in_a_process(score, folder, labels, most_changed)
+    return resumed.found, first + resumed.process_seconds, resumed.peak_gb, kept
 
 
-def score(folder, labels, histories, candidates, layers):
-    from models.alignment.candidate_reader import CandidateReader
-    from models.language.language_model import load_tokenizer, new_scoring_model
-
-    reader = CandidateReader(new_scoring_model(folder / "base", 0, layers), load_tokenizer(folder / "base"), labels)
-    reader.all_logits(histories[:WARM_UP], candidates[:WARM_UP])
-    counted = TokenCount(reader.model)
-    started = time.perf_counter()
-    reader.all_logits(histories, candidates, print)
-    body = reader.model.base_model
-    weights = sum(w.numel() for w in body.parameters()) - body.get_input_embeddings().weight.numel()
-    return time.perf_counter() - started, counted.tokens, 2 * weights
+def _score_alone(folder, labels, most_changed, _):
+    score(folder, labels, most_changed)
 
 
-def measure(connection, folder, labels, count, engine, layers, threads):
-    from models.progress import peak_gigabytes
+def made(folder):
+    return sorted((folder / "scored").glob("shard-*"))
 
-    torch.set_num_threads(threads)
-    histories = histories_of(len(labels), count)
-    rate = matrix_rate()
-    draw_seconds, draw_tokens, draw_cost, candidates, validity = draw(folder, labels, histories, engine)
-    score_seconds, score_tokens, score_cost = score(folder, labels, histories, candidates, layers)
-    rate = (rate + matrix_rate()) / 2
-    count = len(histories)
-    connection.send(
-        {
-            "histories": count,
-            "draw_seconds": draw_seconds / count,
-            "score_seconds": score_seconds / count,
-            "draw_tokens": draw_tokens / count,
-            "score_tokens": score_tokens / count,
-            "candidates": sum(map(len, candidates)) / count,
-            "format_validity": validity,
-            "limit_seconds": (draw_tokens * draw_cost + score_tokens * score_cost) / rate / count,
-            "peak_gb": peak_gigabytes(),
-        }
-    )
+
+def scored_again_the_same(folder, labels, most_changed, places):
+    """Whether shards that are scored again, beside all others, are what they were."""
+    shutil.rmtree(folder / "again", ignore_errors=True)
+    shutil.copytree(folder / "scored", folder / "again")
+    names = [made(folder)[place].name for place in places]
+    for name in names:
+        shutil.rmtree(folder / "again" / name)
+    in_a_process(score, folder, labels, most_changed, "again")
+    frames = [
+        [pl.read_parquet(folder / part / name / "scored.parquet") for name in names] for part in ("scored", "again")
+    ]
+    return all(before.equals(after) for before, after in zip(*frames, strict=True))
+
+
+def measure(folder, labels, histories, engine, most_changed):
+    """Figures of one table, or of a part of it."""
+    for name in ("pools", "scored"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    drawing = in_a_process(draw, folder, labels, histories, engine)
+    shards = -(-len(histories) // HISTORIES_PER_SHARD)
+    facts, seconds, peak, kept = score_with_a_kill(folder, labels, most_changed, shards)
+    planning = in_a_process(plan, folder)
+    found = {
+        "histories": len(histories),
+        "candidates": pl.scan_parquet(folder / "pools/*/pools.parquet").select(pl.len()).collect().item()
+        / len(histories),
+        **facts,
+        "draw_seconds": drawing.process_seconds,
+        "score_seconds": seconds,
+        "plan_seconds": planning.process_seconds,
+        "peak_gb": max(drawing.peak_gb, peak, planning.peak_gb),
+        "draw_peak_gb": drawing.peak_gb,
+        "score_peak_gb": peak,
+        "plan_peak_gb": planning.peak_gb,
+        "hours": (drawing.process_seconds + seconds + planning.process_seconds) / 3600,
+    }
+    if shards > 1:
+        found["resumed_same"] = float(scored_again_the_same(folder, labels, most_changed, [max(kept - 1, 0), kept]))
+    return found
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--histories", type=int, default=2000, help=f"of {REFERENCE} labels")
-    parser.add_argument("--engine", choices=["pruned", "free"], default="free")
-    parser.add_argument("--layers", type=int, default=20, help="of the scoring model; by default those of the profile")
-    parser.add_argument("--examples", type=int, default=4000, help=f"of a model; twice as many for {REFERENCE} labels")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
-    parser.add_argument("--folder", type=Path, help="keeps the tuned models for the next run")
+    parser.add_argument("--histories", type=int, help="of each table; all by default")
+    parser.add_argument("--words", action="store_true", help="labels are written token by token, all candidates read")
+    parser.add_argument("--folder", type=Path, help="keeps models and tables for the next run")
     chosen = parser.parse_args()
-    threads = torch.get_num_threads()
-    context = multiprocessing.get_context("spawn")
     all_labels, all_attributes = faceted_platform(print)
-    found = {}
+    figures = {}
     with tempfile.TemporaryDirectory() as temporary:
         for clusters in chosen.sizes:
-            folder = (chosen.folder or Path(temporary)) / str(clusters)
+            folder = (chosen.folder or Path(temporary)).resolve() / f"{clusters}{'_words' if chosen.words else ''}"
+            folder.mkdir(parents=True, exist_ok=True)
             topics = np.linspace(0, REFERENCE, clusters, endpoint=False).astype(int)  # spread over all
             labels = [all_labels[topic] for topic in topics]
-            examples = transitions(chosen.examples * (1 + (clusters == REFERENCE)), all_attributes[topics], 0)
-            tuned_novelty_model(folder, labels, examples, print)
-            count = chosen.histories if clusters == REFERENCE else LEAST_HISTORIES
-            mine, theirs = context.Pipe()
-            arguments = (theirs, folder, labels, count, chosen.engine, chosen.layers, threads)
-            process = context.Process(target=measure, args=arguments)  # of its own, as is its peak of memory
-            process.start()
-            theirs.close()
-            found[clusters] = mine.recv()
-            process.join()
-            print(clusters, {name: round(value, 4) for name, value in found[clusters].items()}, flush=True)
-    figures = {f"{name}_{size}": value for size, facts in found.items() for name, value in facts.items()}
-    if REFERENCE in found:
-        facts = found[REFERENCE]
-        seconds = facts["draw_seconds"] + facts["score_seconds"]
-        figures["projected_hours_reference"] = seconds * comb(REFERENCE, 2) / 3600
-        figures["share_of_limit"] = facts["limit_seconds"] / seconds
-    print_report(
-        "table_scaling",
-        figures,
-        {
-            "k": K,
-            "draws": DRAWS,
-            "temperature": TEMPERATURE,
-            "engine": chosen.engine,
-            "layers": chosen.layers,
-            "threads": threads,
-            "examples": chosen.examples,
-            "K": 2,
-        },
-    )
+            in_a_process(prepare, folder, labels, all_attributes[topics], chosen.words)
+            whole = comb(clusters, 2)
+            histories = histories_of(clusters, chosen.histories or whole)
+            engine, most_changed = ("free", 0.0) if chosen.words else ("exact", MOST_CHANGED)
+            found = measure(folder, labels, histories, engine, most_changed)
+            found["hours"] *= whole / len(histories)
+            print(clusters, {name: round(value, 4) for name, value in found.items()}, flush=True)
+            figures |= {f"{name}_{clusters}": value for name, value in found.items()}
+    if REFERENCE in chosen.sizes:
+        figures["hours_reference"] = figures[f"hours_{REFERENCE}"]
+        figures["peak_gb"] = figures[f"peak_gb_{REFERENCE}"]
+    settings = {"k": K, "draws": DRAWS, "temperature": TEMPERATURE, "layers": LAYERS, "K": 2, "cores": os.cpu_count()}
+    print_report("table_scaling", figures, settings | {"words": chosen.words, "histories": chosen.histories})
 
 
 if __name__ == "__main__":

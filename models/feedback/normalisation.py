@@ -60,7 +60,7 @@ def quantile_scores(rates: Float64Array, reference: Float64Array, weights: Float
     with its equals counted by half. Between two reference rates F is linear; outside it stays at its ends.
     """
     knots, inverse = np.unique(np.round(reference, DIGITS), return_inverse=True)
-    mass = np.bincount(inverse, weights=weights, minlength=len(knots))
+    mass = np.bincount(inverse, weights=weights)
     mid_ranks = (np.cumsum(mass) - mass / 2.0) / mass.sum()
     scores: Float64Array = np.interp(np.round(rates, DIGITS), knots, mid_ranks)
     return scores

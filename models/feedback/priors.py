@@ -105,7 +105,7 @@ def fit_concentration(positives: ArrayLike, impressions: ArrayLike, means: Array
     grid = np.linspace(math.log(LEAST_CONCENTRATION), math.log(MOST_CONCENTRATION), 40)
     best = int(np.argmin([loss(value) for value in grid]))
     around = (grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)])
-    return math.exp(minimize_scalar(loss, bounds=around, method="bounded", options={"xatol": 1e-6}).x)
+    return math.exp(minimize_scalar(loss, bounds=around, options={"xatol": 1e-6}).x)
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,8 @@ def fit_cluster_priors(cells: pl.DataFrame) -> ClusterPriors:
     y = cells["positives"].to_numpy().astype(np.float64)
     effective = effective_impressions(n, fit_beta_prior(y, n).concentration)
     clusters, inverse = np.unique(cells["cluster_id"].to_numpy(), return_inverse=True)
-    impressions = np.bincount(inverse, weights=effective, minlength=len(clusters))
-    positives = np.bincount(inverse, weights=effective * y / n, minlength=len(clusters))
+    impressions = np.bincount(inverse, weights=effective)
+    positives = np.bincount(inverse, weights=effective * y / n)
     hyper = fit_beta_prior(positives, impressions)
     means = (positives + hyper.alpha) / (impressions + hyper.concentration)
     # A cluster of one cell has no others: subtraction leaves a rest of rounding, which may be below 0.

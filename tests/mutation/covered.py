@@ -38,6 +38,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     # files
     "models/feedback/score_changes.py": (),
     "models/feedback/splits.py": (f"{ALIGNMENT}/test_pointwise_examples.py",),
+    "models/alignment/apart_examples.py": (f"{ALIGNMENT}/test_users_apart.py",),
     "models/novelty/label_expansion.py": ("tests/models/candidates/test_candidate_pools.py",),
     "models/evaluation/metrics.py": (),
     "sql/evaluation/clustered_events.sql": (QUALITY,),

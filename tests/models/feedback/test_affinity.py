@@ -175,6 +175,13 @@ def test_several_candidates_have_the_scores_that_each_has_alone(predictor):
     assert len(set(together.round(6))) == 3
 
 
+def test_one_candidate_of_each_history_has_the_score_that_it_has_among_others():
+    model = AdditiveAffinity.fit(additive_world(rank=2)[0], CLUSTERS)
+    histories, clusters = np.array([[0, 1], [2, 5]]), np.array([3, 4])
+    expected = model.scores(histories.tolist(), [[2, 3], [4, 1]])
+    np.testing.assert_allclose(model.scores_of_rows(histories, clusters), [expected[0][1], expected[1][0]])
+
+
 def test_no_candidates_no_scores():
     frame, *_ = additive_world()
     assert [len(scores) for scores in AdditiveAffinity.fit(frame, CLUSTERS).scores([[0, 1], [2, 3]], [[], [4]])] == [
