@@ -4,8 +4,8 @@
 
 For N labels of the simulated world of 768 topics all N (N - 1) / 2 histories are planned, as the line does it: pools of
 n = 25 draws (k = 5, T = 1.5) from the law of the label vectors, scores of a stack of 20 layers, and the k best of each.
-Law and stack are fitted to synthetic transitions and feedback that follow the attributes of the topics, before the clock
-starts. Every step is a process of its own, so that its peak of memory is its own. The scoring of each table is
+Law and stack are fitted to synthetic transitions and feedback that follow the attributes of the topics, before the
+clock starts. Every step is a process of its own, so that its peak of memory is its own. The scoring of each table is
 killed in the middle and resumes; ``resumed_same`` tells that the shard in which it was killed, and the one before it,
 are what they are when scored again.
 
@@ -108,7 +108,7 @@ def plan(folder):
 
 
 def score_with_a_kill(folder, labels, most_changed, shards):
-    """Score, kill the process when half of the shards are there, and go on: facts, seconds of both, peak, shards kept."""
+    """Score, kill the process when half of the shards are there, and go on: facts, seconds, peak, shards kept."""
     started = time.perf_counter()
     process, _ = start_process(_score_alone, folder, labels, most_changed)
     while process.is_alive() and len(made(folder)) < shards // 2:
