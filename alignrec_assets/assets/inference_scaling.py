@@ -24,7 +24,13 @@ ASSET = "inference_scaling"
 @makes("inference_scaling")
 def inference_scaling(context: dg.AssetExecutionContext, home: HomeResource) -> Result:
     """Histories are spread evenly over the planned ones; of the simulated world those that somebody holds."""
-    from models.candidates.inference_scaling import draw_scaling, scaling_figures, scaling_inputs, scaling_points
+    from models.candidates.inference_scaling import (
+        draw_scaling,
+        scaling_figures,
+        scaling_inputs,
+        scaling_points,
+        truth_figures,
+    )
 
     settings, warehouse = home.settings, home.warehouse(context.log.info)
     k = settings.candidates.k
@@ -40,7 +46,7 @@ def inference_scaling(context: dg.AssetExecutionContext, home: HomeResource) -> 
     points = scaling_points(inputs, k)
     image = home.home.reports / f"{ASSET}.png"
     draw_scaling(points, k, image)
-    figures = scaling_figures(points, settings.candidates.temperature)
+    figures = scaling_figures(points, settings.candidates.temperature) | truth_figures(inputs, points, k)
     report = {
         "name": ASSET,
         "figures": figures,

@@ -18,6 +18,7 @@ from models.candidates.inference_scaling import (
     scaling_figures,
     scaling_inputs,
     scaling_points,
+    truth_figures,
 )
 from models.novelty.label_distribution import label_distributions
 
@@ -152,3 +153,16 @@ def test_figures_are_the_means_over_all_histories_at_one_temperature(inputs):
     assert not any(
         name.startswith("true_rate") for name in scaling_figures([{**e, "true_rate": None} for e in points], 2.0)
     )
+
+
+def test_the_way_from_any_cluster_to_the_best_ones_by_hand():
+    own, even = np.array([[True, False, False, False]]), np.array([[0.0, 1.0, 1.0, 1.0]]) / 3
+    rates = np.array([[0.9, 0.1, 0.2, 0.6]])
+    good = np.array([[0.0, 0.0, 0.0, 1.0]])
+    inputs = ScalingInputs({0.1: good, 1.0: even}, np.array([[0.0, 0.3, 0.2, 0.1]]), even, own, rates)
+    figures = truth_figures(inputs, scaling_points(inputs, 1), 1)
+    assert figures["true_rate_any"] == pytest.approx(0.3)
+    assert figures["true_rate_best"] == pytest.approx(0.6)
+    assert figures["novelty_alone_of_the_way_at_0.1"] == pytest.approx(1.0)
+    assert figures["novelty_alone_of_the_way_at_1"] == pytest.approx(0.0)
+    assert truth_figures(replace(inputs, true_rates=None), [], 1) == {}
