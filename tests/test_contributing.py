@@ -65,6 +65,7 @@ def test_the_code_of_the_recipes_is_formatted_as_the_project_is(project):
     ruff(project, "format", "--check")
 
 
+@pytest.mark.full
 def test_the_tests_of_the_recipes_pass(project):
     blocks = [block for recipe in RECIPES.values() for block in recipe.blocks if block.path.startswith("tests/")]
     named = [f"{each.path}::{name}" for each in blocks for name in re.findall(r"^def (test_\w+)", each.code, re.M)]
@@ -86,6 +87,7 @@ def test_every_recipe_ends_with_tests_to_run():
     assert all(any(line.startswith(".venv/bin/pytest tests/") for line in each.commands) for each in RECIPES.values())
 
 
+@pytest.mark.full
 def test_the_new_table_is_made_by_the_line(line):
     home, told = line
     (said,) = (text for text in told.splitlines() if "feedback/cluster_counts" in text)
@@ -109,6 +111,7 @@ def test_the_new_setting_is_on_the_page_of_settings_and_tells_its_origin(project
     assert re.search(r"checks\.least_transitions +7 +environment ALIGNREC_CHECKS__LEAST_TRANSITIONS", told)
 
 
+@pytest.mark.full
 def test_the_new_check_names_the_days_with_too_few_transitions(line):
     home, told = line
     count = """SELECT partition, rows FROM registry.fingerprints
@@ -121,6 +124,7 @@ def test_the_new_check_names_the_days_with_too_few_transitions(line):
     assert len(re.findall(r"transitions, fewer than", told)) == len(few)
 
 
+@pytest.mark.full
 def test_the_new_engine_draws_labels_outside_the_history_alone(line):
     home, told = line
     assert "uniform engine" in told
@@ -131,6 +135,7 @@ def test_the_new_engine_draws_labels_outside_the_history_alone(line):
     assert {round(probability, 9) for *_, probability in pools} == {round(1 / (labels - 2), 9)}
 
 
+@pytest.mark.full
 def test_the_new_metric_is_in_the_figures_of_the_alignment_model(line):
     home, _ = line
     manifests = [json.loads(path.read_text()) for path in home.checkpoints.glob("alignment_model/[!.]*/manifest.json")]
