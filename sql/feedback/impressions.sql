@@ -20,13 +20,10 @@ SELECT
 FROM (
     SELECT
         *,
-        coalesce(
-            taxonomy_version = $taxonomy_version
-            AND len(history) = $history_clusters
-            AND list_max(list_append(history, cluster_id)) <= (SELECT max(cluster_id) FROM interests.clusters)
-            AND cluster_id IS NOT NULL,
-            FALSE
-        ) AS standing
+        taxonomy_version = $taxonomy_version
+        AND len(history) = $history_clusters
+        AND list_max(list_append(history, cluster_id)) <= (SELECT max(cluster_id) FROM interests.clusters)
+        AND cluster_id IS NOT NULL AS standing
     FROM raw.feedback_logs
     WHERE day IN (SELECT wanted_days.day FROM wanted_days)
         AND ($source = 'logged' OR ($source = 'random' AND policy = 'random'))

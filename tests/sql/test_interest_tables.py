@@ -190,6 +190,33 @@ def test_impressions_of_another_taxonomy_are_derived_again(connection):
     }
 
 
+def test_what_was_logged_stands_up_to_the_largest_cluster_and_for_items_without_one(connection):
+    standing = {"taxonomy_version": TAXONOMY, "history": [0, 4]}
+    logs = [
+        impression("ada", "gone", 1, cluster_id=3, **standing),  # an item that no cluster holds
+        impression("bob", "item2", 2, cluster_id=2, **standing),
+        impression("bob", "item4", 3, **{**standing, "history": [0, 1]}, cluster_id=4),
+        impression("cyd", "item2", 4, cluster_id=2, taxonomy_version=TAXONOMY),  # without S, and nobody knows cyd
+    ]
+    load(connection, [], logs)
+    assert {row[1:4] for row in users_table(connection, "logged")} == {
+        ((0, 4), 3, "ada"),
+        ((0, 4), 2, "bob"),
+        ((0, 1), 4, "bob"),
+    }
+
+
+def test_a_history_that_is_held_is_of_the_last_positives_under_the_taxonomy(connection):
+    positive = [("ada", "item0", 0), ("ada", "item1", 1), ("ada", "item2", 2), ("ada", "item0", 280)]
+    load(connection, [(*event, True) for event in positive] + [("ada", "item3", 281, False)])
+    connection.execute(
+        "INSERT INTO interests.user_cluster_days SELECT * REPLACE ('older' AS taxonomy_version, 4 AS cluster_id) "
+        "FROM interests.user_cluster_days WHERE cluster_id = 0"
+    )
+    asked = {"taxonomy_version": TAXONOMY, "history_clusters": 2}
+    assert connection.execute(query("candidates.held_histories"), asked).fetchall() == [([0, 2], 1)]
+
+
 @settings(max_examples=25, deadline=None)
 @given(events=events_strategy)
 def test_replay_never_uses_an_event_that_teaches_the_novelty_model(connection, events):
