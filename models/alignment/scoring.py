@@ -59,7 +59,7 @@ class CandidateScorer:
         check_alignment_model(folder)
         self.clusters = len(labels)
         self.learned = PredictedRates.load(folder)
-        self._reader = _open_reader(folder, labels, engine)
+        self.reader = _open_reader(folder, labels, engine)
         self.cascade: Cascade | None = None
 
     def spare_readings(
@@ -79,9 +79,9 @@ class CandidateScorer:
             most_changed: share of the winners that may change.
             log: receives progress lines.
         """
-        if isinstance(self._reader, CandidateReader):
+        if isinstance(self.reader, CandidateReader):
             read = [sorted(history) for history in histories]
-            self.cascade = Cascade.tuned(self._reader, read, candidates, k, most_changed, log)
+            self.cascade = Cascade.tuned(self.reader, read, candidates, k, most_changed, log)
 
     def predict(
         self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent
@@ -105,7 +105,7 @@ class CandidateScorer:
                 )
         read = [sorted(history) for history in histories]
         if self.cascade is None:
-            logits = self._reader.all_logits(read, candidates, log)
+            logits = self.reader.all_logits(read, candidates, log)
             was_read = [np.ones(len(clusters), dtype=np.bool_) for clusters in candidates]
         else:
             logits, was_read = self.cascade.logits_and_read(read, candidates, log)
