@@ -70,7 +70,9 @@ class CandidateScorer:
         most_changed: float,
         log: Log = silent,
     ) -> None:
-        """From now on, read only the candidates that can change who wins, see ``cascade``; vLLM reads all of them.
+        """From now on, read only the candidates that can change who wins, see ``cascade``.
+
+        vLLM reads all of them, and so does a model of lifts: it ranks by more than its logits.
 
         Args:
             histories: of the whole table.
@@ -79,7 +81,7 @@ class CandidateScorer:
             most_changed: share of the winners that may change.
             log: receives progress lines.
         """
-        if isinstance(self.reader, CandidateReader):
+        if isinstance(self.reader, CandidateReader) and (self.learned.rate_map.multipliers == 1).all():
             read = [sorted(history) for history in histories]
             self.cascade = Cascade.tuned(self.reader, read, candidates, k, most_changed, log)
 

@@ -1,5 +1,7 @@
 """Sparing readings: what may be left unread, how the margin is chosen, and that the winners stay."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -109,3 +111,14 @@ def test_spared_readings_resume_with_the_same_result(trained, tmp_path, monkeypa
     again, same = scored(trained, tmp_path / "stopped", 0.03)
     assert again == facts
     assert same.equals(rows)
+
+
+def test_a_model_of_lifts_reads_all_candidates(tiny_model_folder, tmp_path):
+    multipliers = np.linspace(0.5, 2.0, len(LABELS))
+    options = replace(QUICK, stack=False)
+    train_alignment_model(
+        tiny_model_folder, tmp_path / "model", LABELS, toy_examples(), options, k=2, multipliers=multipliers
+    )
+    scorer = CandidateScorer(tmp_path / "model", LABELS, "packed")
+    scorer.spare_readings([[0, 1]], [[2, 3, 4, 5]], 2, 0.5)
+    assert scorer.cascade is None
