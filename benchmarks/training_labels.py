@@ -9,10 +9,10 @@ last line.
 """
 
 import datetime as dt
-import json
 
 import numpy as np
 import polars as pl
+from synthetic.report import print_report
 
 from models.arena.shelf import recent_clusters
 from models.arena.traffic import id_numbers
@@ -27,8 +27,8 @@ USERS, TOPICS, LENGTH = 4_000, 24, 2
 def histories_in_the_morning(world):
     """[users, K] and whether each user has one."""
     last = np.zeros((USERS, TOPICS), dtype=np.int64)
-    for users, items, ts in world.positives():
-        np.maximum.at(last, (users, world.catalogue.main_topics[items]), ts)
+    for users, items, ts, positive in world.plays():
+        np.maximum.at(last, (users[positive], world.catalogue.main_topics[items[positive]]), ts[positive])
     return recent_clusters(last, LENGTH)
 
 
@@ -85,15 +85,11 @@ def correlations(cells):
 def main():
     by_seed = {seed: correlations(cells_and_truth(seed)) for seed in SEEDS}
     names = by_seed[SEEDS[0]]
-    report = {
-        "name": "training_labels",
-        "figures": {name: float(np.mean([found[name] for found in by_seed.values()])) for name in names},
-        "by_seed": by_seed,
-        "settings": {"users": USERS, "days": DAYS, "topics": TOPICS, "random_exposures": 3},
-        "command": "python benchmarks/training_labels.py",
-        "made_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-    }
-    print(json.dumps(report))
+    for seed, found in by_seed.items():
+        print(seed, {name: round(value, 4) for name, value in found.items()})
+    figures = {name: float(np.mean([found[name] for found in by_seed.values()])) for name in names}
+    settings = {"users": USERS, "days": DAYS, "topics": TOPICS, "random_exposures": 3, "seeds": len(SEEDS)}
+    print_report("training_labels", figures, settings)
 
 
 if __name__ == "__main__":
