@@ -39,13 +39,14 @@ HISTORIES_PER_SHARD = 256
 STATES_FILE, TAUGHT_FILE, JUDGED_FILE = "states.npy", "taught.parquet", "judged.parquet"
 
 
-def run_few_feedback_study(home: Home, users: int, write: Log) -> None:
+def run_few_feedback_study(home: Home, users: int, write: Log, seed: int = SEED) -> None:
     """Simulate, read, hold a contest for each density, and write ``reports/few_feedback.json`` and its picture.
 
     Args:
         home: a home of its own; its ``settings.toml``, where there is none yet, gets the profile ``reference``.
         users: of the world.
         write: receives the lines.
+        seed: of world, choices, bootstrap and factorisation.
     """
     from models.alignment.study_pictures import draw_densities
     from models.arena.few_feedback_contest import DENSITIES, contest_at, figures_of
@@ -55,7 +56,7 @@ def run_few_feedback_study(home: Home, users: int, write: Log) -> None:
     if not home.settings.exists():
         with replacing(home.settings) as partial_file:
             partial_file.write_text('profile = "reference"\n', encoding="utf-8")
-    study = _FewFeedbackStudy(home, users, write)
+    study = _FewFeedbackStudy(home, users, write, seed)
     labels = [topic.name for topic in load_topics(TOPICS)[0]]
     feedback = study.feedback()
     read = study.read(feedback, labels)
@@ -64,7 +65,7 @@ def run_few_feedback_study(home: Home, users: int, write: Log) -> None:
     for density in DENSITIES:
         kept = study.folder / f"density_{density:g}.json"
         if not kept.exists():
-            write_json(kept, contest_at(density, feedback, read, embeddings, k, SEED, write))
+            write_json(kept, contest_at(density, feedback, read, embeddings, k, seed, write))
         arms.append(json.loads(kept.read_text(encoding="utf-8")))
     figures = figures_of(arms)
     report = {
@@ -73,7 +74,7 @@ def run_few_feedback_study(home: Home, users: int, write: Log) -> None:
         "k": k,
         "arms": arms,
         "settings": study.identity,
-        "seed": SEED,
+        "seed": seed,
         "command": f"make study SIZE={TOPICS}",
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -87,7 +88,7 @@ def run_few_feedback_study(home: Home, users: int, write: Log) -> None:
 class _FewFeedbackStudy:
     """What the contests need, kept in a folder that its sizes and the base model name."""
 
-    def __init__(self, home: Home, users: int, write: Log) -> None:
+    def __init__(self, home: Home, users: int, write: Log, seed: int) -> None:
         from models.arena.few_feedback import FewFeedbackOptions
         from models.arena.few_feedback_contest import DENSITIES
         from models.arena.world import WorldOptions
@@ -95,13 +96,13 @@ class _FewFeedbackStudy:
         self.settings = load_settings(home)
         self.write = write
         self.world = WorldOptions(
-            first_day=date(2026, 1, 5), users=users, items=ITEMS, topics=TOPICS, shelf=1, seed=SEED
+            first_day=date(2026, 1, 5), users=users, items=ITEMS, topics=TOPICS, shelf=1, seed=seed
         )
         self.options = FewFeedbackOptions(
             length=self.settings.history.clusters,
             density=max(DENSITIES),
             **SIZES,
-            seed=SEED,
+            seed=seed,
         )
         self.identity: dict[str, Any] = {
             "world": asdict(self.world),
@@ -160,5 +161,5 @@ class _FewFeedbackStudy:
         base = self.folder / MODEL_FOLDER
         if not base.exists():
             materialize_base_model(base, self.settings.base_model.source, self.write)
-        model = new_scoring_model(base, SEED, self.settings.alignment.layers)
+        model = new_scoring_model(base, self.world.seed, self.settings.alignment.layers)
         return CandidateReader(model, load_tokenizer(base), labels)
