@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from models.alignment.cascade import SAMPLE, Spared
 from models.progress import Log, silent
 from models.shards import read_shards, shard_size, work_in_shards
 
@@ -49,8 +48,9 @@ def score_in_shards(
     Returns:
         ``share_read`` of the candidates, and what the others cost, see ``cascade.Spared``.
     """
-    grouped = candidates.group_by("history", maintain_order=True).agg("cluster_id")
+    from models.alignment.cascade import SAMPLE, Spared  # here, because Dagster's definitions load without torch
 
+    grouped = candidates.group_by("history", maintain_order=True).agg("cluster_id")
     if most_lost and grouped.height > SAMPLE:
         scorer.spare_readings(grouped["history"].to_list(), grouped["cluster_id"].to_list(), k, most_lost, log)
 
