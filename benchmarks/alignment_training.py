@@ -25,6 +25,7 @@ import json
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -96,17 +97,25 @@ def served_histories(count):
     return group_by_history(examples, TOPICS, pairs)["train"]
 
 
+@dataclass(frozen=True)
+class TimedOptions(AlignmentOptions):
+    """One epoch of as many steps, each with histories of its own."""
+
+    steps: int = 2
+
+
 def options_of(loss, steps, histories_per_batch):
     """The options of both arms: as the settings have them, without the stack, which the peers do not know."""
-    return AlignmentOptions(
+    return TimedOptions(
         loss=loss,
         layers=None,
         tune="top:10",
         learning_rate=1e-4,
         steps=steps,
+        epochs=1.0,
         histories_per_batch=histories_per_batch,
         histories_per_pass=8,
-        evaluate_every=8,
+        looks_per_epoch=1,
         head_histories=256,
         stack=False,
         keep_overtrained=False,
@@ -118,7 +127,7 @@ def steps_of(options):
     """The histories of every pass, by its number, of every step."""
     served = served_histories(options.steps * options.histories_per_batch)
     passes = [[served[index] for index in each] for each in training_passes(len(served), options)]
-    return [{number: passes[number] for number in numbers} for numbers in step_passes(len(passes), options)]
+    return [{number: passes[number] for number in numbers} for numbers in step_passes(len(served), options)]
 
 
 def batches(options):

@@ -10,17 +10,16 @@ the worlds in which it is ahead. An interval of one world holds over its histori
 Prints one JSON object as its last line.
 """
 
-import datetime as dt
 import json
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from synthetic.processes import in_a_process, use_home
+from synthetic.processes import in_a_process
 from synthetic.report import print_report
 from synthetic.several_worlds import asked_worlds, summary
+from synthetic.worlds import run_days
 
-FIRST_DAY = dt.date(2026, 1, 5)
 YARDSTICKS = ("random", "prior", "training_means", "additive", "factorisation", "label_regression", "language_model")
 MEASURES = ("f1_at_k", "ndcg_at_k")
 UNSEEN = ("unseen_f1_at_k", "unseen_ndcg_at_k")
@@ -35,25 +34,9 @@ FIGURES = (
 
 def judged(folder, seed, users, days):
     """Figures of the report of the alignment model of one world."""
-    from alignrec_assets.commands.run import run_beside_the_line, run_line
-    from alignrec_assets.commands.simulate import Simulation
-    from alignrec_assets.settings.sources import update_settings_file
-    from models.arena.world import World, WorldOptions
+    from alignrec_assets.commands.run import run_beside_the_line
 
-    home = use_home(folder)
-    home.create()
-    options = WorldOptions(FIRST_DAY, users=users, random_shelf=3, seed=seed)
-    Simulation(home, options, days, days).write_quiet_days(World(options), lambda _: None)
-    last = FIRST_DAY + dt.timedelta(days=days - 1)
-    update_settings_file(
-        home,
-        {
-            "calendar": {"first_day": FIRST_DAY, "last_day": last},
-            "feedback": {"source": "random"},
-            "alignment": {"unseen_cluster_share": 0.25},
-        },
-    )
-    run_line(home, None, None, print, selections=("days",))
+    home = run_days(folder, seed, users, days)
     run_beside_the_line(home, "study", print)
     return json.loads((home.reports / "alignment.json").read_text(encoding="utf-8"))["figures"]
 

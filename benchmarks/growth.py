@@ -59,7 +59,7 @@ def simulate(folder, model, users, days, clusters):
         "feedback": {"source": "random", "minimum_impressions": 1, "minimum_users": 1},
         "base_model": {"source": str(model)},
         "novelty": {"tune": "full", "most_steps": 20},
-        "alignment": {"tune": "full", "steps": 4},
+        "alignment": {"tune": "full", "epochs": 0.5},
         "candidates": {"engine": "free"},
         "publication": {"format_validity_limit": 0.0},  # a random model never learns to spell
     }

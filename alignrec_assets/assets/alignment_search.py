@@ -70,7 +70,7 @@ def alignment_search(context: dg.AssetExecutionContext, home: HomeResource) -> R
 def winning_settings(report: "SearchReport") -> str:
     """The lines of ``settings.toml`` that make the winner the default."""
     parameters = report.winner.parameters
-    alignment = {name: parameters[name] for name in ("loss", "tune", "learning_rate", "steps")}
+    alignment = {name: parameters[name] for name in ("loss", "tune", "learning_rate", "epochs")}
     return tomlkit.dumps({"feedback": {"normalisation": parameters["normalisation"]}, "alignment": alignment})
 
 

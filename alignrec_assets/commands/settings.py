@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from alignrec_assets.settings.schema import PROFILES, Settings
+from alignrec_assets.settings.schema import PROFILES, RETIRED, Settings
 
 INTRODUCTION = """\
 # Settings
@@ -30,6 +30,9 @@ def settings_page() -> str:
     """``docs/settings.md``: the profiles, and every setting by section."""
     schema = Settings.model_json_schema()
     lines = [INTRODUCTION]
+    retired = [(*old.split("."), new) for old, new in RETIRED.items()]
+    replaced = ", ".join(f"`{key}` of `[{section}]` (now `{new}`)" for section, key, new in retired)
+    lines += [f"Settings of older versions may stay in the file, and are not read: {replaced}.", ""]
     for name, field in schema["properties"].items():
         if "$ref" in field:
             lines += ["", *_section(name, schema["$defs"][field["$ref"].rpartition("/")[2]])]

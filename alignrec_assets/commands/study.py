@@ -44,7 +44,7 @@ USERS, DAYS = 60_000, 14
 LOSSES = ("pointwise", "pairwise")
 AMOUNTS = {0.1: "a tenth", 1 / 3: "a third", 1.0: "all", 3.0: "three times"}
 LOOKS_OF_LOSSES = 3  # times as many as of the model: seconds to equal F1@k are read off the looks
-ARM_STEPS_SHARE = 0.25  # of the steps of the model, for the trainings beside it
+ARM_EPOCHS_SHARE = 0.25  # of the epochs of the model, for the trainings beside it
 STUDY_SETTINGS: dict[str, dict[str, Any]] = {
     "calendar": {"first_day": FIRST_DAY, "last_day": date(2026, 1, FIRST_DAY.day + DAYS - 1)},
     "feedback": {"minimum_impressions": 2, "minimum_users": 1},
@@ -117,7 +117,7 @@ class Study:
             amounts.append(arm | found)
             yield {"amounts": amounts}
         options = self.settings.alignment
-        alone = {"stack": False, "evaluate_every": max(1, options.evaluate_every // LOOKS_OF_LOSSES)}
+        alone = {"stack": False, "looks_per_epoch": options.looks_per_epoch * LOOKS_OF_LOSSES}
         losses: Facts = {}
         for loss in LOSSES:
             losses[loss] = self._arm(loss, options.training_user_share, {"loss": loss, **alone})
@@ -235,7 +235,7 @@ class Study:
             return known
         self.write(f"{name}: {share:.3f} of the users")
         chosen = self.settings.alignment
-        shorter = {"steps": max(1, round(chosen.steps * ARM_STEPS_SHARE)), "keep_overtrained": False}
+        shorter = {"epochs": chosen.epochs * ARM_EPOCHS_SHARE, "keep_overtrained": False}
         options = replace(alignment_options(self.settings), **shorter | changed)
         examples = taught_by_some_users(self.warehouse, self.settings, self.examples, share, self.as_of)
         found: Facts = {"stamp": stamp, **feedback_amount(examples), "figures": {}, "curve": []}

@@ -105,8 +105,8 @@ SCORING = (
 )
 """How cells become scores; where impressions come from shows in the cells themselves."""
 TRAINING = (
-    *(f"alignment.{name}" for name in ("loss", "layers", "head_histories", "tune", "learning_rate", "steps", "stack")),
-    *(f"alignment.{name}" for name in ("histories_per_batch", "histories_per_pass", "evaluate_every")),
+    *(f"alignment.{name}" for name in ("loss", "layers", "head_histories", "tune", "learning_rate", "epochs", "stack")),
+    *(f"alignment.{name}" for name in ("histories_per_batch", "histories_per_pass", "looks_per_epoch")),
     *(f"alignment.{name}" for name in ("keep_overtrained", "seed")),
     "candidates.k",
     "feedback.normalisation",
@@ -347,7 +347,7 @@ DECLARATIONS = (
         reads=(Read("candidates.pools"), ALIGNMENT, CLUSTERS),
         selection="publication",
         kinds=("pytorch",),
-        settings=("candidates.k", "candidates.scoring_engine", "candidates.most_lost"),
+        settings=("candidates.k", "candidates.scoring_engine", "candidates.most_changed_winners"),
         asks=("candidates.histories_per_shard",),
         follows=("candidates.pools", "alignment_model"),
         language_model=True,

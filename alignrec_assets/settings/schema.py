@@ -36,8 +36,6 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
             "layers": 20,
             "tune": "top:4",
             "head_histories": 2048,
-            "steps": 48,
-            "evaluate_every": 24,
             "holdout_share": 0.3,
             "report_share": 0.67,
             "keep_overtrained": True,
@@ -50,6 +48,8 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
         "candidates": {"k": 5, "engine": "free"},
     },
 }
+RETIRED = {"alignment.steps": "alignment.epochs", "alignment.evaluate_every": "alignment.looks_per_epoch"}
+"""Settings of older versions, and what took their place: ``settings.toml`` may keep them, and nobody reads them."""
 
 
 class Settings(BaseSettings):

@@ -247,10 +247,10 @@ class AlignmentSettings(Section):
     histories_per_pass: Annotated[int, Field(ge=1), unit("histories")] = 8
     """Histories in one forward and backward pass. Gradients of the passes of a step are added: fewer take less
     memory."""
-    steps: Annotated[int, Field(ge=1), unit("steps")] = 24
-    """Optimiser steps."""
-    evaluate_every: Annotated[int, Field(ge=1), unit("steps")] = 8
-    """Steps between two evaluations on the histories that select. Each fits a stack again to the body as it then is."""
+    epochs: Annotated[float, Field(gt=0), unit("epochs")] = 3.0
+    """How many times each training history is shown. The weights from before stay where no later ones are proven."""
+    looks_per_epoch: Annotated[int, Field(ge=1), unit("looks")] = 2
+    """Evaluations in each epoch on the histories that select. Each fits a stack again to the body as it then is."""
     stack: bool = True
     """Whether the head is fitted together with an additive affinity model of the same feedback. The language model
     learns from the words of all clusters, the affinity model learns what words do not tell. Both learn raw rates,
@@ -262,7 +262,7 @@ class AlignmentSettings(Section):
 
 
 class SearchSettings(Section):
-    """`alignrec search`: trials of other losses, layers, steps, learning rates, and without a stack normalisations."""
+    """`alignrec search`: trials of other losses, layers, epochs, learning rates, and without a stack normalisations."""
 
     trials: Annotated[int, Field(ge=1, le=999), unit("trials")] = 20
     """Number of finished trials in all. With a higher number a finished search resumes."""
@@ -288,10 +288,10 @@ class CandidateSettings(Section):
     """For the engine `pruned`: the largest share of the probability of all labels that may stay uncomputed."""
     scoring_engine: Literal["packed", "vllm"] = "packed"
     """How candidates are scored: all candidates of a history in one pass, or each pair alone by vLLM."""
-    most_lost: Annotated[float, Field(ge=0, lt=1), unit("share")] = 0.01
+    most_changed_winners: Annotated[float, Field(ge=0, lt=1), unit("share")] = 0.01
     """In a table of more than 1,024 histories, the language model reads only the candidates that can change which k
-    win. What it would say of the others is forecast. This share of the winners' lead over the other candidates, in
-    predicted rate, may be lost by that. 0: it reads all candidates."""
+    win. What it would say of the others is forecast. This share of the winners may be others than if it had read all
+    candidates. 0: it reads all."""
     unplanned_share: InnerShare = 0.05
     """For histories of three clusters or more: the planned ones are chosen anew when a larger share of the users hold
     one that is not planned."""

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
 from alignrec_assets.home import HOME_VARIABLE, Home
-from alignrec_assets.settings.schema import ENV_DELIMITER, ENV_PREFIX, PROFILES, Settings
+from alignrec_assets.settings.schema import ENV_DELIMITER, ENV_PREFIX, PROFILES, RETIRED, Settings
 from alignrec_assets.settings.sections import Section
 from models.files import replacing
 from models.messages import listed
@@ -76,7 +76,7 @@ def masked(value: object) -> str:
 
 
 def settings_in_file(home: Home) -> dict[str, Any]:
-    """What the home's ``settings.toml`` says, unchecked; empty where there is none.
+    """What the home's ``settings.toml`` says, unchecked and without retired settings; empty where there is none.
 
     Raises:
         SettingsError: it is not valid TOML.
@@ -85,9 +85,14 @@ def settings_in_file(home: Home) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        return tomllib.loads(_read_text(path))
+        found = tomllib.loads(_read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not valid TOML: {error}. Fix that line, or move the file away.") from error
+    for name in RETIRED:
+        section, _, key = name.partition(".")
+        if isinstance(found.get(section), dict):
+            found[section].pop(key, None)
+    return found
 
 
 def update_settings_file(home: Home, values: dict[str, dict[str, Any]]) -> None:

@@ -61,10 +61,10 @@ def row_tokens(training, served):
     return [prompt + training.reader.tokens[cluster] for cluster in served.clusters]
 
 
-def trainer_settings(options, rows_per_step, rows_per_pass, folder):
+def trainer_settings(steps, rows_per_step, rows_per_pass, folder):
     return {
         "output_dir": folder,
-        "max_steps": options.steps,
+        "max_steps": steps,
         "per_device_train_batch_size": rows_per_pass,
         "gradient_accumulation_steps": rows_per_step // rows_per_pass,
         "train_sampling_strategy": "sequential",
@@ -103,8 +103,8 @@ def transformers_trainer(training, steps, folder, optimizers, batch):
             "scores": torch.tensor([row["score"] for row in part], dtype=torch.float32),
         }
 
-    per_step = len(rows) // training.options.steps
-    settings = TrainingArguments(**trainer_settings(training.options, per_step, batch, folder))
+    per_step = len(rows) // len(steps)
+    settings = TrainingArguments(**trainer_settings(len(steps), per_step, batch, folder))
     return SoftLabelTrainer(training.model, settings, collate, rows, optimizers=optimizers)
 
 
@@ -119,8 +119,8 @@ def trl_trainer(training, steps, folder, optimizers, batch):
             tokens = row_tokens(training, served)
             step += [{"chosen_ids": tokens[better], "rejected_ids": tokens[worse]} for better, worse in served.pairs]
         rows += sorted(step, key=lambda pair: max(map(len, pair.values())))
-    per_step = len(rows) // training.options.steps
-    settings = RewardConfig(**trainer_settings(training.options, per_step, batch, folder), max_length=None)
+    per_step = len(rows) // len(steps)
+    settings = RewardConfig(**trainer_settings(len(steps), per_step, batch, folder), max_length=None)
     return RewardTrainer(
         training.model,
         settings,

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit
 
 from models.alignment.candidate_reader import HISTORIES_PER_PASS, CandidateReader, Clusters
 from models.alignment.words_forecast import Readings, WordsForecast, fit_forecast, label_coordinates
@@ -26,19 +25,6 @@ MARGIN_SHARES = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 1.0)
 """Which share of the forecast's errors a margin covers."""
 
 
-@dataclass(frozen=True)
-class Spared:
-    """What unread candidates cost, on a sample where all were read.
-
-    Attributes:
-        lost: of the lead of the k winners over their pool in predicted rate, the share that is lost.
-        winners_changed: share of the winners that are others than if all candidates had been read.
-    """
-
-    lost: float
-    winners_changed: float
-
-
 @dataclass(frozen=True, eq=False)
 class Cascade:
     """A reader that spares readings.
@@ -48,14 +34,14 @@ class Cascade:
         forecast: of what it says.
         k: how many candidates of a history win.
         margin: error of a forecast that is allowed for, in log-odds.
-        spared: what that costs.
+        winners_changed: share of the winners of the sample that are others than if all candidates had been read.
     """
 
     reader: CandidateReader
     forecast: WordsForecast
     k: int
     margin: float
-    spared: Spared
+    winners_changed: float
 
     @classmethod
     def tuned(
@@ -64,7 +50,7 @@ class Cascade:
         histories: Sequence[History],
         candidates: Sequence[Clusters],
         k: int,
-        most_lost: float,
+        most_changed: float,
         log: Log = silent,
     ) -> "Cascade":
         """Fit the forecast to a sample of the table, and choose the margin on it.
@@ -74,7 +60,7 @@ class Cascade:
             histories: of the whole table, each sorted.
             candidates: of each.
             k: how many candidates of a history win.
-            most_lost: share of the winners' lead over their pool, in predicted rate, that may be lost.
+            most_changed: share of the winners that may change.
             log: receives progress lines.
         """
         batches = evenly_spread([*micro_batches(len(histories), HISTORIES_PER_PASS)], SAMPLE // HISTORIES_PER_PASS)
@@ -86,12 +72,9 @@ class Cascade:
         folds = np.repeat(np.arange(len(batches)) % 2, [len(batch) for batch in batches])  # neighbours stay together
         forecast, left_out = fit_forecast(coordinates, Readings(some, offered, words), folds)
         guessed, logits = (reader.own_logits(values, some, offered) for values in (left_out, words))
-        margin, spared = choose_margin(guessed, logits, k, most_lost)
-        log(
-            f"a margin of {margin:.3f} log-odds: {spared.lost:.2%} of the lead of the winners is lost, and "
-            f"{spared.winners_changed:.1%} of them are others"
-        )
-        return cls(reader, forecast, k, margin, spared)
+        margin, changed = choose_margin(guessed, logits, k, most_changed)
+        log(f"a margin of {margin:.3f} log-odds; with it {changed:.2%} of the winners change")
+        return cls(reader, forecast, k, margin, changed)
 
     def logits_and_read(
         self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent
@@ -126,41 +109,32 @@ def undecided(values: Float64Array, k: int, margin: float) -> BoolArray:
 
 
 def choose_margin(
-    guessed: Sequence[Float64Array], read: Sequence[Float64Array], k: int, most_lost: float
-) -> tuple[float, Spared]:
-    """The smallest margin with which at most a share of the winners' lead is lost, and what it costs.
+    guessed: Sequence[Float64Array], read: Sequence[Float64Array], k: int, most_changed: float
+) -> tuple[float, float]:
+    """The smallest margin with which at most a share of the winners changes, and that share.
 
     Args:
         guessed: forecasts of the candidates of each history.
         read: what the language model says of them.
         k: how many win.
-        most_lost: the share.
+        most_changed: the share.
     """
     errors = [whole - guess for whole, guess in zip(read, guessed, strict=True)]
     sizes = np.abs(np.concatenate([error - error.mean() for error in errors if len(error)]))  # a common error is none
     for share in MARGIN_SHARES:
         margin = float(np.quantile(sizes, share)) if share else 0.0
-        spared = cost_of_sparing(guessed, read, k, margin)
-        if spared.lost <= most_lost:
-            return margin, spared
-    return float("inf"), Spared(0.0, 0.0)
+        changed = winners_changed(guessed, read, k, margin)
+        if changed <= most_changed:
+            return margin, changed
+    return float("inf"), 0.0
 
 
-def cost_of_sparing(guessed: Sequence[Float64Array], read: Sequence[Float64Array], k: int, margin: float) -> Spared:
-    """What it costs to read only the candidates that are undecided with a margin; k or fewer of them cost nothing."""
-    lead, lost, changed, winners = 0.0, 0.0, 0, 0
+def winners_changed(guessed: Sequence[Float64Array], read: Sequence[Float64Array], k: int, margin: float) -> float:
+    """The share of winners that are others than if all candidates were read, where those within a margin are."""
+    changed, winners = 0, 0
     for guess, whole in zip(guessed, read, strict=True):
-        if len(whole) <= k:
-            continue
-        right, chosen = _best(whole, k), _best(np.where(undecided(guess, k, margin), whole, guess), k)
-        rates = expit(whole)
-        lead += rates[right].mean() - rates.mean()
-        lost += rates[right].mean() - rates[chosen].mean()
-        changed += len(set(right) - set(chosen))
-        winners += k
-    return Spared(lost / lead if lead else 0.0, changed / max(winners, 1))
-
-
-def _best(values: Float64Array, k: int) -> list[int]:
-    best: list[int] = np.argsort(-values, kind="stable")[:k].tolist()
-    return best
+        mixed = np.where(undecided(guess, k, margin), whole, guess)
+        right = set(np.argsort(-whole, kind="stable")[:k].tolist())
+        changed += len(right - set(np.argsort(-mixed, kind="stable")[:k].tolist()))
+        winners += len(right)
+    return changed / max(winners, 1)

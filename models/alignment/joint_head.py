@@ -141,11 +141,10 @@ class _Problem:
     """
 
     def __init__(self, cells: JointCells) -> None:
-        self.middle, self.scale = _standards(cells)
+        self.middle, self.scale = standards(cells)
         cells = cells.taken(np.argsort(cells.clusters, kind="stable"))
         self.cells = replace(cells, states=(cells.states - self.middle) / self.scale)
-        mean = np.average(cells.rates, weights=cells.weights)
-        self.constant = float(logit(np.clip(mean, LEAST_MEAN, 1 - LEAST_MEAN)))
+        self.constant = mean_log_odds(cells)
         found, starts = np.unique(cells.clusters, return_index=True)
         self.parts: list[tuple[int, slice, csr_matrix, IntArray]] = []
         for cluster, start, end in zip(found.tolist(), starts, [*starts[1:], len(cells.clusters)], strict=True):
@@ -316,7 +315,13 @@ def _leading_sides(own: Float64Array) -> Float64Array:
     return found
 
 
-def _standards(cells: JointCells) -> tuple[Float64Array, Float64Array]:
+def mean_log_odds(cells: JointCells) -> float:
+    """Log-odds of the mean rate."""
+    mean = np.average(cells.rates, weights=cells.weights)
+    return float(logit(np.clip(mean, LEAST_MEAN, 1 - LEAST_MEAN)))
+
+
+def standards(cells: JointCells) -> tuple[Float64Array, Float64Array]:
     """[hidden] means and scales that give every state coordinate an equal share of the head's spread."""
     middle = np.average(cells.states, axis=0, weights=cells.weights)
     variance = np.average((cells.states - middle) ** 2, axis=0, weights=cells.weights)

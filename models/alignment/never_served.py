@@ -1,4 +1,4 @@
-"""The head of a stack for clusters that were never served, and the offsets that go with both heads.
+"""The two heads of a stack, that of clusters that were never served among them, and the offsets that go with them.
 
 The spread of the head beside biases and affinities is chosen on served clusters, where it has to tell only what these
 leave over. A cluster without training cells has nothing but its words. So its head is fitted alone, and its penalty is
@@ -7,10 +7,26 @@ the one of least error where whole clusters are left out: it has to hold for clu
 
 import numpy as np
 
-from models.alignment.joint_head import JointCells, JointHead
+from models.alignment.candidate_reader import CandidateReader
+from models.alignment.joint_head import JointCells, JointHead, Spreads, choose_spreads, fit_joint_head
 from models.alignment.linear_head import HEAD_FOLDS, ridge, working_logits
 from models.alignment.stack_offsets import StackOffsets
 from models.arrays import Float64Array
+from models.progress import Log
+
+
+def fit_stack(reader: CandidateReader, cells: JointCells, validation: JointCells | None, log: Log) -> Spreads:
+    """Fit heads and offsets to the body of the reader as it is, and put them in place."""
+    spreads = choose_spreads(cells, validation)
+    joint = fit_joint_head(cells, spreads)
+    heads = np.stack([joint.head, fit_never_served(cells)])
+    reader.set_heads(heads)
+    reader.offsets = stack_offsets(cells, joint, heads[1], reader.head_weights())
+    log(
+        f"head and affinities fitted to {len(cells.rates):,} cells; spreads in log-odds: head {spreads.head:g}, "
+        f"embeddings {spreads.embedding:g}, own affinities {spreads.affinity:g}"
+    )
+    return spreads
 
 
 def fit_never_served(cells: JointCells) -> Float64Array:

@@ -16,10 +16,10 @@ class AlignmentOptions:
         layers: how many of the lower decoder layers are kept; None: all.
         tune: which weights change: ``full``, ``top:<layers>`` (of those kept) or ``lora``; the head always does.
         learning_rate: the highest rate of the schedule.
-        steps: optimiser steps.
+        epochs: how many times each training history is shown; a part of one is allowed.
         histories_per_batch: histories in one step, each with all its served clusters.
         histories_per_pass: histories in one pass; the gradients of the passes of a step add up.
-        evaluate_every: steps between two evaluations on the validation histories.
+        looks_per_epoch: evaluations on the validation histories in each epoch.
         head_histories: training histories that the head is fitted to before the first step, see ``linear_head``; that
             of a stack is fitted at each evaluation.
         stack: whether the head is fitted together with an additive affinity model of the same feedback, see
@@ -34,10 +34,10 @@ class AlignmentOptions:
     layers: int | None
     tune: str
     learning_rate: float
-    steps: int
+    epochs: float
     histories_per_batch: int
     histories_per_pass: int
-    evaluate_every: int
+    looks_per_epoch: int
     head_histories: int
     stack: bool
     keep_overtrained: bool

@@ -67,7 +67,7 @@ class CandidateScorer:
         histories: Sequence[History],
         candidates: Sequence[Clusters],
         k: int,
-        most_lost: float,
+        most_changed: float,
         log: Log = silent,
     ) -> None:
         """From now on, read only the candidates that can change who wins, see ``cascade``.
@@ -78,12 +78,12 @@ class CandidateScorer:
             histories: of the whole table.
             candidates: of each.
             k: how many candidates of a history win.
-            most_lost: share of the winners' lead over their pool, in predicted rate, that may be lost.
+            most_changed: share of the winners that may change.
             log: receives progress lines.
         """
         if isinstance(self.reader, CandidateReader) and (self.learned.rate_map.multipliers == 1).all():
             read = [sorted(history) for history in histories]
-            self.cascade = Cascade.tuned(self.reader, read, candidates, k, most_lost, log)
+            self.cascade = Cascade.tuned(self.reader, read, candidates, k, most_changed, log)
 
     def predict(
         self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent

@@ -1,4 +1,4 @@
-"""The search for better settings of the alignment model: which normalisation, loss, layers, steps and learning rate.
+"""The search for better settings of the alignment model: which normalisation, loss, layers, epochs and learning rate.
 
 Every trial is one training, see ``trials``. The test histories are read for the winner alone, at the end. The first
 trial has the settings in force, so the search never ends below them. Trials are suggested by Optuna's tree-structured
@@ -165,7 +165,7 @@ class AlignmentSearch:
             "loss": training.loss,
             "tune": training.tune,
             "learning_rate": training.learning_rate,
-            "steps": training.steps,
+            "epochs": training.epochs,
         }
 
     def _is_spent(self, trials: Sequence[Trial]) -> bool:
@@ -229,7 +229,7 @@ class AlignmentSearch:
             loss=loss,
             tune=parameters["tune"],
             learning_rate=parameters["learning_rate"],
-            steps=parameters["steps"],
+            epochs=parameters["epochs"],
         )
         served = self._served(data.examples, data.pairs)
         trainer = AlignmentTrainer(self.base, self.labels, options, self.k, data.multipliers)

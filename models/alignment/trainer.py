@@ -5,8 +5,8 @@ clusters costs one prompt and m labels. Two losses: binary cross-entropy on the 
 as a soft label (pointwise), or on the order of two clusters of one history (pairwise).
 
 What an evaluation judges is what would be saved: a stack is fitted again to the body as it then is, its spreads chosen
-on the validation histories. The best of what was judged is saved as it was judged. Between evaluations training goes
-on under the head that it trains: how often it is looked at does not change it.
+on the validation histories. The best of what was judged is saved as it was judged. Between evaluations the body of a
+stack trains under heads of its own (``stack_training``): how often it is looked at does not change it.
 """
 
 import time
@@ -22,27 +22,27 @@ from scipy.special import expit
 from torch import Tensor
 
 from models.alignment.candidate_reader import CandidateReader, CandidateStates
-from models.alignment.checkpoint_selection import ValidationPoint, describe, merit, validation_point
+from models.alignment.checkpoint_selection import ValidationPoint, describe, is_better, lead_of, validation_point
 from models.alignment.examples import ServedHistory
 from models.alignment.joint_head import (
     ALONE_FILE,
     JointCells,
     JointHead,
     Spreads,
-    choose_spreads,
     fit_joint_head,
     spreads_of_head_alone,
     stack_scores,
 )
 from models.alignment.linear_head import fit_head
 from models.alignment.losses import pairwise_loss, soft_label_loss
-from models.alignment.never_served import fit_never_served, stack_offsets
+from models.alignment.never_served import fit_stack
 from models.alignment.options import AlignmentOptions
-from models.alignment.passes import step_passes, training_passes
+from models.alignment.passes import looks, step_passes, total_steps, training_passes
 from models.alignment.predicted_rates import Cells, PredictedRates, RateMap
 from models.alignment.served_yardsticks import save_yardsticks
-from models.alignment.snapshots import Snapshot, offset_tensors, offsets_of
+from models.alignment.snapshots import Snapshot
 from models.alignment.stack_offsets import HEADS
+from models.alignment.stack_training import HEAD_RATE, StackTraining
 from models.arrays import Float64Array
 from models.feedback.affinity import AdditiveAffinity
 from models.files import new_folder, replacing
@@ -52,8 +52,6 @@ from models.language.language_model import load_tokenizer, new_scoring_model, sa
 from models.progress import Log, Progress, silent
 
 OVERTRAINING = (2, 3)  # times the selected step
-
-
 SAVE_EVERY_SECONDS = 120.0  # of an unfinished training: half a gigabyte each time with the embedded model
 
 
@@ -91,6 +89,8 @@ class AlignmentTrainer:
         self.frozen_passes = FrozenReading(self.model)
         self.curve: list[ValidationPoint] = []
         self.selected: ValidationPoint | None = None
+        self.stack_training: StackTraining | None = None
+        self.first_ndcg: list[float] = []
         self.best: Snapshot | None = None
         self.best_read: tuple[CandidateStates, CandidateStates] | None = None
         self.evaluated: dict[int, Snapshot] = {}
@@ -116,18 +116,18 @@ class AlignmentTrainer:
             save_every_seconds: least time between two writes of it.
         """
         options = self.options
-        schedule = Schedule(options.learning_rate, options.steps, options.warmup_share, options.weight_decay)
         with torch.random.fork_rng():
             torch.manual_seed(options.seed)  # of dropout, where the model has any
             if resume is not None and resume.exists():
-                optimiser = Optimiser(self.model.parameters(), schedule)
-                self._load_state(resume, optimiser)
+                optimiser = self._load_state(resume, len(training))
                 log(f"the training that was interrupted after step {optimiser.step_count} resumes")
             else:
                 if not options.stack:
                     self._fit_head(training, log)
-                self.evaluate(training, validation, 0, None, log)  # a stack is fitted here, and trained from there
-                optimiser = Optimiser(self.model.parameters(), schedule)
+                self.evaluate(training, validation, 0, None, log)
+                if options.stack:
+                    self._start_stack_training(training, validation, log)
+                optimiser = self._new_optimiser(len(training))
             self._take_steps(optimiser, training, validation, log, resume, save_every_seconds)
         if self.best is not None:
             self.best.put_into(self.reader)
@@ -157,10 +157,17 @@ class AlignmentTrainer:
     def loss(self, served: Sequence[ServedHistory]) -> Tensor:
         """Loss over all served clusters, or all pairs, of some histories.
 
-        Histories are shown sorted, as they are scored and as the head was fitted: a short training ranked no better
-        with shuffled ones (NDCG@3 0.885 against 0.899 on 87 held-out histories of one simulated log).
+        While a stack trains, the mean of the losses by both of its heads, see ``stack_training``. Histories are shown
+        sorted, as they are scored and as the head was fitted: a short training ranked no better with shuffled ones
+        (NDCG@3 0.885 against 0.899 on 87 held-out histories of one simulated log).
         """
-        logits = self.reader.logits([row.history for row in served], [row.clusters for row in served])
+        read = [row.history for row in served], [row.clusters for row in served]
+        if self.stack_training is None:
+            return self._loss(self.reader.logits(*read), served)
+        both = self.stack_training.logits(self.reader.states(*read), served)
+        return torch.stack([self._loss(logits, served) for logits in both]).mean()
+
+    def _loss(self, logits: Tensor, served: Sequence[ServedHistory]) -> Tensor:
         if self.options.loss == "pairwise":
             first = np.cumsum([0, *(len(row.clusters) for row in served[:-1])])
             places = np.concatenate([row.pairs + offset for row, offset in zip(served, first, strict=True)])
@@ -186,12 +193,20 @@ class AlignmentTrainer:
         spreads = None
         if self.options.stack:
             taught = self._read_sample(training, log)
-            spreads = self._fit_stack(*self._cells(training, validation, (taught, read)), log)
-        point = validation_point(self.reader.score(read), validation, self.k, step, training_loss, self.multipliers)
-        point = replace(point, seconds=self.seconds, spreads=asdict(spreads) if spreads else None)
+            spreads = fit_stack(self.reader, *self._cells(training, validation, (taught, read)), log)
+        point, ndcg = validation_point(
+            self.reader.score(read), validation, self.k, step, training_loss, self.multipliers
+        )
+        self.first_ndcg = self.first_ndcg or ndcg.tolist()
+        point = replace(
+            point,
+            seconds=self.seconds,
+            spreads=asdict(spreads) if spreads else None,
+            lead=lead_of(ndcg, np.array(self.first_ndcg)) if step else None,
+        )
         self.curve.append(point)
         log(f"step {step}: {describe(point)}")
-        best = self.selected is None or merit(point) > merit(self.selected)
+        best = self.selected is None or is_better(point, self.selected)
         if not (best or self.options.keep_overtrained):
             return
         snapshot = Snapshot.of(self.reader)
@@ -251,12 +266,9 @@ class AlignmentTrainer:
     def overtrained_steps(self) -> dict[int, int]:
         """By factor (2, 3): the first evaluated step at or after so many times the selected one, if there is one."""
         selected = self.selected.step if self.selected else 0
-        found = {}
-        for factor in OVERTRAINING if selected else ():
-            later = [step for step in self.evaluated if step >= factor * selected]
-            if later:
-                found[factor] = min(later)
-        return found
+        wanted = {factor: factor * selected for factor in OVERTRAINING if selected}
+        later = {factor: [step for step in self.evaluated if step >= least] for factor, least in wanted.items()}
+        return {factor: min(steps) for factor, steps in later.items() if steps}
 
     def save(self, output: Path) -> None:
         """Write the model, whole or not at all; with its rates once calibrated, and its yardsticks once judged."""
@@ -298,18 +310,23 @@ class AlignmentTrainer:
         held_out = JointCells.of(read[1].array(), validation, clusters) if validation else None
         return JointCells.of(read[0].array(), served, clusters), held_out
 
-    def _fit_stack(self, cells: JointCells, validation: JointCells | None, log: Log) -> Spreads:
-        """Fit heads and offsets to the body as it is."""
-        spreads = choose_spreads(cells, validation)
-        joint = fit_joint_head(cells, spreads)
-        heads = np.stack([joint.head, fit_never_served(cells)])
-        self.reader.set_heads(heads)
-        self.reader.offsets = stack_offsets(cells, joint, heads[1], self.reader.head_weights())
-        log(
-            f"head and affinities fitted to {len(cells.rates):,} cells; spreads in log-odds: head {spreads.head:g}, "
-            f"embeddings {spreads.embedding:g}, own affinities {spreads.affinity:g}"
+    def _start_stack_training(
+        self, training: Sequence[ServedHistory], validation: Sequence[ServedHistory], log: Log
+    ) -> None:
+        cells, _ = self._cells(training, validation, self.read_by_best(training, validation, log))
+        spreads = Spreads(**(self.curve[0].spreads or {}))
+        self.stack_training = StackTraining.start(
+            cells, self.reader.head_weights(), spreads, training, self.model.device
         )
-        return spreads
+
+    def _new_optimiser(self, histories: int) -> Optimiser:
+        options = self.options
+        schedule = Schedule(
+            options.learning_rate, total_steps(histories, options), options.warmup_share, options.weight_decay
+        )
+        if self.stack_training is None:
+            return Optimiser(self.model.parameters(), schedule)
+        return Optimiser(self.model.base_model.parameters(), schedule, [self.stack_training.weights], HEAD_RATE)
 
     def _take_steps(
         self,
@@ -321,11 +338,12 @@ class AlignmentTrainer:
         save_every_seconds: float,
     ) -> None:
         options = self.options
-        progress = Progress(options.steps - optimiser.step_count, "steps", log)
+        last, judged = total_steps(len(training), options), looks(len(training), options)
+        progress = Progress(last - optimiser.step_count, "steps", log)
         saved = time.monotonic()
         self.frozen_passes = FrozenReading(self.model, log)
         passes = [[training[index] for index in each] for each in training_passes(len(training), options)]
-        for step, numbers in enumerate(step_passes(len(passes), options), start=1):
+        for step, numbers in enumerate(step_passes(len(training), options), start=1):
             if step <= optimiser.step_count:
                 continue  # taken before the interruption
             began = time.monotonic()
@@ -335,11 +353,8 @@ class AlignmentTrainer:
             self.model.eval()
             self.seconds += time.monotonic() - began
             progress.advance(note=f"loss {self.recent[-1]:.3f}")
-            if step % options.evaluate_every == 0 or step == options.steps:
-                heads, offsets = self.reader.head_weights(), self.reader.offsets
+            if step in judged:
                 self.evaluate(training, validation, step, float(np.mean(self.recent)), log)
-                self.reader.set_heads(heads)
-                self.reader.offsets = offsets
                 self.recent.clear()
             if resume is not None and time.monotonic() - saved >= save_every_seconds:
                 self._save_state(resume, optimiser)
@@ -360,13 +375,17 @@ class AlignmentTrainer:
             "selected": None if self.selected is None else asdict(self.selected),
             "recent": self.recent,
             "random": torch.get_rng_state(),
-            "offsets": offset_tensors(self.reader.offsets),
+            "first_ndcg": self.first_ndcg,
+            "stack_training": None if self.stack_training is None else self.stack_training.state(),
         }
         with replacing(path) as partial:
             torch.save(state, partial)
 
-    def _load_state(self, path: Path, optimiser: Optimiser) -> None:
+    def _load_state(self, path: Path, histories: int) -> Optimiser:
+        """The optimiser of the unfinished training, and everything else as it was."""
         state: dict[str, Any] = torch.load(path, weights_only=True)
+        self.stack_training = StackTraining(**state["stack_training"]) if state["stack_training"] else None
+        optimiser = self._new_optimiser(histories)
         optimiser.load_state(state["optimiser"])
         self.best = Snapshot.of_state(state["best"]) if state["best"] else None
         self.evaluated = {step: Snapshot.of_state(found) for step, found in state["evaluated"].items()}
@@ -374,5 +393,6 @@ class AlignmentTrainer:
         self.curve = [ValidationPoint(**point) for point in state["curve"]]
         self.selected = None if state["selected"] is None else ValidationPoint(**state["selected"])
         self.recent = state["recent"]
+        self.first_ndcg = state["first_ndcg"]
         torch.set_rng_state(state["random"])
-        self.reader.offsets = offsets_of(state["offsets"])
+        return optimiser

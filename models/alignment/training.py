@@ -35,7 +35,7 @@ class AlignmentReport:
         judgement: of the test histories.
         overtrained: by factor (2, 3) the step of the arm and its ``f1_at_k`` and ``ndcg_at_k`` on the test histories.
         selected_step: the step whose weights were saved.
-        selected_by: ``f1_at_k``, ``validation_loss``, or ``last_step`` where there was nothing to validate on.
+        selected_by: ``ndcg_at_k``, ``validation_loss``, or ``last_step`` where there was nothing to validate on.
         notes: every reason why a figure is missing or another rule was used.
         seconds: the whole call, without what a killed run had done before.
     """

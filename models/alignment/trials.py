@@ -31,7 +31,7 @@ TOP_LAYERS = (4, 10, 20)
 LEARNING_RATES = (3e-5, 1e-3)
 
 
-STEP_FACTORS = (0.5, 1.0, 2.0)
+LENGTHS = (0.5, 1.0, 2.0)  # times the epochs in force
 
 
 # NDCG@k decides between equal F1@k: two different values of F1@k differ by more than this.
@@ -83,7 +83,7 @@ class Trial:
     Attributes:
         number: place among the finished trials, from 1; the first has the settings in force.
         version: the name of its folder.
-        parameters: ``normalisation``, ``loss``, ``tune``, ``learning_rate``, ``steps``.
+        parameters: ``normalisation``, ``loss``, ``tune``, ``learning_rate``, ``epochs``.
         figures: of the validation histories, at the best evaluation: ``f1_at_k``, ``ndcg_at_k``, ``validation_loss``
             and ``selected_step`` (None where the training failed), ``histories`` and ``intervals`` of that point;
             ``seconds``; ``weights_kept``.
@@ -153,7 +153,7 @@ def search_space(options: SearchOptions, layers: int) -> dict[str, BaseDistribut
         "loss": CategoricalDistribution(LOSSES),
         "tune": CategoricalDistribution(sorted({*tune, training.tune})),
         "learning_rate": FloatDistribution(low, high, log=True),
-        "steps": CategoricalDistribution(sorted({max(1, round(training.steps * factor)) for factor in STEP_FACTORS})),
+        "epochs": CategoricalDistribution(sorted(training.epochs * factor for factor in LENGTHS)),
     }
 
 
@@ -161,7 +161,7 @@ def describe_parameters(parameters: Parameters) -> str:
     """The parameters of a trial in words for the log."""
     return (
         f"{parameters['normalisation']}, {parameters['loss']}, {parameters['tune']}, "
-        f"learning rate {parameters['learning_rate']:.2g}, {parameters['steps']} steps"
+        f"learning rate {parameters['learning_rate']:.2g}, {parameters['epochs']:g} epochs"
     )
 
 

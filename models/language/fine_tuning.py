@@ -4,7 +4,7 @@ Small updates vanish in bfloat16 weights (8 bits: an update below 1/256 of a wei
 in the model's own precision, the updates add up in float32, and the weights are rounded from there after every step.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,14 +44,26 @@ class Optimiser:
     Args:
         parameters: those that do not require gradients are left alone.
         schedule: the step sizes.
+        heads: further parameters, in units of their own.
+        head_rate: their step sizes, as a multiple of those of the others.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], schedule: Schedule) -> None:
-        self.weights = [parameter for parameter in parameters if parameter.requires_grad]
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        schedule: Schedule,
+        heads: Sequence[nn.Parameter] = (),
+        head_rate: float = 1.0,
+    ) -> None:
+        body = [parameter for parameter in parameters if parameter.requires_grad]
+        self.weights = [*body, *heads]
         self.masters = [weight.detach().float() for weight in self.weights]  # float32 weights are their own masters
         self.schedule = schedule
         self.step_count = 0
-        self.adamw = torch.optim.AdamW(self.masters, weight_decay=schedule.weight_decay, fused=True)
+        groups = [{"params": self.masters[: len(body)], "rate": 1.0}]
+        if heads:
+            groups.append({"params": self.masters[len(body) :], "rate": head_rate})
+        self.adamw = torch.optim.AdamW(groups, weight_decay=schedule.weight_decay, fused=True)
 
     def accumulate(self, loss: Tensor) -> None:
         """Backpropagate the loss of a part of the batch; gradients of parts add up in float32 until the step."""
@@ -67,7 +79,7 @@ class Optimiser:
         """Move the weights by the gradients that have added up."""
         torch.nn.utils.clip_grad_norm_(self.masters, GRADIENT_NORM)
         for group in self.adamw.param_groups:
-            group["lr"] = self.schedule.rate(self.step_count)
+            group["lr"] = group["rate"] * self.schedule.rate(self.step_count)
         self.adamw.step()
         self.step_count += 1
         for master in self.masters:

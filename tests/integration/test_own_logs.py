@@ -33,7 +33,7 @@ def new_home(folder, tiny_model_folder):
         "base_model": {"source": str(tiny_model_folder)},
         "interests": {"embedding": "tfidf"},
         "novelty": {"tune": "full", "learning_rate": 0.01},
-        "alignment": {"steps": 4, "tune": "full", "evaluate_every": 2, "layers": 1},
+        "alignment": {"epochs": 0.5, "tune": "full", "looks_per_epoch": 2, "layers": 1},
         "publication": {"format_validity_limit": 0.0},  # a tiny random model never learns to spell well
     }
     update_settings_file(home, small)

@@ -77,7 +77,7 @@ def test_the_lines_of_the_winner_are_settings(searched, tmp_path):
     update_settings_file(fresh, tomllib.loads(report["settings_toml"]))
     settings, parameters = load_settings(fresh), report["winner"]["parameters"]
     assert settings.feedback.normalisation == parameters["normalisation"]
-    for name in ("loss", "tune", "learning_rate", "steps"):
+    for name in ("loss", "tune", "learning_rate", "epochs"):
         assert getattr(settings.alignment, name) == parameters[name]
 
 

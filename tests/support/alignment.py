@@ -25,7 +25,7 @@ LABELS = [
 
 
 QUICK = replace(
-    ALIGNMENT, tune="full", learning_rate=3e-3, steps=20, histories_per_batch=4, evaluate_every=5, head_histories=8
+    ALIGNMENT, tune="full", learning_rate=3e-3, epochs=5.0, histories_per_batch=4, looks_per_epoch=1, head_histories=8
 )
 
 

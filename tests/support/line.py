@@ -19,7 +19,7 @@ BIN = Path(sys.executable).parent
 SMALL = {
     "interests": {"clusters": 8, "embedding": "tfidf"},
     "novelty": {"maximum_examples": 300, "tune": "full", "learning_rate": 0.01, "epochs": 12, "most_steps": 60},
-    "alignment": {"steps": 6, "tune": "full", "evaluate_every": 3, "minimum_histories": 5},
+    "alignment": {"epochs": 1.0, "tune": "full", "looks_per_epoch": 2, "minimum_histories": 5},
     "feedback": {"minimum_impressions": 2, "minimum_users": 1},
     "landing": {"attribution_hours": 12},  # impressions of noon are final when their day is over
     "publication": {"format_validity_limit": 0.0},  # a tiny random model never learns to spell well

@@ -4,6 +4,7 @@ import pytest
 
 from alignrec_assets.assets.checkpoints import alignment_options
 from alignrec_assets.home import Home
+from alignrec_assets.settings.schema import RETIRED
 from alignrec_assets.settings.sources import (
     SettingsError,
     describe_settings,
@@ -146,3 +147,14 @@ def test_many_wrong_settings_make_one_short_message(home):
     with pytest.raises(SettingsError, match="and 2,995 more") as caught:
         load_settings(home)
     assert len(str(caught.value)) < 2_500
+
+
+def test_a_setting_of_an_older_version_may_stay_in_the_file(home):
+    home.settings.write_text("[alignment]\nsteps = 48\nepochs = 2.0\n", encoding="utf-8")
+    assert load_settings(home).alignment.epochs == 2.0
+    update_settings_file(home, {"alignment": {"seed": 3}})
+    assert "steps = 48" in home.settings.read_text(encoding="utf-8")
+    for old, new in RETIRED.items():
+        names = [name for name, *_ in describe_settings(home)]
+        assert new in names
+        assert old not in names

@@ -51,7 +51,7 @@ CELLS = split_cells().drop("split", "unseen")
 EXAMPLES = pointwise_examples(CELLS, OPTIONS)
 SELECTS = (pl.col("split") == "validation") & ~pl.col("unseen")
 REPORTS = (pl.col("split") == "test") | pl.col("unseen")
-SHORT = replace(QUICK, steps=6, evaluate_every=3)
+SHORT = replace(QUICK, epochs=1.5, looks_per_epoch=2)
 EMBEDDINGS = np.random.default_rng(0).normal(size=(len(LABELS), 5))
 
 
@@ -262,7 +262,7 @@ def test_validation_histories_select_and_tell_how_sure_predictions_are(kind, tin
         return (weights, rate_map, losses), learned.concentration
 
     (before, concentration), (after, other) = trained(pl.lit(value=False)), trained(SELECTS)
-    assert {step for step, _ in before[0]} == {0, 3, 6}
+    assert {step for step, _ in before[0]} == {0, 2, 4, 6}
     assert after == before
     assert other != concentration
     assert trained(one_of(EXAMPLES))[0] != before
@@ -271,7 +271,7 @@ def test_validation_histories_select_and_tell_how_sure_predictions_are(kind, tin
 def test_trials_of_a_search_and_its_winner_follow_from_what_teaches_and_what_selects(tiny_model_folder, tmp_path):
     def searched(name, changed):
         prepare = trial_preparation(examples_after(changed), len(LABELS), None, 6, seed=1)
-        options = SearchOptions("quantile", replace(SHORT, steps=2, evaluate_every=1), 2, None, 0)
+        options = SearchOptions("quantile", replace(SHORT, epochs=0.5), 2, None, 0)
         found = AlignmentSearch(tiny_model_folder, tmp_path / name, "s", LABELS, prepare, options, 2).run(EMBEDDINGS)
         weights = {
             str(path.relative_to(tmp_path / name)): blake2b(path.read_bytes()).hexdigest()

@@ -73,7 +73,7 @@ def test_rounded_heads_move_no_mean(cells):
 def test_a_stack_scores_clusters_without_training_cells_by_their_own_head(tiny_model_folder, tmp_path):
     examples = toy_examples().filter(pl.col("cluster_id") != UNKNOWN)
     served = group_by_history(examples, len(LABELS))
-    trainer = AlignmentTrainer(tiny_model_folder, LABELS, replace(QUICK, stack=True, steps=4), k=2)
+    trainer = AlignmentTrainer(tiny_model_folder, LABELS, replace(QUICK, stack=True, epochs=1.0), k=2)
     trainer.fit(served["train"], served["validation"], silent)
     trainer.calibrate(examples.filter(pl.col("split") == "train"), served["validation"])
     histories, candidates = [[0, 1], [2, UNKNOWN]], [[3, UNKNOWN, 4], [7]]

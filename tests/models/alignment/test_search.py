@@ -24,7 +24,7 @@ from models.progress import silent
 
 LABELS = ["football goals", "jazz piano", "chess openings", "wild life", "cooking", "space", "cards", "garden"]
 STANDING = replace(
-    ALIGNMENT, tune="top:1", learning_rate=3e-3, steps=4, histories_per_batch=4, evaluate_every=1, head_histories=8
+    ALIGNMENT, tune="top:1", learning_rate=3e-3, epochs=1.0, histories_per_batch=4, looks_per_epoch=4, head_histories=8
 )
 MULTIPLIERS = np.linspace(0.3, 0.5, len(LABELS))
 POWERS = {"quantile": 1.0, "rate": 0.7, "z_score": 1.5, "lift": 2.0}
@@ -94,7 +94,7 @@ def unjudged(monkeypatch):
 
 def test_a_trial_of_lifts_is_judged_by_what_it_would_serve(tiny_model_folder, examples, tmp_path, unjudged):
     """Its predicted scores are multiplied by the rates that the lifts are of, in the search as in serving."""
-    options = SearchOptions("lift", replace(STANDING, evaluate_every=4), 1, None, 0)
+    options = SearchOptions("lift", replace(STANDING, looks_per_epoch=1), 1, None, 0)
     search = AlignmentSearch(tiny_model_folder, tmp_path, "s", LABELS, prepare_from(examples), options, 2)
     (trial,) = search.run().trials
     served = group_by_history(examples, len(LABELS))["validation"]
@@ -131,7 +131,7 @@ def test_the_first_trial_is_what_stands_and_is_trained_as_the_line_would(undistu
         "loss": "pointwise",
         "tune": "top:1",
         "learning_rate": 3e-3,
-        "steps": 4,
+        "epochs": 1.0,
     }
     examples = prepare_from(toy_examples())("quantile", "pointwise").examples
     line = train_alignment_model(tiny_model_folder, tmp_path / "model", LABELS, examples, STANDING, k=2)
@@ -144,7 +144,9 @@ def test_the_winner_is_the_best_on_the_validation_histories(undisturbed):
     best = max(report.trials, key=lambda t: (t.figures["f1_at_k"], t.figures["ndcg_at_k"], -t.number))
     assert report.winner == best
     for trial in report.trials:
-        assert trial.figures["f1_at_k"] == max(point["f1_at_k"] for point in trial.curve)
+        selected = next(point for point in trial.curve if point["step"] == trial.figures["selected_step"])
+        assert trial.figures["f1_at_k"] == selected["f1_at_k"]
+        assert selected["step"] == 0 or selected["lead"][0] > 0
     assert len({str(trial.parameters) for trial in report.trials}) == len(report.trials) == 8
 
 
@@ -244,7 +246,7 @@ def test_the_test_figures_are_those_of_the_winners_weights(undisturbed, examples
     _, report = undisturbed
     chosen = report.winner.parameters
     data = prepare_from(examples)(chosen["normalisation"], chosen["loss"])
-    names = ("loss", "tune", "learning_rate", "steps")
+    names = ("loss", "tune", "learning_rate", "epochs")
     line = train_alignment_model(
         tiny_model_folder,
         tmp_path / "model",

@@ -11,7 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from models.alignment.examples import group_by_history
 from models.alignment.joint_head import JointCells, choose_spreads, fit_joint_head
-from models.alignment.passes import step_passes, training_passes
+from models.alignment.passes import looks, step_passes, total_steps, training_passes
 from models.alignment.trainer import AlignmentTrainer
 from models.language import frozen_layers
 from models.language.fine_tuning import Optimiser, Schedule
@@ -78,7 +78,7 @@ def test_passes_add_up_to_the_gradient_of_the_whole_batch(loss, tiny_model_folde
 def test_a_training_that_was_killed_resumes_and_ends_with_the_same_weights(
     tune, stack, tiny_model_folder, examples, tmp_path
 ):
-    options = replace(QUICK, tune=tune, stack=stack, steps=9, evaluate_every=4)
+    options = replace(QUICK, tune=tune, stack=stack, epochs=2.25, looks_per_epoch=1)
     served = group_by_history(examples, len(LABELS))
     whole = AlignmentTrainer(tiny_model_folder, LABELS, options, k=2)
     whole.fit(served["train"], served["validation"], silent)
@@ -132,22 +132,26 @@ def test_the_head_of_a_stack_is_fitted_to_the_selected_body(tiny_model_folder, e
 
 
 def test_every_history_is_shown_before_any_comes_again():
-    options = replace(QUICK, steps=10, histories_per_batch=5, histories_per_pass=3)
+    options = replace(QUICK, epochs=2.5, histories_per_batch=5, histories_per_pass=3)
     passes = training_passes(20, options)
     assert sorted(index for each in passes for index in each) == list(range(20))
     assert [len(each) for each in passes] == [3] * 6 + [2]
-    steps = list(step_passes(7, options))
-    assert [len(numbers) for numbers in steps] == [2] * 10
+    steps = list(step_passes(20, options))
+    assert len(steps) == total_steps(20, options) == 10  # 4 steps show all 7 passes
+    assert {len(numbers) for numbers in steps} == {2}
     shown = [number for numbers in steps for number in numbers]
     for start in range(0, 14, 7):
         assert sorted(shown[start : start + 7]) == list(range(7))
     assert shown[:7] != shown[7:14]
+    assert looks(20, replace(options, looks_per_epoch=2)) == {2, 4, 6, 8, 10}
+    assert looks(20, replace(options, looks_per_epoch=1)) == {4, 8, 10}
+    assert looks(20, replace(options, epochs=0.1, looks_per_epoch=4)) == {1}
 
 
 @pytest.mark.parametrize("loss", ["pointwise", "pairwise"])
 def test_what_frozen_layers_say_is_kept_over_the_epochs_and_changes_nothing(loss, tiny_model_folder, monkeypatch):
     served = group_by_history(examples := toy_examples(), len(LABELS), toy_pairs(examples))
-    options = replace(QUICK, loss=loss, tune="top:1", steps=8, histories_per_batch=4, histories_per_pass=2)
+    options = replace(QUICK, loss=loss, tune="top:1", epochs=2.0, histories_per_batch=4, histories_per_pass=2)
 
     def trained(most_bytes):
         lines, calls = [], []
@@ -164,6 +168,6 @@ def test_what_frozen_layers_say_is_kept_over_the_epochs_and_changes_nothing(loss
     kept, calls, told = trained(2**30)
     assert (calls, told) == (passes, [])
     anew, calls, told = trained(2**14)
-    assert passes < calls < 2 * options.steps
+    assert passes < calls < 2 * total_steps(len(served["train"]), options)
     assert len(told) == 1
     assert torch.equal(kept, anew)

@@ -46,7 +46,7 @@ def test_pairwise_training_beats_random_too(tiny_model_folder, examples, tmp_pat
 
 
 def test_multipliers_scale_what_is_ranked_and_travel_with_the_model(tiny_model_folder, examples, tmp_path):
-    options, folder = replace(QUICK, steps=2), tmp_path / "model"
+    options, folder = replace(QUICK, epochs=0.5), tmp_path / "model"
     multipliers = np.linspace(0.1, 0.8, len(LABELS))
     train_alignment_model(tiny_model_folder, folder, LABELS, examples, options, k=2, multipliers=multipliers)
     (with_them,) = score_candidates(folder, LABELS, [[0, 1]], [[2, 5]])
@@ -57,7 +57,7 @@ def test_multipliers_scale_what_is_ranked_and_travel_with_the_model(tiny_model_f
 
 
 def test_a_stack_travels_with_the_model_and_is_judged_as_the_model(tiny_model_folder, examples, tmp_path):
-    options, folder = replace(QUICK, steps=4, stack=True), tmp_path / "model"
+    options, folder = replace(QUICK, epochs=1.0, stack=True), tmp_path / "model"
     report = train_alignment_model(tiny_model_folder, folder, LABELS, examples, options, k=2)
     assert report.judgement.model == "language model + additive affinity"
     assert {"additive", "language_model"} <= set(report.judgement.leads)
@@ -82,7 +82,7 @@ def test_a_stack_learns_raw_rates_whatever_the_labels_and_multipliers_are(loss, 
     pairs = toy_pairs(examples)
     found = {}
     for stack in (True, False):
-        options = replace(QUICK, steps=2, evaluate_every=1, stack=stack, loss=loss)
+        options = replace(QUICK, epochs=0.5, looks_per_epoch=4, stack=stack, loss=loss)
         for name, rows, multipliers in (("L", examples, None), ("rank", by_rank, np.linspace(0.1, 0.8, len(LABELS)))):
             folder = tmp_path / f"{name}_{stack}"
             report = train_alignment_model(
@@ -94,7 +94,7 @@ def test_a_stack_learns_raw_rates_whatever_the_labels_and_multipliers_are(loss, 
 
 
 def test_the_rates_of_a_stack_are_its_predictions(tiny_model_folder, examples, tmp_path):
-    options, folder = replace(QUICK, steps=2, stack=True), tmp_path / "model"
+    options, folder = replace(QUICK, epochs=0.5, stack=True), tmp_path / "model"
     sparse = examples.with_columns(score=pl.lit(0.5))  # one level: a map from L would have one rate for all
     train_alignment_model(tiny_model_folder, folder, LABELS, sparse, options, k=2)
     (histories, candidates) = [[0, 1], [2, 5]], [[2, 5, 7], [0, 1, 3]]
@@ -108,12 +108,12 @@ def test_overtrained_arms_are_kept_at_two_and_three_times_the_selected_step(tiny
     training = AlignmentTrainer(tiny_model_folder, LABELS, replace(QUICK, keep_overtrained=True), k=2)
     served = group_by_history(examples, len(LABELS))
     training.fit(served["train"], served["validation"], silent)
-    assert sorted(training.evaluated) == [0, 5, 10, 15, 20]
+    assert sorted(training.evaluated) == [0, 4, 8, 12, 16, 20]
     steps = {}
-    for selected in (0, 5, 10):
+    for selected in (0, 4, 8):
         training.selected = replace(training.curve[0], step=selected)
         steps[selected] = training.overtrained_steps()
-    assert steps == {0: {}, 5: {2: 10, 3: 15}, 10: {2: 20}}
+    assert steps == {0: {}, 4: {2: 8, 3: 12}, 8: {2: 16}}
     report = train_alignment_model(
         tiny_model_folder, tmp_path / "model", LABELS, examples, replace(QUICK, keep_overtrained=True), k=2
     )
@@ -157,7 +157,7 @@ def test_yardsticks_see_training_rows_only(trained, tiny_model_folder, examples,
         raw_rate=pl.when(held_out).then(1 - pl.col("raw_rate")).otherwise("raw_rate"),
         score=pl.when(held_out).then(1 - pl.col("score")).otherwise("score"),
     )
-    options = replace(QUICK, steps=1)
+    options = replace(QUICK, epochs=0.25)
     report = train_alignment_model(tiny_model_folder, tmp_path / "model", LABELS, turned, options, k=2)
     # What predicts the true rates well must rank the turned ones worse than chance.
     for name in ("f1_at_k_prior", "f1_at_k_training_means"):
@@ -171,13 +171,14 @@ def test_yardsticks_see_training_rows_only(trained, tiny_model_folder, examples,
 @pytest.mark.parametrize("multipliers", [None, np.where(np.arange(len(LABELS)) % 2, 0.2, 0.9)])
 def test_what_is_saved_is_the_best_look_at_the_validation_histories(multipliers, tiny_model_folder, examples, tmp_path):
     # So high a learning rate that the last step is not the best.
-    options = replace(QUICK, learning_rate=0.05, evaluate_every=2)
+    options = replace(QUICK, learning_rate=0.02, epochs=3.0, looks_per_epoch=2, seed=5)
     report = train_alignment_model(
         tiny_model_folder, tmp_path / "model", LABELS, examples, options, k=2, multipliers=multipliers
     )
-    best = max(report.curve, key=lambda point: (point.f1_at_k, point.ndcg_at_k, -point.step))
-    assert report.selected_step == best.step < options.steps
-    assert report.selected_by == "f1_at_k"
+    proven = [point for point in report.curve if point.lead and point.lead[0] > 0]
+    best = max(proven, key=lambda point: (point.ndcg_at_k, -point.step))
+    assert report.selected_step == best.step < report.curve[-1].step
+    assert report.selected_by == "ndcg_at_k"
 
     served = group_by_history(examples, len(LABELS))["validation"]
     scores = score_candidates(
@@ -189,22 +190,22 @@ def test_what_is_saved_is_the_best_look_at_the_validation_histories(multipliers,
 
 @pytest.mark.parametrize("stack", [False, True])
 def test_what_was_judged_is_what_is_saved_to_the_last_bit(stack, tiny_model_folder, examples, tmp_path):
-    options = replace(QUICK, learning_rate=0.03, steps=12, evaluate_every=2, seed=1, stack=stack)
+    options = replace(QUICK, learning_rate=0.03, epochs=3.0, looks_per_epoch=2, seed=2, stack=stack)
     folder = tmp_path / "model"
     report = train_alignment_model(tiny_model_folder, folder, LABELS, examples, options, k=2)
     judged = next(point for point in report.curve if point.step == report.selected_step)
     if stack:
-        assert judged.step not in (0, options.steps)  # neither the first fit nor the last one
+        assert judged.step not in (0, report.curve[-1].step)  # neither the first fit nor the last one
         assert {point.validation_loss for point in report.curve} > {judged.validation_loss}
     served = group_by_history(with_raw_rates(examples) if stack else examples, len(LABELS))["validation"]
     reader = CandidateReader.open(folder, LABELS)
     logits = reader.all_logits([row.history for row in served], [row.clusters for row in served])
-    again = validation_point(logits, served, 2, judged.step, judged.training_loss, np.ones(len(LABELS)))
-    assert replace(again, spreads=judged.spreads) == judged
+    again, _ = validation_point(logits, served, 2, judged.step, judged.training_loss, np.ones(len(LABELS)))
+    assert replace(again, spreads=judged.spreads, lead=judged.lead) == judged
 
 
 def test_validation_histories_choose_the_spreads_and_test_histories_nothing(tiny_model_folder, examples, tmp_path):
-    options = replace(QUICK, steps=4, evaluate_every=2, stack=True)
+    options = replace(QUICK, epochs=1.0, looks_per_epoch=2, stack=True)
 
     def trained_on(name, split):
         """With the rates of a split turned around."""
@@ -226,8 +227,8 @@ def test_validation_histories_choose_the_spreads_and_test_histories_nothing(tiny
 def test_looks_do_not_change_what_is_trained(tiny_model_folder, examples):
     served = group_by_history(examples, len(LABELS))
     ends = []
-    for evaluate_every in (3, 12):
-        options = replace(QUICK, steps=12, evaluate_every=evaluate_every, stack=True)
+    for looks_per_epoch in (1, 3):
+        options = replace(QUICK, epochs=3.0, looks_per_epoch=looks_per_epoch, stack=True)
         training = AlignmentTrainer(tiny_model_folder, LABELS, options, k=2)
         training.fit(served["train"], served["validation"], silent)
         ends.append(replace(training.curve[-1], training_loss=None))
@@ -272,7 +273,7 @@ def test_without_enough_supported_clusters_the_loss_selects(tiny_model_folder, e
 @pytest.mark.parametrize("stack", [False, True])
 def test_without_held_out_histories_the_last_step_is_saved(stack, tiny_model_folder, examples, tmp_path):
     only = examples.filter(split="train")
-    options = replace(QUICK, steps=7, stack=stack)
+    options = replace(QUICK, epochs=1.75, stack=stack)
     report = train_alignment_model(tiny_model_folder, tmp_path / "model", LABELS, only, options, k=2)
     assert (report.selected_by, report.selected_step) == ("last_step", 7)
     assert len(report.notes) == 2

@@ -80,7 +80,7 @@ def as_they_are():
 
 
 def figures_of(tiny_model_folder, folder, examples, stack=True):
-    options = replace(QUICK, steps=2, evaluate_every=2, stack=stack, head_histories=10**6)
+    options = replace(QUICK, epochs=0.5, looks_per_epoch=1, stack=stack, head_histories=10**6)
     return train_alignment_model(tiny_model_folder, folder, LABELS, examples, options, k=2).judgement.figures
 
 
@@ -131,7 +131,7 @@ def test_without_the_stack_the_language_model_stands_in_the_contest(tiny_model_f
 
 def test_where_nobody_teaches_the_report_says_so(tiny_model_folder, as_they_are, tmp_path):
     nobody = as_they_are.with_columns(pl.when(split="test").then(pl.col(*APART)))
-    options = replace(QUICK, steps=2, evaluate_every=2, stack=True)
+    options = replace(QUICK, epochs=0.5, looks_per_epoch=1, stack=True)
     report = train_alignment_model(tiny_model_folder, tmp_path / "model", LABELS, nobody, options, k=2)
     assert "no figures with users kept apart: those who teach give too little feedback" in report.notes
     assert not any("users_apart" in name for name in report.judgement.figures)

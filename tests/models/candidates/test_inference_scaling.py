@@ -104,7 +104,7 @@ def test_the_picture_is_drawn_with_and_without_the_truth(inputs, tmp_path):
 @pytest.fixture(scope="module")
 def alignment(tiny_model_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("alignment") / "model"
-    train_alignment_model(tiny_model_folder, folder, LABELS, toy_examples(), replace(QUICK, steps=1), k=2)
+    train_alignment_model(tiny_model_folder, folder, LABELS, toy_examples(), replace(QUICK, epochs=0.25), k=2)
     return folder
 
 

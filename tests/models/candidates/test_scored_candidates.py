@@ -33,8 +33,8 @@ class Scorer:
 
 def test_each_candidate_gets_the_scores_of_its_pair(tmp_path):
     scorer = Scorer()
-    facts = score_in_shards(CANDIDATES, scorer, tmp_path / "shards", 2, k=2, most_lost=0.01)
-    assert facts == {"share_read": 1.0, "lost": 0.0, "winners_changed": 0.0}
+    facts = score_in_shards(CANDIDATES, scorer, tmp_path / "shards", 2, k=2, most_changed=0.01)
+    assert facts == {"share_read": 1.0, "winners_changed": 0.0}
     assert scorer.asked == [[[0, 1], [0, 2]], [[1, 2]]]
     rows = with_scores(CANDIDATES, tmp_path / "shards")
     assert rows.drop(*PREDICTIONS).equals(CANDIDATES)

@@ -163,6 +163,15 @@ def test_float32_masters_keep_updates_that_bfloat16_weights_would_lose():
     assert weight.item() == pytest.approx(0.99, abs=1 / 256)
 
 
+def test_heads_take_steps_of_their_own_size():
+    """The first step of AdamW is as long as the learning rate."""
+    body, head = (torch.nn.Parameter(torch.zeros(1)) for _ in range(2))
+    optimiser = Optimiser([body], Schedule(0.01, steps=1, warmup_share=0.0, weight_decay=0.0), [head], head_rate=5.0)
+    optimiser.accumulate((body + head).sum())
+    optimiser.step()
+    assert (body.item(), head.item()) == (pytest.approx(-0.01, rel=1e-4), pytest.approx(-0.05, rel=1e-4))
+
+
 def test_gradients_of_parts_add_up_in_float32():
     """A thousand parts of 1/1000 and one of 1: in bfloat16 the small ones would vanish beside the large one."""
     weight = torch.nn.Parameter(torch.ones(1, dtype=torch.bfloat16))
