@@ -5,7 +5,7 @@
 
 The alignment model of the home ranks the served clusters of the test histories, and the clusters that were kept from
 training, once with all candidates read and once by a cascade (``models/alignment/cascade.py``). The cascade is tuned as
-for a table: on 1,024 of all histories, with 20 candidates each. ``tokens_share`` is that of the tokens which the
+for a table: on up to 4,096 of all histories, with 20 candidates each. ``tokens_share`` is that of the tokens which the
 language model reads for the test histories; both read them with the same layers. Prints one JSON object as its last
 line.
 """

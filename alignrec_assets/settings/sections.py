@@ -289,7 +289,7 @@ class CandidateSettings(Section):
     scoring_engine: Literal["packed", "vllm"] = "packed"
     """How candidates are scored: all candidates of a history in one pass, or each pair alone by vLLM."""
     most_changed_winners: Annotated[float, Field(ge=0, lt=1), unit("share")] = 0.01
-    """In a table of more than 1,024 histories, the language model reads only the candidates that can change which k
+    """In a table of more than 4,096 histories, the language model reads only the candidates that can change which k
     win. What it would say of the others is forecast. This share of the winners may be others than if it had read all
     candidates. 0: it reads all."""
     unplanned_share: InnerShare = 0.05

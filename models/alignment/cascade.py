@@ -18,10 +18,11 @@ from models.language.prompts import History
 from models.progress import Log, Progress, silent
 from models.shards import evenly_spread, micro_batches
 
-SAMPLE = 1024
-"""Histories, all of whose candidates are read: a table of fewer ones is read whole."""
+SAMPLE = 4096
+"""Histories, all of whose candidates are read: a table of fewer ones is read whole. On 768 clusters 256, 512 and 1,024
+of them, in groups of neighbours, forecast 25, 32 and 45% of the variance within histories; 1,024 apart, 55%."""
 PROBES = 3
-MARGIN_SHARES = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 1.0)
+MARGIN_SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
 """Which share of the forecast's errors a margin covers."""
 
 
@@ -63,14 +64,12 @@ class Cascade:
             most_changed: share of the winners that may change.
             log: receives progress lines.
         """
-        batches = evenly_spread([*micro_batches(len(histories), HISTORIES_PER_PASS)], SAMPLE // HISTORIES_PER_PASS)
-        places = [place for batch in batches for place in batch]
+        places = evenly_spread(range(len(histories)), SAMPLE)
         some, offered = [histories[place] for place in places], [candidates[place] for place in places]
         log(f"reading {len(reader.labels)} labels, and all candidates of {len(some):,} histories")
         coordinates = label_coordinates(reader, evenly_spread(some, PROBES))
         words = reader.all_words(some, offered, log)
-        folds = np.repeat(np.arange(len(batches)) % 2, [len(batch) for batch in batches])  # neighbours stay together
-        forecast, left_out = fit_forecast(coordinates, Readings(some, offered, words), folds)
+        forecast, left_out = fit_forecast(coordinates, Readings(some, offered, words), np.arange(len(places)) % 2)
         guessed, logits = (reader.own_logits(values, some, offered) for values in (left_out, words))
         margin, changed = choose_margin(guessed, logits, k, most_changed)
         log(f"a margin of {margin:.3f} log-odds; with it {changed:.2%} of the winners change")

@@ -17,9 +17,11 @@ import numpy as np
 from models.alignment.candidate_reader import CandidateReader, Clusters
 from models.arrays import Float64Array, IntArray
 from models.language.prompts import History
+from models.shards import micro_batches
 
 MOST_COORDINATES = 48
 LABELS_PER_READING = 32
+HISTORIES_AT_ONCE = 128  # 60 MB of products for 25 candidates each
 PENALTIES = (0.1, 1.0, 10.0, 100.0, 1000.0)
 
 
@@ -125,15 +127,15 @@ def _normal_equations(
     coordinates: Float64Array, readings: Readings, constant: Float64Array
 ) -> tuple[Float64Array, Float64Array]:
     """Gram matrix and moments of every entry of f(S) times every entry of g(C)."""
-    of_candidates = _with_one(coordinates)
-    sides = _member_sides(coordinates, readings.histories)
-    x = np.concatenate(
-        [
-            _products(side, of_candidates[list(clusters)])
-            for side, clusters in zip(sides, readings.candidates, strict=True)
-        ]
-    )
-    return x.T @ x, x.T @ (np.concatenate(readings.words) - constant)
+    of_candidates, sides = _with_one(coordinates), _member_sides(coordinates, readings.histories)
+    size = of_candidates.shape[1] ** 2
+    gram, moment = np.zeros((size, size)), np.zeros((size, len(constant)))
+    for batch in micro_batches(len(sides), HISTORIES_AT_ONCE):
+        rows = [_products(sides[place], of_candidates[list(readings.candidates[place])]) for place in batch]
+        x = np.concatenate(rows)
+        gram += x.T @ x
+        moment += x.T @ (np.concatenate([readings.words[place] for place in batch]) - constant)
+    return gram, moment
 
 
 def _products(member_side: Float64Array, candidate_sides: Float64Array) -> Float64Array:
