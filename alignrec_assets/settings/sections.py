@@ -249,7 +249,7 @@ class AlignmentSettings(Section):
     memory."""
     epochs: Annotated[float, Field(gt=0), unit("epochs")] = 3.0
     """How many times each training history is shown. The weights from before stay where no later ones are proven."""
-    looks_per_epoch: Annotated[int, Field(ge=1), unit("looks")] = 2
+    looks_per_epoch: Annotated[int, Field(ge=1), unit("looks")] = 1
     """Evaluations in each epoch on the histories that select. Each fits a stack again to the body as it then is."""
     stack: bool = True
     """Whether the head is fitted together with an additive affinity model of the same feedback. The language model
