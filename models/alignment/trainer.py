@@ -202,7 +202,7 @@ class AlignmentTrainer:
             point,
             seconds=self.seconds,
             spreads=asdict(spreads) if spreads else None,
-            lead=lead_of(ndcg, np.array(self.first_ndcg)) if step else None,
+            lead=lead_of(ndcg, np.array(self.first_ndcg), len(looks(len(training), self.options))) if step else None,
         )
         self.curve.append(point)
         log(f"step {step}: {describe(point)}")

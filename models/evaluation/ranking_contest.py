@@ -90,16 +90,16 @@ def flat_names(values: Mapping[str, Mapping[str, Value]], infix: str = "") -> di
     }
 
 
-def bootstrap_interval(differences: Float64Array, seed: int) -> tuple[float, float]:
-    """Central 95% of the mean of ``differences`` [histories] over resampled histories (Efron's percentile interval)."""
+def bootstrap_interval(differences: Float64Array, seed: int, mass: float = BOOTSTRAP_MASS) -> tuple[float, float]:
+    """Central mass of the mean of ``differences`` [histories] over resampled histories: Efron's percentile interval."""
     rng = np.random.default_rng(seed)
     means = differences[rng.integers(len(differences), size=(BOOTSTRAP_DRAWS, len(differences)))].mean(axis=1)
-    return central_interval(means)
+    return central_interval(means, mass)
 
 
-def central_interval(samples: Float64Array) -> tuple[float, float]:
-    """Central 95% of bootstrap samples."""
-    low, high = np.quantile(samples, [(1 - BOOTSTRAP_MASS) / 2, (1 + BOOTSTRAP_MASS) / 2])
+def central_interval(samples: Float64Array, mass: float = BOOTSTRAP_MASS) -> tuple[float, float]:
+    """Central mass of bootstrap samples."""
+    low, high = np.quantile(samples, [(1 - mass) / 2, (1 + mass) / 2])
     return float(low), float(high)
 
 

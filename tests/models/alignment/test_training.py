@@ -168,10 +168,12 @@ def test_yardsticks_see_training_rows_only(trained, tiny_model_folder, examples,
         )
 
 
-@pytest.mark.parametrize("multipliers", [None, np.where(np.arange(len(LABELS)) % 2, 0.2, 0.9)])
-def test_what_is_saved_is_the_best_look_at_the_validation_histories(multipliers, tiny_model_folder, examples, tmp_path):
+@pytest.mark.parametrize(("multipliers", "seed"), [(None, 2), (np.where(np.arange(len(LABELS)) % 2, 0.2, 0.9), 5)])
+def test_what_is_saved_is_the_best_look_at_the_validation_histories(
+    multipliers, seed, tiny_model_folder, examples, tmp_path
+):
     # So high a learning rate that the last step is not the best.
-    options = replace(QUICK, learning_rate=0.02, epochs=3.0, looks_per_epoch=2, seed=5)
+    options = replace(QUICK, learning_rate=0.02, epochs=3.0, looks_per_epoch=2, seed=seed)
     report = train_alignment_model(
         tiny_model_folder, tmp_path / "model", LABELS, examples, options, k=2, multipliers=multipliers
     )
@@ -231,7 +233,8 @@ def test_looks_do_not_change_what_is_trained(tiny_model_folder, examples):
         options = replace(QUICK, epochs=3.0, looks_per_epoch=looks_per_epoch, stack=True)
         training = AlignmentTrainer(tiny_model_folder, LABELS, options, k=2)
         training.fit(served["train"], served["validation"], silent)
-        ends.append(replace(training.curve[-1], training_loss=None))
+        # The interval of a lead holds for all looks together: it is of their number, not of what was trained.
+        ends.append(replace(training.curve[-1], training_loss=None, lead=None))
     assert ends[0] == ends[1]
 
 
