@@ -70,13 +70,13 @@ def main():
     from models.files import MODEL_FOLDER
 
     warehouse, settings = Warehouse(home), load_settings(home)
-    k, most_changed = settings.candidates.k, settings.candidates.most_changed_winners
+    k, most_lost = settings.candidates.k, settings.candidates.most_lost
     labels, folder = cluster_labels(warehouse), required_checkpoint(warehouse, "alignment_model").folder / MODEL_FOLDER
     with warehouse.reading() as connection:
         test = table_frame(connection, "training.pointwise_examples").filter(pl.col("split") == "test")
     everything, sparing = (CandidateScorer(folder, labels, "packed") for _ in range(2))
-    sparing.spare_readings(*table_of(len(labels)), k, most_changed, print)
-    figures = {"winners_changed": sparing.cascade.winners_changed, "margin": sparing.cascade.margin}
+    sparing.spare_readings(*table_of(len(labels)), k, most_lost, print)
+    figures = {**vars(sparing.cascade.spared), "margin": sparing.cascade.margin}
     for part, cells in (("", test.filter(~pl.col("unseen"))), ("unseen_", test.filter("unseen"))):
         if cells.is_empty():
             continue
@@ -84,9 +84,7 @@ def main():
         figures |= {f"{part}{name}_whole": value for name, value in whole.items() if name != "share_read"}
         figures |= {f"{part}{name}_cascade": value for name, value in spared.items()}
         figures[f"{part}tokens_share"] = spared["tokens"] / whole["tokens"]
-    print_report(
-        "cascade", figures, {"k": k, "most_changed": most_changed, "labels": len(labels), "cores": os.cpu_count()}
-    )
+    print_report("cascade", figures, {"k": k, "most_lost": most_lost, "labels": len(labels), "cores": os.cpu_count()})
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ SIZES = (32, 64, 128, 256, 768)
 REFERENCE = 768
 K, DRAWS, TEMPERATURE = 5, 25, 1.5
 LAYERS = 20
-MOST_CHANGED = 0.01  # the default of candidates.most_changed_winners
+MOST_LOST = 0.01  # the default of candidates.most_lost
 HISTORIES_PER_SHARD = 2048
 TRANSITIONS, TAUGHT_HISTORIES, SERVED = 20_000, 800, 30
 WORDS_EXAMPLES = 8000
@@ -87,14 +87,14 @@ def draw(folder, labels, histories, engine):
     )
 
 
-def score(folder, labels, most_changed, shards="scored"):
+def score(folder, labels, most_lost, shards="scored"):
     from models.alignment.scoring import CandidateScorer
     from models.candidates.pool_shards import read_candidates
     from models.candidates.scored_candidates import score_in_shards
 
     scorer = CandidateScorer(folder / "alignment", labels, "packed")
     drawn = read_candidates(folder / "pools").select("history", "cluster_id")
-    return score_in_shards(drawn, scorer, folder / shards, HISTORIES_PER_SHARD, K, most_changed, print)
+    return score_in_shards(drawn, scorer, folder / shards, HISTORIES_PER_SHARD, K, most_lost, print)
 
 
 def plan(folder):
@@ -107,10 +107,10 @@ def plan(folder):
     return {"rows": rows.height, "histories": rows["history"].n_unique()}
 
 
-def score_with_a_kill(folder, labels, most_changed, shards):
+def score_with_a_kill(folder, labels, most_lost, shards):
     """Score, kill the process when half of the shards are there, and go on: facts, seconds, peak, shards kept."""
     started = time.perf_counter()
-    process, _ = start_process(_score_alone, folder, labels, most_changed)
+    process, _ = start_process(_score_alone, folder, labels, most_lost)
     while process.is_alive() and len(made(folder)) < shards // 2:
         time.sleep(1)
     os.kill(process.pid, signal.SIGKILL)
@@ -118,39 +118,39 @@ def score_with_a_kill(folder, labels, most_changed, shards):
     first = time.perf_counter() - started
     kept = len(made(folder))
     print(f"killed with {kept} of {shards} shards", flush=True)
-    resumed = in_a_process(score, folder, labels, most_changed)
+    resumed = in_a_process(score, folder, labels, most_lost)
     return resumed.found, first + resumed.process_seconds, resumed.peak_gb, kept
 
 
-def _score_alone(folder, labels, most_changed, _):
-    score(folder, labels, most_changed)
+def _score_alone(folder, labels, most_lost, _):
+    score(folder, labels, most_lost)
 
 
 def made(folder):
     return sorted((folder / "scored").glob("shard-*"))
 
 
-def scored_again_the_same(folder, labels, most_changed, places):
+def scored_again_the_same(folder, labels, most_lost, places):
     """Whether shards that are scored again, beside all others, are what they were."""
     shutil.rmtree(folder / "again", ignore_errors=True)
     shutil.copytree(folder / "scored", folder / "again")
     names = [made(folder)[place].name for place in places]
     for name in names:
         shutil.rmtree(folder / "again" / name)
-    in_a_process(score, folder, labels, most_changed, "again")
+    in_a_process(score, folder, labels, most_lost, "again")
     frames = [
         [pl.read_parquet(folder / part / name / "scored.parquet") for name in names] for part in ("scored", "again")
     ]
     return all(before.equals(after) for before, after in zip(*frames, strict=True))
 
 
-def measure(folder, labels, histories, engine, most_changed):
+def measure(folder, labels, histories, engine, most_lost):
     """Figures of one table, or of a part of it."""
     for name in ("pools", "scored"):
         shutil.rmtree(folder / name, ignore_errors=True)
     drawing = in_a_process(draw, folder, labels, histories, engine)
     shards = -(-len(histories) // HISTORIES_PER_SHARD)
-    facts, seconds, peak, kept = score_with_a_kill(folder, labels, most_changed, shards)
+    facts, seconds, peak, kept = score_with_a_kill(folder, labels, most_lost, shards)
     planning = in_a_process(plan, folder)
     found = {
         "histories": len(histories),
@@ -167,7 +167,7 @@ def measure(folder, labels, histories, engine, most_changed):
         "hours": (drawing.process_seconds + seconds + planning.process_seconds) / 3600,
     }
     if shards > 1:
-        found["resumed_same"] = float(scored_again_the_same(folder, labels, most_changed, [max(kept - 1, 0), kept]))
+        found["resumed_same"] = float(scored_again_the_same(folder, labels, most_lost, [max(kept - 1, 0), kept]))
     return found
 
 
@@ -189,8 +189,8 @@ def main():
             in_a_process(prepare, folder, labels, all_attributes[topics], chosen.words)
             whole = comb(clusters, 2)
             histories = histories_of(clusters, chosen.histories or whole)
-            engine, most_changed = ("free", 0.0) if chosen.words else ("exact", MOST_CHANGED)
-            found = measure(folder, labels, histories, engine, most_changed)
+            engine, most_lost = ("free", 0.0) if chosen.words else ("exact", MOST_LOST)
+            found = measure(folder, labels, histories, engine, most_lost)
             found["hours"] *= whole / len(histories)
             print(clusters, {name: round(value, 4) for name, value in found.items()}, flush=True)
             figures |= {f"{name}_{clusters}": value for name, value in found.items()}

@@ -130,7 +130,7 @@ def _score(
         shards,
         options.histories_per_shard,
         options.k,
-        options.most_changed_winners,
+        options.most_lost,
         context.log.info,
     )
 

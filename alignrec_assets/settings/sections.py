@@ -288,10 +288,10 @@ class CandidateSettings(Section):
     """For the engine `pruned`: the largest share of the probability of all labels that may stay uncomputed."""
     scoring_engine: Literal["packed", "vllm"] = "packed"
     """How candidates are scored: all candidates of a history in one pass, or each pair alone by vLLM."""
-    most_changed_winners: Annotated[float, Field(ge=0, lt=1), unit("share")] = 0.01
+    most_lost: Annotated[float, Field(ge=0, lt=1), unit("share")] = 0.01
     """In a table of more than 4,096 histories, the language model reads only the candidates that can change which k
-    win. What it would say of the others is forecast. This share of the winners may be others than if it had read all
-    candidates. 0: it reads all."""
+    win. What it would say of the others is forecast. This share of the winners' lead over the other candidates, in
+    predicted rate, may be lost by that. 0: it reads all candidates."""
     unplanned_share: InnerShare = 0.05
     """For histories of three clusters or more: the planned ones are chosen anew when a larger share of the users hold
     one that is not planned."""

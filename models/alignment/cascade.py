@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from models.alignment.candidate_reader import HISTORIES_PER_PASS, CandidateReader, Clusters
 from models.alignment.words_forecast import Readings, WordsForecast, fit_forecast, label_coordinates
@@ -26,6 +27,19 @@ MARGIN_SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0
 """Which share of the forecast's errors a margin covers."""
 
 
+@dataclass(frozen=True)
+class Spared:
+    """What unread candidates cost, on a sample where all were read.
+
+    Attributes:
+        lost: of the lead of the k winners over their pool in predicted rate, the share that is lost.
+        winners_changed: share of the winners that are others than if all candidates had been read.
+    """
+
+    lost: float
+    winners_changed: float
+
+
 @dataclass(frozen=True, eq=False)
 class Cascade:
     """A reader that spares readings.
@@ -35,14 +49,14 @@ class Cascade:
         forecast: of what it says.
         k: how many candidates of a history win.
         margin: error of a forecast that is allowed for, in log-odds.
-        winners_changed: share of the winners of the sample that are others than if all candidates had been read.
+        spared: what that costs.
     """
 
     reader: CandidateReader
     forecast: WordsForecast
     k: int
     margin: float
-    winners_changed: float
+    spared: Spared
 
     @classmethod
     def tuned(
@@ -51,7 +65,7 @@ class Cascade:
         histories: Sequence[History],
         candidates: Sequence[Clusters],
         k: int,
-        most_changed: float,
+        most_lost: float,
         log: Log = silent,
     ) -> "Cascade":
         """Fit the forecast to a sample of the table, and choose the margin on it.
@@ -61,7 +75,7 @@ class Cascade:
             histories: of the whole table, each sorted.
             candidates: of each.
             k: how many candidates of a history win.
-            most_changed: share of the winners that may change.
+            most_lost: share of the winners' lead over their pool, in predicted rate, that may be lost.
             log: receives progress lines.
         """
         places = evenly_spread(range(len(histories)), SAMPLE)
@@ -71,9 +85,12 @@ class Cascade:
         words = reader.all_words(some, offered, log)
         forecast, left_out = fit_forecast(coordinates, Readings(some, offered, words), np.arange(len(places)) % 2)
         guessed, logits = (reader.own_logits(values, some, offered) for values in (left_out, words))
-        margin, changed = choose_margin(guessed, logits, k, most_changed)
-        log(f"a margin of {margin:.3f} log-odds; with it {changed:.2%} of the winners change")
-        return cls(reader, forecast, k, margin, changed)
+        margin, spared = choose_margin(guessed, logits, k, most_lost)
+        log(
+            f"a margin of {margin:.3f} log-odds: {spared.lost:.2%} of the lead of the winners is lost, and "
+            f"{spared.winners_changed:.1%} of them are others"
+        )
+        return cls(reader, forecast, k, margin, spared)
 
     def logits_and_read(
         self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent
@@ -108,32 +125,41 @@ def undecided(values: Float64Array, k: int, margin: float) -> BoolArray:
 
 
 def choose_margin(
-    guessed: Sequence[Float64Array], read: Sequence[Float64Array], k: int, most_changed: float
-) -> tuple[float, float]:
-    """The smallest margin with which at most a share of the winners changes, and that share.
+    guessed: Sequence[Float64Array], read: Sequence[Float64Array], k: int, most_lost: float
+) -> tuple[float, Spared]:
+    """The smallest margin with which at most a share of the winners' lead is lost, and what it costs.
 
     Args:
         guessed: forecasts of the candidates of each history.
         read: what the language model says of them.
         k: how many win.
-        most_changed: the share.
+        most_lost: the share.
     """
     errors = [whole - guess for whole, guess in zip(read, guessed, strict=True)]
     sizes = np.abs(np.concatenate([error - error.mean() for error in errors if len(error)]))  # a common error is none
     for share in MARGIN_SHARES:
         margin = float(np.quantile(sizes, share)) if share else 0.0
-        changed = winners_changed(guessed, read, k, margin)
-        if changed <= most_changed:
-            return margin, changed
-    return float("inf"), 0.0
+        spared = cost_of_sparing(guessed, read, k, margin)
+        if spared.lost <= most_lost:
+            return margin, spared
+    return float("inf"), Spared(0.0, 0.0)
 
 
-def winners_changed(guessed: Sequence[Float64Array], read: Sequence[Float64Array], k: int, margin: float) -> float:
-    """The share of winners that are others than if all candidates were read, where those within a margin are."""
-    changed, winners = 0, 0
+def cost_of_sparing(guessed: Sequence[Float64Array], read: Sequence[Float64Array], k: int, margin: float) -> Spared:
+    """What it costs to read only the candidates that are undecided with a margin; k or fewer of them cost nothing."""
+    lead, lost, changed, winners = 0.0, 0.0, 0, 0
     for guess, whole in zip(guessed, read, strict=True):
-        mixed = np.where(undecided(guess, k, margin), whole, guess)
-        right = set(np.argsort(-whole, kind="stable")[:k].tolist())
-        changed += len(right - set(np.argsort(-mixed, kind="stable")[:k].tolist()))
-        winners += len(right)
-    return changed / max(winners, 1)
+        if len(whole) <= k:
+            continue
+        right, chosen = _best(whole, k), _best(np.where(undecided(guess, k, margin), whole, guess), k)
+        rates = expit(whole)
+        lead += rates[right].mean() - rates.mean()
+        lost += rates[right].mean() - rates[chosen].mean()
+        changed += len(set(right) - set(chosen))
+        winners += k
+    return Spared(lost / lead if lead else 0.0, changed / max(winners, 1))
+
+
+def _best(values: Float64Array, k: int) -> list[int]:
+    best: list[int] = np.argsort(-values, kind="stable")[:k].tolist()
+    return best

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import expit
 
 from models.alignment.candidate_reader import HISTORIES_PER_PASS, CandidateReader, Clusters
-from models.alignment.cascade import Cascade
+from models.alignment.cascade import SAMPLE, Cascade, Spared
 from models.alignment.predicted_rates import PredictedRates
 from models.arrays import BoolArray, Float64Array
 from models.language.prompts import History, check_histories
@@ -67,23 +67,30 @@ class CandidateScorer:
         histories: Sequence[History],
         candidates: Sequence[Clusters],
         k: int,
-        most_changed: float,
+        most_lost: float,
         log: Log = silent,
     ) -> None:
         """From now on, read only the candidates that can change who wins, see ``cascade``.
 
-        vLLM reads all of them, and so does a model of lifts: it ranks by more than its logits.
+        All are read in a table of ``SAMPLE`` histories or fewer, by vLLM, and by a model of lifts, which ranks by more than
+        its logits.
 
         Args:
             histories: of the whole table.
             candidates: of each.
             k: how many candidates of a history win.
-            most_changed: share of the winners that may change.
+            most_lost: share of the winners' lead over their pool, in predicted rate, that may be lost.
             log: receives progress lines.
         """
-        if isinstance(self.reader, CandidateReader) and (self.learned.rate_map.multipliers == 1).all():
+        pays = len(histories) > SAMPLE and (self.learned.rate_map.multipliers == 1).all()
+        if pays and isinstance(self.reader, CandidateReader):
             read = [sorted(history) for history in histories]
-            self.cascade = Cascade.tuned(self.reader, read, candidates, k, most_changed, log)
+            self.cascade = Cascade.tuned(self.reader, read, candidates, k, most_lost, log)
+
+    @property
+    def spared(self) -> Spared:
+        """What unread candidates cost."""
+        return self.cascade.spared if self.cascade else Spared(0.0, 0.0)
 
     def predict(
         self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent

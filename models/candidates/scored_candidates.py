@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from models.alignment.cascade import SAMPLE
 from models.progress import Log, silent
 from models.shards import read_shards, shard_size, work_in_shards
 
@@ -29,7 +28,7 @@ def score_in_shards(
     shards: Path,
     histories_per_shard: int,
     k: int,
-    most_changed: float,
+    most_lost: float,
     log: Log = silent,
 ) -> dict[str, float]:
     """Score candidates; shards that exist already are left as they are.
@@ -42,24 +41,23 @@ def score_in_shards(
         shards: folder of these shards alone, see ``shards.work_in_shards``.
         histories_per_shard: about how many histories one shard holds.
         k: how many candidates of a history win.
-        most_changed: share of the winners that may change; 0: every candidate is read.
+        most_lost: share of the winners' lead over their pool, in predicted rate, that may be lost; 0: all are read.
         log: receives progress lines.
 
     Returns:
-        ``share_read`` of the candidates, and ``winners_changed``, the share on a sample where all were read.
+        ``share_read`` of the candidates, and what the others cost, see ``cascade.Spared``.
     """
     grouped = candidates.group_by("history", maintain_order=True).agg("cluster_id")
 
-    if most_changed and grouped.height > SAMPLE:
-        scorer.spare_readings(grouped["history"].to_list(), grouped["cluster_id"].to_list(), k, most_changed, log)
+    if most_lost:
+        scorer.spare_readings(grouped["history"].to_list(), grouped["cluster_id"].to_list(), k, most_lost, log)
 
     def score(part: range, shard: Path) -> None:
         _predictions(scorer, grouped[part.start : part.stop]).write_parquet(shard / SCORES_FILE)
 
     work_in_shards(shards, grouped.height, shard_size(histories_per_shard, scorer.micro_batch), score, "histories", log)
-    cascade = scorer.cascade
     read = read_shards(shards, SCORES_FILE, ["read"])["read"].to_numpy()
-    return {"share_read": float(read.mean()), "winners_changed": cascade.winners_changed if cascade else 0.0}
+    return {"share_read": float(read.mean()), **vars(scorer.spared)}
 
 
 def with_scores(candidates: pl.DataFrame, shards: Path) -> pl.DataFrame:

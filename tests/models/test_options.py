@@ -22,7 +22,7 @@ SECTION_OF = {
     "ScoreOptions": "feedback",
     "SearchOptions": "search",
 }
-BESIDE_THE_LINE = {"WorldOptions"}  # of the simulated world: no section has them
+BESIDE_THE_LINE = {"FewFeedbackOptions", "WorldOptions"}  # of the simulated world: no section has them
 
 
 def option_classes():

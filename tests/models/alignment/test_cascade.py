@@ -7,10 +7,11 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import logit
 from support.alignment import LABELS, QUICK, toy_examples
 
 from models.alignment import cascade
-from models.alignment.cascade import MARGIN_SHARES, choose_margin, undecided, winners_changed
+from models.alignment.cascade import MARGIN_SHARES, Spared, choose_margin, cost_of_sparing, undecided
 from models.alignment.scoring import CandidateScorer
 from models.alignment.training import train_alignment_model
 from models.candidates.histories import all_histories
@@ -32,28 +33,34 @@ def test_no_error_within_the_margin_changes_a_winner(values, k, margin, data):
     guessed = np.array(values)
     errors = data.draw(st.lists(st.floats(-1, 1), min_size=len(values), max_size=len(values)))
     read = guessed + 0.999 * margin * np.array(errors)
-    assert winners_changed([guessed], [read], k, margin) == 0.0
+    assert cost_of_sparing([guessed], [read], k, margin) == Spared(0.0, 0.0)
 
 
-def test_winners_that_change_are_counted():
+def test_the_cost_of_sparing_by_hand():
     guessed = [np.array([3.0, 2.0, 1.0]), np.array([3.0, 2.0, 1.0]), np.array([1.0])]
-    read = [np.array([3.0, 1.0, 2.0]), np.array([0.0, 2.0, 1.0]), np.array([5.0])]
-    assert winners_changed(guessed, read, 2, 0.0) == 2 / 5  # one of two, one of two, none of one
-    assert winners_changed(guessed, read, 2, 0.6) == 1 / 5  # the first history is read where it matters
-    assert winners_changed(guessed, read, 2, np.inf) == 0.0
+    rates = [np.array([0.9, 0.2, 0.5]), np.array([0.1, 0.4, 0.3]), np.array([0.5])]
+    read = [logit(values) for values in rates]
+    # Of the first history 0.9 and 0.5 win, 0.9 and 0.2 are chosen; of the second 0.4 and 0.3, chosen 0.1 and 0.4.
+    lost, lead = 0.15 + 0.1, (0.7 - 1.6 / 3) + (0.35 - 0.8 / 3)
+    assert cost_of_sparing(guessed, read, 2, 0.0) == Spared(pytest.approx(lost / lead), 2 / 4)
+    # With a margin of 0.6 the second and the third are read, which mends the first history alone.
+    lead_lost = cost_of_sparing(guessed, read, 2, 0.6)
+    assert lead_lost == Spared(pytest.approx(0.1 / lead), 1 / 4)
+    assert cost_of_sparing(guessed, read, 2, np.inf) == Spared(0.0, 0.0)
+    assert cost_of_sparing(guessed[2:], read[2:], 2, 0.0) == Spared(0.0, 0.0)
 
 
-def test_the_margin_is_the_smallest_that_keeps_the_winners():
+def test_the_margin_is_the_smallest_that_keeps_the_lead():
     generator = np.random.default_rng(0)
     guessed = [generator.normal(size=9) for _ in range(80)]
-    read = [guess + generator.normal(0, 0.3, 9) + generator.normal() for guess in guessed]
+    read = [guess + generator.normal(0, 0.6, 9) + generator.normal() for guess in guessed]
     sizes = np.abs([whole - guess - np.mean(whole - guess) for whole, guess in zip(read, guessed, strict=True)])
     margins = [0.0, *np.quantile(sizes, MARGIN_SHARES[1:])]
-    shares = [winners_changed(guessed, read, 3, margin) for margin in margins]
-    assert shares[0] > 0.05
-    for most in (shares[0], 0.05, 0.01):
-        first = next(place for place, share in enumerate(shares) if share <= most)
-        assert choose_margin(guessed, read, 3, most) == (pytest.approx(margins[first]), shares[first])
+    costs = [cost_of_sparing(guessed, read, 3, margin) for margin in margins]
+    assert costs[0].lost > 0.05
+    for most in (costs[0].lost, 0.02, 0.002):
+        first = next(place for place, cost in enumerate(costs) if cost.lost <= most)
+        assert choose_margin(guessed, read, 3, most) == (pytest.approx(margins[first]), costs[first])
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +77,9 @@ CANDIDATES = pl.DataFrame(
 )
 
 
-def scored(trained, folder, most_changed, log=lambda _: None):
+def scored(trained, folder, most_lost, log=lambda _: None):
     scorer = CandidateScorer(trained, LABELS, "packed")
-    facts = score_in_shards(CANDIDATES, scorer, folder, 16, 2, most_changed, log)
+    facts = score_in_shards(CANDIDATES, scorer, folder, 16, 2, most_lost, log)
     return facts, with_scores(CANDIDATES, folder)
 
 
@@ -80,8 +87,8 @@ def test_a_table_with_spared_readings_has_the_same_winners(trained, tmp_path, mo
     monkeypatch.setattr(cascade, "HISTORIES_PER_PASS", 4)
     monkeypatch.setattr(CandidateScorer, "micro_batch", 4)
     everything, whole = scored(trained, tmp_path / "all", 0.0)
-    assert everything == {"share_read": 1.0, "winners_changed": 0.0}
-    monkeypatch.setattr("models.candidates.scored_candidates.SAMPLE", 12)
+    assert everything == {"share_read": 1.0, "lost": 0.0, "winners_changed": 0.0}
+    monkeypatch.setattr("models.alignment.scoring.SAMPLE", 12)
     monkeypatch.setattr(cascade, "SAMPLE", 12)
     facts, spared = scored(trained, tmp_path / "some", 0.03)
     assert 0 < facts["share_read"] < 0.9
@@ -100,7 +107,7 @@ def test_a_table_with_spared_readings_has_the_same_winners(trained, tmp_path, mo
 def test_spared_readings_resume_with_the_same_result(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(cascade, "HISTORIES_PER_PASS", 4)
     monkeypatch.setattr(CandidateScorer, "micro_batch", 4)
-    monkeypatch.setattr("models.candidates.scored_candidates.SAMPLE", 12)
+    monkeypatch.setattr("models.alignment.scoring.SAMPLE", 12)
     monkeypatch.setattr(cascade, "SAMPLE", 12)
     facts, rows = scored(trained, tmp_path / "once", 0.03)
     scored(trained, tmp_path / "stopped", 0.03)
@@ -113,7 +120,8 @@ def test_spared_readings_resume_with_the_same_result(trained, tmp_path, monkeypa
     assert same.equals(rows)
 
 
-def test_a_model_of_lifts_reads_all_candidates(tiny_model_folder, tmp_path):
+def test_a_model_of_lifts_reads_all_candidates(tiny_model_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("models.alignment.scoring.SAMPLE", 0)
     multipliers = np.linspace(0.5, 2.0, len(LABELS))
     options = replace(QUICK, stack=False)
     train_alignment_model(

@@ -49,7 +49,7 @@ def predictions(histories, candidates):
     widths = [np.where(np.array(clusters) == 10, -0.1, 0.1) for clusters in candidates]
     lower = [rate - width for rate, width in zip(found, widths, strict=True)]
     upper = [rate + width for rate, width in zip(found, widths, strict=True)]
-    return CandidatePredictions(found, found, lower, upper)
+    return CandidatePredictions(found, found, lower, upper, read=[rate > 0 for rate in found])
 
 
 def test_predictions_that_are_the_truth_correlate_and_lie_in_their_intervals(examples, rates):

@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 
+from models.alignment.cascade import Spared
 from models.alignment.scoring import CandidatePredictions
 from models.candidates.scored_candidates import PREDICTIONS, score_in_shards, with_scores, without_scores
 
@@ -22,7 +23,10 @@ class Scorer:
 
     def __init__(self):
         self.asked = []
-        self.cascade = None
+        self.spared = Spared(0.0, 0.0)
+
+    def spare_readings(self, histories, candidates, k, most_lost, log):
+        self.asked.append((len(histories), k, most_lost))
 
     def predict(self, histories, candidates):
         self.asked.append(histories)
@@ -33,9 +37,9 @@ class Scorer:
 
 def test_each_candidate_gets_the_scores_of_its_pair(tmp_path):
     scorer = Scorer()
-    facts = score_in_shards(CANDIDATES, scorer, tmp_path / "shards", 2, k=2, most_changed=0.01)
-    assert facts == {"share_read": 1.0, "winners_changed": 0.0}
-    assert scorer.asked == [[[0, 1], [0, 2]], [[1, 2]]]
+    facts = score_in_shards(CANDIDATES, scorer, tmp_path / "shards", 2, k=2, most_lost=0.01)
+    assert facts == {"share_read": 1.0, "lost": 0.0, "winners_changed": 0.0}
+    assert scorer.asked == [(3, 2, 0.01), [[0, 1], [0, 2]], [[1, 2]]]
     rows = with_scores(CANDIDATES, tmp_path / "shards")
     assert rows.drop(*PREDICTIONS).equals(CANDIDATES)
     np.testing.assert_allclose(rows["alignment_score"], [1.5, 1.3, 2.4, 3.6, 3.3, 3.5])
