@@ -72,8 +72,8 @@ class CandidateScorer:
     ) -> None:
         """From now on, read only the candidates that can change who wins, see ``cascade``.
 
-        All are read in a table of ``SAMPLE`` histories or fewer, by vLLM, and by a model of lifts, which ranks by more than
-        its logits.
+        All are read in a table of ``SAMPLE`` histories or fewer, by vLLM, and by a model of lifts, which ranks by more
+        than its logits.
 
         Args:
             histories: of the whole table.

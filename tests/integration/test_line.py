@@ -393,7 +393,11 @@ def test_other_engines_fill_the_pools_shard_by_shard(copied_home, engine):
 
 
 def test_of_three_clusters_the_histories_that_users_hold_are_planned(copied_home):
-    longer = {"ALIGNREC_HISTORY__CLUSTERS": "3", "ALIGNREC_ALIGNMENT__EPOCHS": "0.1", "ALIGNREC_NOVELTY__MOST_STEPS": "4"}
+    longer = {
+        "ALIGNREC_HISTORY__CLUSTERS": "3",
+        "ALIGNREC_ALIGNMENT__EPOCHS": "0.1",
+        "ALIGNREC_NOVELTY__MOST_STEPS": "4",
+    }
     longer["ALIGNREC_PUBLICATION__RANKING"] = "auto"  # no feedback is of such histories
     command(copied_home.path, "alignrec", "run", **longer)
     with Warehouse(copied_home).reading() as connection:

