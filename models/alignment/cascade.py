@@ -3,7 +3,7 @@
 What the affinities say of a candidate costs nothing, and what the words say can be forecast from readings of a sample
 (``words_forecast``), with a known error. Where the k best of a history stand apart from the rest by more than twice
 that error, none of its candidates has to be read; else those that lie too near the border are. The error that is
-allowed for is chosen on the sample, all of whose candidates are read: the smallest with which hardly a winner changes.
+allowed for is chosen on the sample, which is read whole: the smallest one that costs hardly any of the winners' lead.
 """
 
 from collections.abc import Sequence
