@@ -148,7 +148,8 @@ def truth_figures(inputs: ScalingInputs, points: Sequence[dict[str, Any]], k: in
     Returns:
         ``true_rate_any``, of any cluster outside the history; ``true_rate_best``, of the k best; and, by temperature,
         ``novelty_alone_of_the_way_at_<T>``: how much of the way between them the first k draws cover, whatever the
-        alignment model says of them.
+        alignment model says of them. Draws may repeat a cluster: at low temperatures that is more than k distinct
+        clusters reach (1.08 at T = 0.1 in the demo).
     """
     if inputs.true_rates is None:
         return {}
