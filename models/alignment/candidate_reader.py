@@ -6,7 +6,7 @@ how it learns. Where the model is a stack (``joint_head``), its offsets are adde
 clusters that were never served have a head of their own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,26 +157,13 @@ class CandidateReader:
         self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent
     ) -> list[Float64Array]:
         """Read and score many histories, one micro-batch after the other, so that no states are kept."""
-        result: list[Float64Array] = []
-        progress = Progress(len(histories), "histories", log)
-        for batch in micro_batches(len(histories), HISTORIES_PER_PASS):
-            result += self.score(self.read([histories[i] for i in batch], [candidates[i] for i in batch]))
-            progress.advance(len(batch))
-        return result
+        return self._batch_by_batch(histories, candidates, self.score, log)
 
-    @torch.inference_mode()
     def all_words(
         self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent
     ) -> list[Float64Array]:
         """[candidates, heads] of each history: what each head makes of the words, without offsets."""
-        result: list[Float64Array] = []
-        progress = Progress(len(histories), "histories", log)
-        for batch in micro_batches(len(histories), HISTORIES_PER_PASS):
-            read = self.read([histories[i] for i in batch], [candidates[i] for i in batch])
-            words = torch.cat([self._under_heads(states) for states in read.batches])
-            result += read.by_history(words.cpu().numpy().astype(np.float64))
-            progress.advance(len(batch))
-        return result
+        return self._batch_by_batch(histories, candidates, self._words, log)
 
     def own_logits(
         self, words: Sequence[Float64Array], histories: Sequence[History], candidates: Sequence[Clusters]
@@ -189,6 +176,25 @@ class CandidateReader:
             of_heads[range(len(clusters)), self.offsets.heads([clusters])] + known
             for of_heads, clusters, known in zip(words, candidates, offsets, strict=True)
         ]
+
+    def _batch_by_batch(
+        self,
+        histories: Sequence[History],
+        candidates: Sequence[Clusters],
+        values: Callable[[CandidateStates], list[Float64Array]],
+        log: Log,
+    ) -> list[Float64Array]:
+        result: list[Float64Array] = []
+        progress = Progress(len(histories), "histories", log)
+        for batch in micro_batches(len(histories), HISTORIES_PER_PASS):
+            result += values(self.read([histories[i] for i in batch], [candidates[i] for i in batch]))
+            progress.advance(len(batch))
+        return result
+
+    @torch.inference_mode()
+    def _words(self, read: CandidateStates) -> list[Float64Array]:
+        words = torch.cat([self._under_heads(states) for states in read.batches])
+        return read.by_history(words.cpu().numpy().astype(np.float64))
 
     def _under_heads(self, states: Tensor) -> Tensor:
         logits: Tensor = states @ self.heads.float().T
