@@ -1,6 +1,6 @@
 """What a whole transition table costs, as the number of labels grows: hours, memory, and what was read.
 
-    python benchmarks/table_scaling.py [--sizes 64 768] [--histories 4096]
+    python benchmarks/table_scaling.py [--sizes 64 768] [--histories 4096] [--reading]
 
 For N labels of the simulated world of 768 topics all N (N - 1) / 2 histories are planned, as the line does it: pools of
 n = 25 draws (k = 5, T = 1.5) from the law of the label vectors, scores of a stack of 20 layers, and the k best of each.
@@ -10,8 +10,9 @@ killed in the middle and resumes; ``resumed_same`` tells that the shard in which
 are what they are when scored again.
 
 ``--histories`` plans that many of the histories alone, in runs of 32 neighbours spread over all; hours are then
-projected. ``--words`` does so with a model that writes labels token by token, and with all candidates read. Prints one
-JSON object as its last line.
+projected. ``--reading`` leaves label vectors out of the stack: the language model reads the candidates that can win.
+``--words`` plans with a model that writes labels token by token, and reads all candidates. Prints one JSON object as
+its last line.
 """
 
 import argparse
@@ -41,7 +42,7 @@ TRANSITIONS, TAUGHT_HISTORIES, SERVED = 20_000, 800, 30
 WORDS_EXAMPLES = 8000
 
 
-def prepare(folder, labels, attributes, words):
+def prepare(folder, labels, attributes, words, reading):
     """The novelty model and the alignment model of a table."""
     from models.language.base_model import materialize_base_model
     from models.novelty.label_vectors import train_label_vectors
@@ -58,19 +59,22 @@ def prepare(folder, labels, attributes, words):
         train_label_vectors(base, labels, taught, validation, print).save(folder / "novelty")
         print(f"the law of {len(labels)} labels took {time.perf_counter() - started:.0f} s", flush=True)
     if not (folder / "alignment").exists():
-        train_stack(base, folder / "alignment", labels, feedback_cells(TAUGHT_HISTORIES, SERVED, attributes, 0))
+        cells = feedback_cells(TAUGHT_HISTORIES, SERVED, attributes, 0)
+        train_stack(base, folder / "alignment", labels, cells, label_vectors=not (words or reading))
 
 
-def train_stack(base, output, labels, examples):
+def train_stack(base, output, labels, examples, *, label_vectors):
     """The pretrained body under a fitted head, with affinities: steps of training do not change what reading costs."""
     from alignrec_assets.assets.checkpoints import alignment_options
     from alignrec_assets.settings.schema import Settings
     from models.alignment.examples import group_by_history, with_raw_rates
     from models.alignment.trainer import AlignmentTrainer
+    from models.interests.item_embeddings import text_vectors
 
-    options = alignment_options(Settings(alignment={"layers": LAYERS, "head_histories": TAUGHT_HISTORIES}))
+    chosen = {"layers": LAYERS, "head_histories": TAUGHT_HISTORIES, "label_vectors": label_vectors}
+    options = alignment_options(Settings(alignment=chosen))
     served = group_by_history(with_raw_rates(examples), len(labels))
-    trainer = AlignmentTrainer(base, labels, options, K)
+    trainer = AlignmentTrainer(base, labels, options, K, label_embeddings=text_vectors(labels))
     trainer.evaluate(served["train"], served["validation"], 0, None, print)
     trainer.calibrate(examples.filter(pl.col("split") == "train"), served["validation"])
     trainer.save(output)
@@ -175,6 +179,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--histories", type=int, help="of each table; all by default")
+    parser.add_argument("--reading", action="store_true", help="a stack without label vectors: the model reads")
     parser.add_argument("--words", action="store_true", help="labels are written token by token, all candidates read")
     parser.add_argument("--folder", type=Path, help="keeps models and tables for the next run")
     chosen = parser.parse_args()
@@ -182,11 +187,12 @@ def main():
     figures = {}
     with tempfile.TemporaryDirectory() as temporary:
         for clusters in chosen.sizes:
-            folder = (chosen.folder or Path(temporary)).resolve() / f"{clusters}{'_words' if chosen.words else ''}"
+            kind = "_words" if chosen.words else "_reading" if chosen.reading else ""
+            folder = (chosen.folder or Path(temporary)).resolve() / f"{clusters}{kind}"
             folder.mkdir(parents=True, exist_ok=True)
             topics = np.linspace(0, REFERENCE, clusters, endpoint=False).astype(int)  # spread over all
             labels = [all_labels[topic] for topic in topics]
-            in_a_process(prepare, folder, labels, all_attributes[topics], chosen.words)
+            in_a_process(prepare, folder, labels, all_attributes[topics], chosen.words, chosen.reading)
             whole = comb(clusters, 2)
             histories = histories_of(clusters, chosen.histories or whole)
             engine, most_lost = ("free", 0.0) if chosen.words else ("exact", MOST_LOST)
@@ -198,7 +204,9 @@ def main():
         figures["hours_reference"] = figures[f"hours_{REFERENCE}"]
         figures["peak_gb"] = figures[f"peak_gb_{REFERENCE}"]
     settings = {"k": K, "draws": DRAWS, "temperature": TEMPERATURE, "layers": LAYERS, "K": 2, "cores": os.cpu_count()}
-    print_report("table_scaling", figures, settings | {"words": chosen.words, "histories": chosen.histories})
+    print_report(
+        "table_scaling", figures, settings | {name: getattr(chosen, name) for name in ("words", "reading", "histories")}
+    )
 
 
 if __name__ == "__main__":

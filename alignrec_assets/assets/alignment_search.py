@@ -113,8 +113,9 @@ def _search(warehouse: Warehouse, settings: Settings, log: Log) -> "SearchReport
             "as_of": str(examples["as_of"][0]),
             "feedback_source": settings.feedback.source,
         },
+        label_embeddings=text_vectors(labels),
     )
-    return search.run(text_vectors(labels))
+    return search.run()
 
 
 def _report(report: "SearchReport", settings: Settings) -> Facts:

@@ -291,8 +291,8 @@ def _words_lines(figures: Facts) -> list[str]:
         return []
     scores, words, share, rank = (figure_text(figures[name]) for name in WORDS)
     return [
-        f"  the words: the ranking of a history spreads by {scores} in log-odds, the language model's part of it by "
-        f"{words} (share {share}); rank correlation with the ranking without it {rank}"
+        f"  the words: the ranking of a history spreads by {scores} in log-odds, the part of label vectors and "
+        f"language model by {words} (share {share}); rank correlation with the ranking without them {rank}"
     ]
 
 

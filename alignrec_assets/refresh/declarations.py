@@ -106,6 +106,7 @@ SCORING = (
 """How cells become scores; where impressions come from shows in the cells themselves."""
 TRAINING = (
     *(f"alignment.{name}" for name in ("loss", "layers", "head_histories", "tune", "learning_rate", "epochs", "stack")),
+    "alignment.label_vectors",
     *(f"alignment.{name}" for name in ("histories_per_batch", "histories_per_pass", "looks_per_epoch")),
     *(f"alignment.{name}" for name in ("keep_overtrained", "seed")),
     "candidates.k",

@@ -255,6 +255,9 @@ class AlignmentSettings(Section):
     """Whether the head is fitted together with an additive affinity model of the same feedback. The language model
     learns from the words of all clusters, the affinity model learns what words do not tell. Both learn raw rates,
     whatever `feedback.normalisation` is."""
+    label_vectors: bool = True
+    """Whether a stack has heads on the vectors of the labels by the sentence encoder. They score by a look-up. The
+    language model then reads candidates only if the validation histories prove that it adds to them."""
     keep_overtrained: bool = False
     """Whether the weights at two and three times the selected step are kept, for comparison."""
     seed: Seed = 1

@@ -6,7 +6,7 @@ how it learns. Where the model is a stack (``joint_head``), its offsets are adde
 clusters that were never served have a head of their own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models.alignment.stack_offsets import StackOffsets
-from models.arrays import Float64Array
+from models.arrays import BoolArray, Float64Array
 from models.language.frozen_layers import FrozenReading
 from models.language.label_trie import NODES_OF_A_ROW, after_prompts, label_trie, rows_of
 from models.language.language_model import load_scoring_model, load_tokenizer, padding_token
@@ -144,26 +144,41 @@ class CandidateReader:
             progress.advance(len(batch))
         return CandidateStates(histories, candidates, batches)
 
-    @torch.inference_mode()
     def score(self, read: CandidateStates) -> list[Float64Array]:
         """Logits of what was read, by history, under heads and offsets as they are now."""
-        if not read.batches:
-            return [np.zeros(0) for _ in read.candidates]
-        logits = torch.cat([self._under_heads(states) for states in read.batches])
-        found = self._with_offsets(logits, read.histories, read.candidates)
-        return read.by_history(found.cpu().numpy().astype(np.float64))
+        return self.own_logits(self.words(read), read.histories, read.candidates)
 
     def all_logits(
         self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent
     ) -> list[Float64Array]:
         """Read and score many histories, one micro-batch after the other, so that no states are kept."""
-        return self._batch_by_batch(histories, candidates, self.score, log)
+        return self.own_logits(self.all_words(histories, candidates, log), histories, candidates)
 
     def all_words(
         self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent
     ) -> list[Float64Array]:
-        """[candidates, heads] of each history: what each head makes of the words, without offsets."""
-        return self._batch_by_batch(histories, candidates, self._words, log)
+        """[candidates, heads] of each history: what each head makes of what was read, without offsets.
+
+        A candidate whose own head is 0 is not read, and has zeros.
+        """
+        words = [np.zeros((len(clusters), len(self.heads))) for clusters in candidates]
+        read = self.reads(candidates)
+        progress = Progress(len(histories), "histories", log)
+        for batch in micro_batches(len(histories), HISTORIES_PER_PASS):
+            asked = [np.array(candidates[i])[read[i]].tolist() for i in batch]
+            found = self.words(self.read([histories[i] for i in batch], asked))
+            for i, of_heads in zip(batch, found, strict=True):
+                words[i][read[i]] = of_heads
+            progress.advance(len(batch))
+        return words
+
+    def reads(self, candidates: Sequence[Clusters]) -> list[BoolArray]:
+        """Whether each candidate of each history has to be read: the head that scores it is not 0."""
+        alive = np.asarray(self.head_weights().any(axis=1))
+        if self.offsets is None:
+            return [np.full(len(clusters), alive[0]) for clusters in candidates]
+        heads = self.offsets.heads
+        return [alive[heads([clusters])] for clusters in candidates]
 
     def own_logits(
         self, words: Sequence[Float64Array], histories: Sequence[History], candidates: Sequence[Clusters]
@@ -177,22 +192,11 @@ class CandidateReader:
             for of_heads, clusters, known in zip(words, candidates, offsets, strict=True)
         ]
 
-    def _batch_by_batch(
-        self,
-        histories: Sequence[History],
-        candidates: Sequence[Clusters],
-        values: Callable[[CandidateStates], list[Float64Array]],
-        log: Log,
-    ) -> list[Float64Array]:
-        result: list[Float64Array] = []
-        progress = Progress(len(histories), "histories", log)
-        for batch in micro_batches(len(histories), HISTORIES_PER_PASS):
-            result += values(self.read([histories[i] for i in batch], [candidates[i] for i in batch]))
-            progress.advance(len(batch))
-        return result
-
     @torch.inference_mode()
-    def _words(self, read: CandidateStates) -> list[Float64Array]:
+    def words(self, read: CandidateStates) -> list[Float64Array]:
+        """[candidates, heads] of each history that was read: what each head makes of it, without offsets."""
+        if not read.batches:
+            return [np.zeros((0, len(self.heads))) for _ in read.candidates]
         words = torch.cat([self._under_heads(states) for states in read.batches])
         return read.by_history(words.cpu().numpy().astype(np.float64))
 

@@ -102,7 +102,8 @@ class Cascade:
         for batch in micro_batches(len(histories), HISTORIES_PER_PASS):
             some, offered = [histories[i] for i in batch], [candidates[i] for i in batch]
             guessed = self.reader.own_logits(self.forecast(some, offered), some, offered)
-            needed = [undecided(values, self.k, self.margin) for values in guessed]
+            alive = self.reader.reads(offered)
+            needed = [undecided(values, self.k, self.margin) & own for values, own in zip(guessed, alive, strict=True)]
             asked = [np.array(clusters)[mask].tolist() for clusters, mask in zip(offered, needed, strict=True)]
             for values, mask, read in zip(guessed, needed, self.reader.all_logits(some, asked), strict=True):
                 values[mask] = read

@@ -1,6 +1,7 @@
 """The start of the alignment model's linear head: a ridge regression on the states of the pretrained body."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import logit
@@ -11,8 +12,24 @@ from models.arrays import Float64Array, IntArray
 from models.progress import Log, silent
 
 LEAST_MEAN = 1e-3  # scores that are all 0, or all 1, have no finite logit
-HEAD_PENALTIES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+HEAD_PENALTIES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 HEAD_FOLDS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Ridge:
+    """A fitted ridge regression.
+
+    Attributes:
+        penalty: that was chosen.
+        head: [hidden] fitted to all rows.
+        errors: [rows] weighted squared error of each row by a fit without its fold, with the same penalty; 0 with one
+            fold only.
+    """
+
+    penalty: float
+    head: Float64Array
+    errors: Float64Array
 
 
 def fit_head(reader: CandidateReader, served: Sequence[ServedHistory], log: Log = silent) -> float:
@@ -29,9 +46,9 @@ def fit_head(reader: CandidateReader, served: Sequence[ServedHistory], log: Log 
     weights = np.concatenate([row.weights for row in served])
     targets = working_logits(np.concatenate([row.scores for row in served]), weights)
     folds = np.repeat(np.arange(len(served)) % HEAD_FOLDS, [len(row.clusters) for row in served])
-    penalty, head = ridge(states, targets, weights, folds)
-    reader.set_heads(head[None, :])
-    return penalty
+    found = ridge(states, targets, weights, folds)
+    reader.set_heads(found.head[None, :])
+    return found.penalty
 
 
 def working_logits(scores: Float64Array, weights: Float64Array) -> Float64Array:
@@ -44,30 +61,26 @@ def working_logits(scores: Float64Array, weights: Float64Array) -> Float64Array:
     return np.asarray(logit(mean) + (scores - mean) / (mean * (1 - mean)))
 
 
-def ridge(x: Float64Array, targets: Float64Array, weights: Float64Array, folds: IntArray) -> tuple[float, Float64Array]:
+def ridge(x: Float64Array, targets: Float64Array, weights: Float64Array, folds: IntArray) -> Ridge:
     """Minimise mean(w (x.v - target)^2) + penalty |v|^2, with the penalty of least error on left-out folds.
 
     Args:
         x: [rows, hidden] states.
         targets: [rows].
         weights: [rows] above 0; they count relative to their mean.
-        folds: [rows] the fold that each row is left out with. With one fold only, the middle penalty is taken.
-
-    Returns:
-        The penalty, and v [hidden] fitted to all rows.
+        folds: [rows] the fold that each row is left out with. With one fold only, a middle penalty is taken.
     """
     weighted = x * (weights / weights.sum())[:, None]
     identity = np.eye(x.shape[1])
     present = np.unique(folds)
-    errors = np.zeros(len(HEAD_PENALTIES))
+    errors, best = np.zeros((len(HEAD_PENALTIES), len(x))), len(HEAD_PENALTIES) // 2
     if len(present) > 1:
         for fold in present:
             out, kept = folds == fold, folds != fold
             gram, moment = weighted[kept].T @ x[kept], weighted[kept].T @ targets[kept]
             for index, penalty in enumerate(HEAD_PENALTIES):
                 solution = np.linalg.solve(gram + penalty * identity, moment)
-                errors[index] += weights[out] @ (x[out] @ solution - targets[out]) ** 2
-        best = HEAD_PENALTIES[int(np.argmin(errors))]
-    else:
-        best = HEAD_PENALTIES[len(HEAD_PENALTIES) // 2]
-    return best, np.linalg.solve(weighted.T @ x + best * identity, weighted.T @ targets)
+                errors[index, out] = weights[out] * (x[out] @ solution - targets[out]) ** 2
+        best = int(np.argmin(errors.sum(axis=1)))
+    penalty = HEAD_PENALTIES[best]
+    return Ridge(penalty, np.linalg.solve(weighted.T @ x + penalty * identity, weighted.T @ targets), errors[best])

@@ -24,6 +24,8 @@ class AlignmentOptions:
             of a stack is fitted at each evaluation.
         stack: whether the head is fitted together with an additive affinity model of the same feedback, see
             ``joint_head``. The steps of the language model then learn raw rates too, whatever the normalisation.
+        label_vectors: whether a stack has heads on the vectors of the labels too; the language model then reads only
+            what validation proves that it tells better.
         keep_overtrained: whether the weights at two and three times the selected step are kept as comparison arms.
         seed: of the order of histories, the sample for the head, and adapters.
         warmup_share: share of the steps in which the learning rate rises.
@@ -40,6 +42,7 @@ class AlignmentOptions:
     looks_per_epoch: int
     head_histories: int
     stack: bool
+    label_vectors: bool
     keep_overtrained: bool
     seed: int
     warmup_share: float = 0.3

@@ -188,8 +188,9 @@ def _words_figures(
     log_odds = [logit(np.clip(values, CERTAIN, 1 - CERTAIN)) for values in scores]
     words = log_odds
     if model.offsets is not None:
-        offsets = model.offsets.scores(read.histories, read.candidates)
-        words = [whole - offset for whole, offset in zip(log_odds, offsets, strict=True)]
+        asked = read.histories, read.candidates
+        parts = zip(log_odds, model.offsets.scores(*asked), model.offsets.label_words(*asked), strict=True)
+        words = [whole - offset + told for whole, offset, told in parts]
     ranked = [place for place, values in enumerate(log_odds) if len(values) >= 2 * k]
     return words_share([log_odds[place] for place in ranked], [words[place] for place in ranked])
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from scipy.special import expit
 
 from models.alignment.candidate_reader import HISTORIES_PER_PASS, CandidateReader, Clusters
@@ -72,8 +71,8 @@ class CandidateScorer:
     ) -> None:
         """From now on, read only the candidates that can change who wins, see ``cascade``.
 
-        All are read in a table of ``SAMPLE`` histories or fewer, by vLLM, and by a model of lifts, which ranks by more
-        than its logits.
+        Not in a table of ``SAMPLE`` histories or fewer, by vLLM, by a model of lifts, which ranks by more than its
+        logits, and by a stack that reads no served cluster anyway.
 
         Args:
             histories: of the whole table.
@@ -83,7 +82,7 @@ class CandidateScorer:
             log: receives progress lines.
         """
         pays = len(histories) > SAMPLE and (self.learned.rate_map.multipliers == 1).all()
-        if pays and isinstance(self.reader, CandidateReader):
+        if pays and isinstance(self.reader, CandidateReader) and self.reader.head_weights()[0].any():
             read = [sorted(history) for history in histories]
             self.cascade = Cascade.tuned(self.reader, read, candidates, k, most_lost, log)
 
@@ -114,8 +113,7 @@ class CandidateScorer:
                 )
         read = [sorted(history) for history in histories]
         if self.cascade is None:
-            logits = self.reader.all_logits(read, candidates, log)
-            was_read = [np.ones(len(clusters), dtype=np.bool_) for clusters in candidates]
+            logits, was_read = self.reader.all_logits(read, candidates, log), self.reader.reads(candidates)
         else:
             logits, was_read = self.cascade.logits_and_read(read, candidates, log)
         scores = [expit(values) for values in logits]

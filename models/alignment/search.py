@@ -69,6 +69,8 @@ class AlignmentSearch:
         k: the cut of the metrics.
         log: receives progress lines.
         stamp: facts that every trial's record carries besides its own.
+        label_embeddings: [N, dimensions] of the labels, rows of length 1, for a stack with label vectors, and for the
+            yardsticks that compare labels.
 
     Raises:
         ValueError: no validation history has enough supported clusters to compare trials, or two normalisations
@@ -86,6 +88,7 @@ class AlignmentSearch:
         k: int,
         log: Log = silent,
         stamp: Mapping[str, Any] | None = None,
+        label_embeddings: AnyFloatArray | None = None,
     ) -> None:
         self.base = base
         self.folder = folder
@@ -96,15 +99,13 @@ class AlignmentSearch:
         self.k = k
         self.log = log
         self.stamp = dict(stamp or {})
+        self.label_embeddings = label_embeddings
         self._check_data()
         layers = AutoConfig.from_pretrained(base).get_text_config().num_hidden_layers
         self.space = search_space(options, layers)
 
-    def run(self, label_embeddings: AnyFloatArray | None = None) -> SearchReport:
+    def run(self) -> SearchReport:
         """Take trials until the budget is spent, then judge the winner on the test histories.
-
-        Args:
-            label_embeddings: [N, dimensions] of the labels, rows of length 1, for the yardsticks that compare labels.
 
         Raises:
             ValueError: the training with the settings in force fails, or files of the search are missing.
@@ -120,7 +121,7 @@ class AlignmentSearch:
         while not self._is_spent(trials):
             trials = self._drop_weights([*trials, self._take_trial(study, trials)])
         winner = best_first(trials)[0]
-        test = self._judge(winner, label_embeddings)
+        test = self._judge(winner)
         return SearchReport(tuple(trials), winner, test, total_seconds(trials))
 
     def _check_data(self) -> None:
@@ -232,7 +233,7 @@ class AlignmentSearch:
             epochs=parameters["epochs"],
         )
         served = self._served(data.examples, data.pairs)
-        trainer = AlignmentTrainer(self.base, self.labels, options, self.k, data.multipliers)
+        trainer = AlignmentTrainer(self.base, self.labels, options, self.k, data.multipliers, self.label_embeddings)
         trainer.fit(served["train"], served["validation"], self.log, unfinished)
         trainer.calibrate(training_rows(data.examples), served["validation"])
         return trainer
@@ -260,7 +261,7 @@ class AlignmentSearch:
             left.append(with_weights(trial, kept=False))
         return left
 
-    def _judge(self, winner: Trial, label_embeddings: AnyFloatArray | None) -> dict[str, Any]:
+    def _judge(self, winner: Trial) -> dict[str, Any]:
         """Judge the winner on the test histories, unless it was judged already."""
         file = self.folder / f"{self.name}.test.json"
         known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"judged": []}
@@ -284,7 +285,7 @@ class AlignmentSearch:
             data.examples,
             self.labels,
             self.k,
-            label_embeddings,
+            self.label_embeddings,
             self.options.training.seed,
         )
         test = {

@@ -1,7 +1,8 @@
 """What a stack adds to the logits of its language model, and which head of the model scores each cluster.
 
 A served cluster is scored by the head that was fitted beside biases and affinities, and gets both of them. A cluster
-without training cells has neither: it is scored by the head that was fitted for that, see ``never_served``.
+without training cells has none of its own: it is scored by the head that was fitted for that, see ``never_served``.
+What heads on label vectors say is a bias and an affinity too, of either kind of cluster (``label_features``).
 """
 
 from collections.abc import Sequence
@@ -23,18 +24,27 @@ class StackOffsets:
     """In log-odds.
 
     Attributes:
-        bias: [N] with the constant; that of clusters never served is the constant alone.
-        affinity: [N, N], member by offered cluster; 0 where the offered one was never served.
+        bias: [N] with the constant; clusters never served have no other but what their label vectors say.
+        affinity: [N, N], member by offered cluster; likewise.
         never_served: [N] which clusters have no training cells.
+        label_bias, label_affinity: the parts of both that the label vectors say.
     """
 
     bias: Float64Array
     affinity: Float64Array
     never_served: BoolArray
+    label_bias: Float64Array
+    label_affinity: Float64Array
 
     def scores(self, histories: Sequence[Sequence[int]], candidates: Sequence[Sequence[int]]) -> list[Float64Array]:
         """Offset of each candidate of each history."""
         return AdditiveAffinity(self.bias, self.affinity).scores(histories, candidates)
+
+    def label_words(
+        self, histories: Sequence[Sequence[int]], candidates: Sequence[Sequence[int]]
+    ) -> list[Float64Array]:
+        """The part of each offset that the label vectors say."""
+        return AdditiveAffinity(self.label_bias, self.label_affinity).scores(histories, candidates)
 
     def heads(self, candidates: Sequence[Sequence[int]]) -> IntArray:
         """[candidates in all] the row of the score layer that scores each."""

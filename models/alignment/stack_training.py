@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from models.alignment.examples import ServedHistory
-from models.alignment.joint_head import JointCells, Spreads, fit_joint_head, mean_log_odds, standards
-from models.arrays import Float64Array
+from models.alignment.joint_cells import JointCells, standards
+from models.alignment.joint_head import Spreads, fit_joint_head
+from models.arrays import AnyFloatArray, Float64Array
 
 FOLDS = 5
 HEAD_RATE = 10.0  # steps of the heads, as a multiple of those of the body: they have to follow it
@@ -57,13 +58,13 @@ class StackTraining:
         def tensor(values: Float64Array) -> Tensor:
             return torch.from_numpy(values).float().to(device)
 
-        middle, scale = standards(cells)
-        offsets = left_out_offsets(training, cells.members.shape[1], spreads)
+        middle, scale = standards(cells.states, cells.weights)
+        offsets = left_out_offsets(training, cells.members.shape[1], cells.vectors, spreads)
         return cls(
             tensor(heads * scale),
             tensor(middle),
             tensor(scale),
-            mean_log_odds(cells),
+            cells.mean_log_odds(),
             {history: tensor(values) for history, values in offsets.items()},
         )
 
@@ -79,21 +80,22 @@ class StackTraining:
 
 
 def left_out_offsets(
-    training: Sequence[ServedHistory], clusters: int, spreads: Spreads
+    training: Sequence[ServedHistory], clusters: int, vectors: AnyFloatArray, spreads: Spreads
 ) -> dict[tuple[int, ...], Float64Array]:
     """By history the offsets of its clusters, from biases and affinities that were fitted without its fold.
 
     Args:
         training: all training histories.
         clusters: N.
-        spreads: of biases and affinities.
+        vectors: [N, dimensions] of the labels.
+        spreads: of biases, affinities and the head on label vectors.
     """
     found: dict[tuple[int, ...], Float64Array] = {}
     for fold in range(FOLDS):
         out = training[fold::FOLDS]
         kept = [row for place, row in enumerate(training) if place % FOLDS != fold] or out  # of a single history
         no_words = np.zeros((sum(len(row.clusters) for row in kept), 1))
-        fitted = fit_joint_head(JointCells.of(no_words, kept, clusters), replace(spreads, head=0.0))
+        fitted = fit_joint_head(JointCells.of(no_words, kept, clusters, vectors), replace(spreads, head=0.0))
         offsets = fitted.offsets.scores([row.history for row in out], [row.clusters for row in out])
         found |= {tuple(row.history): values for row, values in zip(out, offsets, strict=True)}
     return found

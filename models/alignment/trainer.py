@@ -24,9 +24,9 @@ from torch import Tensor
 from models.alignment.candidate_reader import CandidateReader, CandidateStates
 from models.alignment.checkpoint_selection import ValidationPoint, describe, is_better, lead_of, validation_point
 from models.alignment.examples import ServedHistory
+from models.alignment.joint_cells import JointCells
 from models.alignment.joint_head import (
     ALONE_FILE,
-    JointCells,
     JointHead,
     Spreads,
     fit_joint_head,
@@ -43,7 +43,7 @@ from models.alignment.served_yardsticks import save_yardsticks
 from models.alignment.snapshots import Snapshot
 from models.alignment.stack_offsets import HEADS
 from models.alignment.stack_training import HEAD_RATE, StackTraining
-from models.arrays import Float64Array
+from models.arrays import AnyFloatArray, Float64Array
 from models.feedback.affinity import AdditiveAffinity
 from models.files import new_folder, replacing
 from models.language.fine_tuning import Optimiser, Schedule
@@ -65,6 +65,7 @@ class AlignmentTrainer:
         k: the cut of the metrics.
         multipliers: [N] by which predicted scores are multiplied before they rank; None: not at all. A stack predicts
             rates, which rank as they are.
+        label_embeddings: [N, dimensions] of the labels, for a stack with label vectors; None: it has none.
     """
 
     def __init__(
@@ -74,11 +75,13 @@ class AlignmentTrainer:
         options: AlignmentOptions,
         k: int,
         multipliers: Float64Array | None = None,
+        label_embeddings: AnyFloatArray | None = None,
     ) -> None:
         self.tokenizer = load_tokenizer(base)
         self.model = new_scoring_model(base, options.seed, options.layers, HEADS if options.stack else 1)
         self.options = options
         self.k = k
+        self.vectors = label_embeddings if options.label_vectors else None
         self.multipliers = np.ones(len(labels)) if multipliers is None or options.stack else multipliers
         self.predicted_rates: PredictedRates | None = None
         self.alone: JointHead | None = None
@@ -193,7 +196,9 @@ class AlignmentTrainer:
         spreads = None
         if self.options.stack:
             taught = self._read_sample(training, log)
-            spreads = fit_stack(self.reader, *self._cells(training, validation, (taught, read)), log)
+            cells, held_out = self._cells(training, validation, (taught, read))
+            everything = JointCells.without_states(training, len(self.reader.labels), self.vectors)
+            spreads = fit_stack(self.reader, cells, everything, held_out, log)
         point, ndcg = validation_point(
             self.reader.score(read), validation, self.k, step, training_loss, self.multipliers
         )
@@ -307,8 +312,8 @@ class AlignmentTrainer:
     ) -> tuple[JointCells, JointCells | None]:
         """Cells to fit a stack to, and validation cells to choose its spreads by, of what was read in both."""
         served, clusters = self._sample(training), len(self.reader.labels)
-        held_out = JointCells.of(read[1].array(), validation, clusters) if validation else None
-        return JointCells.of(read[0].array(), served, clusters), held_out
+        held_out = JointCells.of(read[1].array(), validation, clusters, self.vectors) if validation else None
+        return JointCells.of(read[0].array(), served, clusters, self.vectors), held_out
 
     def _start_stack_training(
         self, training: Sequence[ServedHistory], validation: Sequence[ServedHistory], log: Log

@@ -98,7 +98,8 @@ def train_alignment_model(
         log: receives progress lines.
         pairs: what the pairwise loss learns from, see ``pairs.sample_pairs``.
         multipliers: [N] by which predicted scores are multiplied before they rank.
-        label_embeddings: [N, dimensions] of the labels, rows of length 1, for the yardsticks that compare labels.
+        label_embeddings: [N, dimensions] of the labels, rows of length 1, for a stack with label vectors, and for the
+            yardsticks that compare labels.
         resume: file of an unfinished training, see :meth:`AlignmentTrainer.fit`.
 
     Raises:
@@ -108,7 +109,7 @@ def train_alignment_model(
     seen = examples.filter(~pl.col("unseen"))
     rows = seen.filter(pl.col("split") == "train")
     served = _served_histories(seen, len(labels), options, pairs)
-    trainer = AlignmentTrainer(base, labels, options, k, multipliers)
+    trainer = AlignmentTrainer(base, labels, options, k, multipliers, label_embeddings)
     trainer.fit(served["train"], served["validation"], log, resume)
     rates = trainer.calibrate(rows, served["validation"])
     log("ranking the test histories, by the model and by the yardsticks")
@@ -141,6 +142,7 @@ def _with_users_apart(
             trainer.reader.read([row.history for row in test], [row.clusters for row in test]),
         ),
         stack=trainer.options.stack,
+        label_vectors=trainer.options.label_vectors,
         clusters=len(trainer.reader.labels),
         label_embeddings=label_embeddings,
         k=trainer.k,

@@ -15,11 +15,11 @@ import torch
 from models.alignment.apart_examples import APART
 from models.alignment.candidate_reader import CandidateStates
 from models.alignment.examples import ServedHistory, group_by_history, with_raw_rates
+from models.alignment.joint_cells import JointCells
 from models.alignment.joint_head import (
-    JointCells,
-    JointHead,
     choose_spreads,
     fit_joint_head,
+    fit_stack_head,
     spreads_of_head_alone,
     stack_scores,
 )
@@ -37,6 +37,7 @@ def contest_of_users_apart(
     read: Sequence[CandidateStates],
     *,
     stack: bool,
+    label_vectors: bool,
     clusters: int,
     label_embeddings: AnyFloatArray | None,
     k: int,
@@ -47,8 +48,9 @@ def contest_of_users_apart(
     Args:
         examples: with the columns of ``APART``, without clusters that are kept from training.
         read: states of training, validation and test histories by the selected body; a training history that is not
-            among them teaches the yardsticks alone.
+            among them teaches the yardsticks, and a stack that needs no states.
         stack: whether the model is one; otherwise it is the language model alone.
+        label_vectors: whether a stack has a head on them.
         clusters: N.
         label_embeddings: [N, dimensions] of the labels, rows of length 1; None leaves out what needs them.
         k: the cut of the metrics.
@@ -62,7 +64,14 @@ def contest_of_users_apart(
     train = [row for row in served["train"] if states.hold(row)]
     if not train:
         return None
-    fitted = _fit(train, served["validation"], states, clusters, stack=stack)
+    vectors = label_embeddings if label_vectors else None
+    validation = served["validation"]
+    cells = JointCells.of(states.of(train).array(), train, clusters, vectors)
+    held_out = JointCells.of(states.of(validation).array(), validation, clusters, vectors) if validation else None
+    fitted = {LANGUAGE_MODEL if stack else MODEL: fit_joint_head(cells, spreads_of_head_alone(cells, held_out))}
+    if stack:
+        everything = JointCells.without_states(served["train"], clusters, vectors)
+        fitted[MODEL] = fit_stack_head(cells, everything, choose_spreads(cells, held_out))
     test = states.of(served["test"])
     scores = {name: stack_scores(test, head.head, head.offsets) for name, head in fitted.items()}
     rows = training_rows(apart)
@@ -90,20 +99,3 @@ class ReadCells:
         places = [self.place[tuple(row.history), cluster] for row in served for cluster in row.clusters]
         batches = [self.states[places]] if places else []
         return CandidateStates([row.history for row in served], [row.clusters for row in served], batches)
-
-
-def _fit(
-    train: Sequence[ServedHistory],
-    validation: Sequence[ServedHistory],
-    states: ReadCells,
-    clusters: int,
-    *,
-    stack: bool,
-) -> dict[str, JointHead]:
-    """The model, and of a stack its language model alone, from the cells of those who teach."""
-    cells = JointCells.of(states.of(train).array(), train, clusters)
-    held_out = JointCells.of(states.of(validation).array(), validation, clusters) if validation else None
-    alone = fit_joint_head(cells, spreads_of_head_alone(cells, held_out))
-    if not stack:
-        return {MODEL: alone}
-    return {MODEL: fit_joint_head(cells, choose_spreads(cells, held_out)), LANGUAGE_MODEL: alone}

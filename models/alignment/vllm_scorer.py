@@ -7,7 +7,7 @@ import numpy as np
 
 from models.alignment.candidate_reader import Clusters
 from models.alignment.stack_offsets import StackOffsets
-from models.arrays import Float64Array
+from models.arrays import BoolArray, Float64Array
 from models.language.language_model import load_tokenizer
 from models.language.prompts import History, alignment_prompt, prompt_tokens, tokens_to_read
 from models.language.vllm_engine import LONGEST_HISTORY, closer, open_vllm
@@ -36,6 +36,10 @@ class VllmScorer:
         prompts = [prompt_tokens(self.tokenizer, alignment_prompt([label] * LONGEST_HISTORY)) for label in labels]
         self._model = open_vllm(folder, max(map(len, prompts)) + max(map(len, self.tokens)), runner="pooling")
         self.close = closer(self, self._model)
+
+    def reads(self, candidates: Sequence[Clusters]) -> list[BoolArray]:
+        """Whether each candidate is read: all of them."""
+        return [np.ones(len(clusters), dtype=np.bool_) for clusters in candidates]
 
     def all_logits(
         self, histories: Sequence[History], candidates: Sequence[Clusters], log: Log = silent

@@ -13,7 +13,8 @@ import polars as pl
 
 from models.alignment.candidate_reader import CandidateStates
 from models.alignment.examples import ServedHistory, group_by_history
-from models.alignment.joint_head import JointCells, choose_spreads, fit_joint_head, spreads_of_head_alone, stack_scores
+from models.alignment.joint_cells import JointCells
+from models.alignment.joint_head import choose_spreads, fit_joint_head, spreads_of_head_alone, stack_scores
 from models.alignment.never_served import fit_never_served, stack_offsets
 from models.alignment.report import yardstick_scores
 from models.alignment.served_yardsticks import fit_yardsticks
@@ -61,7 +62,7 @@ def contest_at(
     log(f"density {density:g}: {first:,} histories, {taught.height:,} cells")
     examples = _examples(taught)
     states = ReadCells(read)
-    fitted = _Fitted(group_by_history(examples, clusters), states, clusters)
+    fitted = _Fitted(group_by_history(examples, clusters), states, label_embeddings)
     rows = examples.sort("history", "cluster_id")  # sums of floats follow their order
     yardsticks = yardstick_scores(rows, fit_yardsticks(rows, clusters), clusters, label_embeddings, seed)
     found: dict[str, Any] = {
@@ -88,13 +89,17 @@ def contest_at(
 class _Fitted:
     """The stack and its language model alone, fitted to the cells of the histories that teach."""
 
-    def __init__(self, served: Mapping[str, list[ServedHistory]], states: ReadCells, clusters: int) -> None:
+    def __init__(
+        self, served: Mapping[str, list[ServedHistory]], states: ReadCells, label_embeddings: AnyFloatArray
+    ) -> None:
+        clusters = len(label_embeddings)
         parts = (served["train"], served["validation"], [*served["train"], *served["validation"]])
-        some, rest, cells = (JointCells.of(states.of(part).array(), part, clusters) for part in parts)
+        some, rest, cells = (JointCells.of(states.of(part).array(), part, clusters, label_embeddings) for part in parts)
         self.joint = fit_joint_head(cells, choose_spreads(some, rest))
         self.alone = fit_joint_head(cells, spreads_of_head_alone(some, rest))
-        self.heads = np.stack([self.joint.head, fit_never_served(cells)])
-        self.offsets = stack_offsets(cells, self.joint, self.heads[1], self.heads)
+        never_served = fit_never_served(cells, cells)
+        self.heads = np.stack([self.joint.head, never_served.head])
+        self.offsets = stack_offsets(cells, self.joint, never_served, self.heads)
 
     def scores(self, test: CandidateStates) -> dict[str, list[Float64Array]]:
         """Log-odds or rates, by contestant and history."""

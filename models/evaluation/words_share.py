@@ -1,4 +1,4 @@
-"""How much of a ranking the words make: what it owes to the language model's head, and what is left without it."""
+"""How much of a ranking the words make: what it owes to the heads on words, and what is left without them."""
 
 import warnings
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ def words_share(scores: Sequence[Float64Array], words: Sequence[Float64Array]) -
 
     Args:
         scores: log-odds of the candidates, one array per history, each of at least two.
-        words: the part of them that the language model's head makes.
+        words: the part of them that the heads on words make.
 
     Returns:
         ``spread_of_scores`` and ``spread_of_words``: standard deviation among the candidates of a history, mean over

@@ -15,6 +15,7 @@ ALIGNMENT = AlignmentOptions(
     looks_per_epoch=4,
     head_histories=256,
     stack=False,
+    label_vectors=False,
     keep_overtrained=False,
     seed=0,
 )

@@ -10,18 +10,21 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from models.alignment.examples import ServedHistory
+from models.alignment.joint_cells import JointCells
 from models.alignment.joint_head import (
     CHOOSING_ITERATIONS,
     HEAD_SPREADS,
     RANK,
     START,
-    JointCells,
     JointHead,
     Spreads,
     choose_spreads,
     fit_joint_head,
+    fit_stack_head,
     spreads_of_head_alone,
 )
+from models.alignment.label_features import folded
+from models.feedback.affinity import AdditiveAffinity
 
 CLUSTERS = 6
 SPREADS = Spreads(head=0.5, bias=0.6, embedding=0.0, affinity=0.3)
@@ -103,12 +106,21 @@ def ridge(design, weights, targets, spreads):
     return spreads * np.linalg.solve(gram, design.T @ (weights * targets))
 
 
+def standardised(x, weights):
+    """Mean 0, and all columns together of mean square length 1, each of an equal share."""
+    middle = np.average(x, axis=0, weights=weights)
+    return (x - middle) / np.sqrt(np.average((x - middle) ** 2, axis=0, weights=weights) * x.shape[1])
+
+
 def whole_fit(rows, spreads, iterations):
     """The same rounds with one column for each coefficient, and all of them in one system."""
     members, served = rows.members.toarray(), np.eye(CLUSTERS)[rows.clusters]
-    middle = np.average(rows.states, axis=0, weights=rows.weights)
-    spread = np.sqrt(np.average((rows.states - middle) ** 2, axis=0, weights=rows.weights))
-    x = (rows.states - middle) / (spread * np.sqrt(rows.states.shape[1]))
+    histories = [np.flatnonzero(row) for row in members]
+    told = [rows.vectors[c] * rows.vectors[s].sum(axis=0) for s, c in zip(histories, rows.clusters, strict=True)]
+    x, labels = (
+        standardised(words, rows.weights)
+        for words in (rows.states, np.concatenate([rows.vectors[rows.clusters], np.stack(told)], axis=1))
+    )
     u, eta = np.zeros((CLUSTERS, RANK)), np.zeros(len(x))
     constant = logit(np.average(rows.rates, weights=rows.weights))
 
@@ -118,14 +130,12 @@ def whole_fit(rows, spreads, iterations):
     for iteration in range(iterations):
         p = expit(constant + eta)
         weights, targets = rows.weights * p * (1 - p), eta + (rows.rates - p) / (p * (1 - p))
-        parts = [x, served, crossed(served, members @ u), crossed(served, members)]
+        parts = [x, served, crossed(served, members @ u), crossed(served, members), labels]
         sizes = np.repeat(list(vars(spreads).values()), [part.shape[1] for part in parts])
         found = ridge(np.concatenate(parts, axis=1), weights, targets, sizes)
-        _, _, v, own = np.split(found, np.cumsum([part.shape[1] for part in parts])[:-1])
-        v, own = v.reshape(CLUSTERS, RANK), own.reshape(CLUSTERS, CLUSTERS)
-        rest = np.concatenate([parts[0], parts[1], parts[3]], axis=1) @ np.delete(
-            found, np.s_[len(found) - own.size - v.size : len(found) - own.size]
-        )
+        found = np.split(found, np.cumsum([part.shape[1] for part in parts])[:-1])
+        v, own = found[2].reshape(CLUSTERS, RANK), found[3].reshape(CLUSTERS, CLUSTERS)
+        rest = sum(parts[place] @ found[place] for place in (0, 1, 3, 4))
         if iteration == 0:
             sides = np.linalg.svd(own.T)[0][:, :RANK] * np.sqrt(CLUSTERS) * START
             u[:, : sides.shape[1]] = sides
@@ -141,9 +151,10 @@ def test_it_is_what_one_system_of_all_coefficients_gives(histories):
     rows = cells(head=np.array([0.3, -0.2, 0.0, 0.1]), affinity=0.4)
     _, history = np.unique(rows.members.indices.reshape(-1, 2), axis=0, return_inverse=True)
     rows = rows.taken(np.flatnonzero(history.ravel() < histories))
-    spreads = Spreads(head=0.5, bias=0.6, embedding=0.3, affinity=0.2)
+    rows = replace(rows, vectors=np.random.default_rng(5).normal(size=(CLUSTERS, 3)))
+    spreads = Spreads(head=0.5, bias=0.6, embedding=0.3, affinity=0.2, labels=0.4)
     fitted = fit_joint_head(rows, spreads, iterations=5)
-    np.testing.assert_allclose(log_odds(fitted, rows), whole_fit(rows, spreads, 5), atol=1e-7)
+    np.testing.assert_allclose(log_odds(fitted, rows), whole_fit(rows, spreads, 5), atol=1e-6)
 
 
 def test_work_and_memory_follow_the_cells():
@@ -202,8 +213,56 @@ def test_what_words_tell_decides_the_spreads(told):
     assert (chosen.embedding > 0.2) != told
 
 
+@pytest.mark.parametrize("told_by", ["states", "labels"])
+def test_beside_label_vectors_states_have_to_prove_themselves(told_by):
+    """The vectors tell the rates, and the states a part of them; or the states tell them, and the vectors nothing."""
+    rows = cells(head=np.array([0.6, -0.6, 0.5, 0.4]), impressions=400)
+    vectors = np.random.default_rng(3).normal(size=(CLUSTERS, 2))
+    if told_by == "labels":
+        words = folded(vectors, np.array([0.5, -0.4, 0.3, 0.4]))
+        rates = expit(-1 + words.bias[rows.clusters] + rows.affinities(words.affinity))
+        rows = replace(rows, rates=rates)
+    chosen = choose_spreads(*halves(replace(rows, vectors=vectors)))
+    assert (chosen.head > 0) == (told_by == "states")
+    assert chosen.labels > 0
+
+
+def test_label_vectors_tell_of_clusters_without_cells():
+    """Effects are small: the constant is the log-odds of the mean rate, which is then the mean of the log-odds."""
+    rows = cells()
+    vectors = np.random.default_rng(3).normal(size=(CLUSTERS, 2))
+    words = folded(vectors, 0.05 * np.array([0.5, -0.4, 0.3, 0.4]))
+    log_odds_of_words = words.bias[rows.clusters] + rows.affinities(words.affinity)
+    rows = replace(rows, vectors=vectors, rates=expit(-1 + log_odds_of_words), weights=rows.weights * 1e6)
+    fitted = fit_joint_head(rows, Spreads(0.0, 0.0, 0.0, 0.0, labels=3.0))
+    assert not fitted.head.any()
+    unknown, pairs = CLUSTERS - 1, [[0, 1], [1, 3], [2, 4]]
+    found, expected = (
+        np.concatenate(told.scores(pairs, [[unknown]] * 3))
+        for told in (fitted.offsets, AdditiveAffinity(words.bias - 1, words.affinity))
+    )
+    np.testing.assert_allclose(found, expected, atol=0.02)
+    assert np.ptp(expected) > 0.04
+    np.testing.assert_array_equal(fitted.offsets.affinity, fitted.label_words.affinity)
+
+
+def test_a_sample_with_states_gives_way_to_all_cells_where_states_have_no_head():
+    rows = replace(cells(affinity=0.4), vectors=np.random.default_rng(3).normal(size=(CLUSTERS, 2)))
+    sample = rows.taken(np.arange(20))
+    everything = replace(rows, states=np.zeros((len(rows.clusters), 0)))
+    without = Spreads(0.0, 0.6, 0.2, 0.1, labels=0.3)
+    found, expected = fit_stack_head(sample, everything, without), fit_joint_head(rows, without)
+    np.testing.assert_allclose(found.offsets.affinity, expected.offsets.affinity, atol=1e-9)
+    assert found.head.shape == (rows.states.shape[1],)
+    with_states = replace(without, head=0.3)
+    found, expected = fit_stack_head(sample, everything, with_states), fit_joint_head(sample, with_states)
+    np.testing.assert_array_equal(found.head, expected.head)
+
+
 def test_without_validation_histories_the_spreads_are_the_middle_ones():
     assert choose_spreads(cells(), None) == Spreads(0.18, 0.6, 0.15, 0.06)
+    with_vectors = replace(cells(), vectors=np.ones((CLUSTERS, 2)))
+    assert choose_spreads(with_vectors, None) == Spreads(0.0, 0.6, 0.15, 0.06, labels=0.18)
     assert spreads_of_head_alone(cells(), None) == Spreads(0.6, 0.0, 0.0, 0.0)
 
 

@@ -186,7 +186,7 @@ def test_where_users_are_kept_apart_those_who_judge_teach_nothing(untrained, ran
             for served in group_by_history(both, len(LABELS)).values()
         ]
         users_apart.contest_of_users_apart(
-            both, read, stack=True, clusters=len(LABELS), label_embeddings=EMBEDDINGS, k=2, seed=0
+            both, read, stack=True, label_vectors=True, clusters=len(LABELS), label_embeddings=EMBEDDINGS, k=2, seed=0
         )
 
     contest(EXAMPLES, EXAMPLES)
@@ -272,7 +272,9 @@ def test_trials_of_a_search_and_its_winner_follow_from_what_teaches_and_what_sel
     def searched(name, changed):
         prepare = trial_preparation(examples_after(changed), len(LABELS), None, 6, seed=1)
         options = SearchOptions("quantile", replace(SHORT, epochs=0.5), 2, None, 0)
-        found = AlignmentSearch(tiny_model_folder, tmp_path / name, "s", LABELS, prepare, options, 2).run(EMBEDDINGS)
+        found = AlignmentSearch(
+            tiny_model_folder, tmp_path / name, "s", LABELS, prepare, options, 2, label_embeddings=EMBEDDINGS
+        ).run()
         weights = {
             str(path.relative_to(tmp_path / name)): blake2b(path.read_bytes()).hexdigest()
             for path in (tmp_path / name).glob("s-*/model/*")

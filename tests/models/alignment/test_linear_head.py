@@ -40,7 +40,8 @@ def test_the_penalty_of_the_head_leaves_whole_histories_out(tiny_model_folder):
     target = working_logits(np.concatenate([row.scores for row in served]), weights)
     by_history = np.repeat(np.arange(len(served)) % HEAD_FOLDS, [len(row.clusters) for row in served])
     by_row = np.arange(rows.height) % HEAD_FOLDS
-    assert fit_head(reader, served) == ridge(x, target, weights, by_history)[0] > ridge(x, target, weights, by_row)[0]
+    by_rows = ridge(x, target, weights, by_row)
+    assert fit_head(reader, served) == ridge(x, target, weights, by_history).penalty > by_rows.penalty
 
 
 def test_working_logits_are_one_step_towards_the_logistic_fit():
@@ -72,5 +73,6 @@ def test_the_penalty_is_the_one_of_least_error_on_left_out_histories(noise):
             model.fit(x[kept], target[kept], sample_weight=weights[kept])
             error += weights[out] @ (model.predict(x[out]) - target[out]) ** 2
         errors.append(error)
-    penalty, _ = ridge(x, target, weights, folds)
-    assert penalty == HEAD_PENALTIES[int(np.argmin(errors))] == (0.001 if noise < 1 else 1.0)
+    found = ridge(x, target, weights, folds)
+    assert found.penalty == HEAD_PENALTIES[int(np.argmin(errors))] == (0.0003 if noise < 1 else 1.0)
+    assert found.errors.sum() == pytest.approx(min(errors))

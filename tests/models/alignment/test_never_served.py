@@ -10,13 +10,15 @@ from sklearn.linear_model import Ridge
 from support.alignment import LABELS, QUICK, score_candidates, toy_examples
 
 from models.alignment.examples import group_by_history
-from models.alignment.joint_head import JointCells, Spreads, fit_joint_head
+from models.alignment.joint_cells import JointCells
+from models.alignment.joint_head import Spreads, fit_joint_head
 from models.alignment.linear_head import HEAD_FOLDS, HEAD_PENALTIES, working_logits
 from models.alignment.never_served import fit_never_served, stack_offsets
 from models.alignment.trainer import AlignmentTrainer
 from models.progress import silent
 
 UNKNOWN = 5
+NO_VECTORS = np.zeros((21, 0))
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +30,13 @@ def cells():
     states = own[clusters] + generator.normal(0.0, 0.1, (len(clusters), 6))
     members = csr_matrix(np.eye(21)[generator.integers(0, 21, len(clusters))])
     rates = np.clip(0.4 + levels[clusters] + generator.normal(0.0, 0.05, len(clusters)), 0, 1)
-    return JointCells(states, members, clusters, rates, generator.uniform(1, 9, len(clusters)))
+    return JointCells(
+        states, members, np.arange(len(clusters)), clusters, rates, generator.uniform(1, 9, len(clusters)), NO_VECTORS
+    )
 
 
-def left_out_errors(cells, folds):
-    targets, errors = working_logits(cells.rates, cells.weights), []
+def left_out_errors(cells, folds, targets=None):
+    targets, errors = working_logits(cells.rates, cells.weights) if targets is None else targets, []
     for penalty in HEAD_PENALTIES:
         error = 0.0
         for fold in range(HEAD_FOLDS):
@@ -50,13 +54,62 @@ def test_its_penalty_is_the_one_of_least_error_on_left_out_clusters(cells):
     assert penalty > HEAD_PENALTIES[int(np.argmin(left_out_errors(cells, np.arange(len(by_cluster)) % HEAD_FOLDS)))]
     reference = Ridge(alpha=penalty * cells.weights.sum(), fit_intercept=False)
     reference.fit(cells.states, working_logits(cells.rates, cells.weights), sample_weight=cells.weights)
-    np.testing.assert_allclose(fit_never_served(cells), reference.coef_, rtol=1e-6)
+    fitted = fit_never_served(cells, cells)
+    np.testing.assert_allclose(fitted.head, reference.coef_, rtol=1e-6)
+    assert not fitted.label_words.bias.any()
+    assert not fitted.label_words.affinity.any()
+
+
+def told_by_labels(cells, noise):
+    """The same rows, whose rates the vectors of candidate and members tell; the states say nothing."""
+    generator = np.random.default_rng(1)
+    vectors = generator.normal(size=(21, 4))
+    head = generator.normal(0.0, 0.2, 8)
+    features = np.stack(
+        [
+            np.concatenate([vectors[c], vectors[c] * vectors[np.flatnonzero(row)].sum(axis=0)])
+            for row, c in zip(cells.members.toarray(), cells.clusters, strict=True)
+        ]
+    )
+    rates = np.clip(0.4 + 0.1 * features @ head + generator.normal(0.0, noise, len(features)), 0, 1)
+    return replace(cells, vectors=vectors, rates=rates, states=generator.normal(5.0, 1.0, cells.states.shape)), features
+
+
+def test_where_label_vectors_tell_as_much_the_head_stands_on_them(cells):
+    cells, features = told_by_labels(cells, noise=0.02)
+    fitted = fit_never_served(replace(cells, states=cells.states[:, :3]), cells)
+    assert not fitted.head.any()
+    halves = np.split(features - np.average(features, axis=0, weights=cells.weights), 2, axis=1)
+    lengths = [np.sqrt(np.average((half**2).sum(axis=1), weights=cells.weights)) for half in halves]
+    x = np.concatenate([half / length for half, length in zip(halves, lengths, strict=True)], axis=1)
+    _, cluster = np.unique(cells.clusters, return_inverse=True)
+    targets = working_logits(cells.rates, cells.weights)
+    errors = left_out_errors(replace(cells, states=x), cluster % HEAD_FOLDS, targets - mean_of(targets, cells))
+    penalty = HEAD_PENALTIES[int(np.argmin(errors))] * cells.weights.sum()
+    reference = Ridge(alpha=penalty).fit(x, targets, sample_weight=cells.weights)
+    members = [np.flatnonzero(row).tolist() for row in cells.members.toarray()]
+    found = fitted.label_words.scores(members, [[cluster] for cluster in cells.clusters])
+    np.testing.assert_allclose(np.concatenate(found), reference.predict(x), rtol=1e-6)
+
+
+def test_what_the_states_alone_tell_keeps_the_head_on_them(cells):
+    vectors = np.random.default_rng(2).normal(size=(21, 4))
+    clusters, states = cells.clusters, cells.states
+    rates = np.clip(0.4 + 0.1 * (states[:, 0] - states[:, 1]), 0, 1)
+    fitted = fit_never_served(replace(cells, vectors=vectors, rates=rates), cells)
+    assert fitted.head.any()
+    assert not fitted.label_words.affinity.any()
+    assert len(np.unique(clusters)) == 20
+
+
+def mean_of(values, cells):
+    return np.average(values, weights=cells.weights)
 
 
 def test_rounded_heads_move_no_mean(cells):
-    joint, head = fit_joint_head(cells, Spreads(0.5, 0.6, 0.1, 0.3)), fit_never_served(cells)
-    rounded = np.round(np.stack([joint.head, head]), 1)
-    offsets = stack_offsets(cells, joint, head, rounded)
+    joint, never_served = fit_joint_head(cells, Spreads(0.5, 0.6, 0.1, 0.3)), fit_never_served(cells, cells)
+    rounded = np.round(np.stack([joint.head, never_served.head]), 1)
+    offsets = stack_offsets(cells, joint, never_served, rounded)
     served = np.arange(21) != UNKNOWN
     np.testing.assert_array_equal(offsets.never_served, ~served)
 
@@ -65,7 +118,7 @@ def test_rounded_heads_move_no_mean(cells):
 
     moved = mean(joint.head) - mean(rounded[0])
     np.testing.assert_allclose((offsets.bias - joint.offsets.bias)[served], moved)
-    assert offsets.bias[UNKNOWN] == pytest.approx(mean(head) - mean(rounded[1]))
+    assert offsets.bias[UNKNOWN] == pytest.approx(mean(never_served.head) - mean(rounded[1]))
     np.testing.assert_array_equal(offsets.affinity[:, served], joint.offsets.affinity[:, served])
     assert not offsets.affinity[:, UNKNOWN].any()
 

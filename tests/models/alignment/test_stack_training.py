@@ -9,12 +9,14 @@ from scipy.special import expit
 from support.alignment import LABELS, QUICK, toy_examples
 
 from models.alignment.examples import group_by_history, with_raw_rates
-from models.alignment.joint_head import JointCells, Spreads, fit_joint_head
+from models.alignment.joint_cells import JointCells
+from models.alignment.joint_head import Spreads, fit_joint_head
 from models.alignment.stack_training import FOLDS, StackTraining, left_out_offsets
 from models.alignment.trainer import AlignmentTrainer
 from models.progress import silent
 
 SPREADS = Spreads(head=0.3, bias=0.6, embedding=0.1, affinity=0.1)
+NO_VECTORS = np.zeros((len(LABELS), 0))
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +26,9 @@ def served():
 
 def test_offsets_have_not_seen_the_labels_of_their_history(served):
     training = served["train"]
-    before = left_out_offsets(training, len(LABELS), SPREADS)
+    before = left_out_offsets(training, len(LABELS), NO_VECTORS, SPREADS)
     turned = [replace(row, rates=1 - row.rates) if place == 3 else row for place, row in enumerate(training)]
-    after = left_out_offsets(turned, len(LABELS), SPREADS)
+    after = left_out_offsets(turned, len(LABELS), NO_VECTORS, SPREADS)
     assert set(before) == {tuple(row.history) for row in training}
     for place, row in enumerate(training):
         same = np.array_equal(before[tuple(row.history)], after[tuple(row.history)])
@@ -39,9 +41,9 @@ def test_offsets_are_of_biases_and_affinities_without_words(served):
     states = np.random.default_rng(0).normal(size=(sum(len(row.clusters) for row in kept), 3))
     offsets = fit_joint_head(JointCells.of(states, kept, len(LABELS)), replace(SPREADS, head=0.0)).offsets
     expected = offsets.scores([training[0].history], [training[0].clusters])[0]
-    found = left_out_offsets(training, len(LABELS), SPREADS)[tuple(training[0].history)]
+    found = left_out_offsets(training, len(LABELS), NO_VECTORS, SPREADS)[tuple(training[0].history)]
     np.testing.assert_allclose(found, expected, atol=1e-3)
-    assert len(left_out_offsets(training[:1], len(LABELS), SPREADS)) == 1
+    assert len(left_out_offsets(training[:1], len(LABELS), NO_VECTORS, SPREADS)) == 1
 
 
 def test_heads_begin_where_they_were_fitted(served):

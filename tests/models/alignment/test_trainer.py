@@ -10,7 +10,8 @@ from support.alignment import LABELS, QUICK, logit_alone, toy_examples, toy_pair
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from models.alignment.examples import group_by_history
-from models.alignment.joint_head import JointCells, choose_spreads, fit_joint_head
+from models.alignment.joint_cells import JointCells
+from models.alignment.joint_head import choose_spreads, fit_joint_head
 from models.alignment.passes import looks, step_passes, total_steps, training_passes
 from models.alignment.trainer import AlignmentTrainer
 from models.language import frozen_layers

@@ -21,6 +21,7 @@ from models.files import content_hash
 from models.progress import silent
 
 RATES = ("score", "raw_rate")
+UNSERVED = 5
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,33 @@ def test_a_stack_travels_with_the_model_and_is_judged_as_the_model(tiny_model_fo
     assert evaluate_ranking(ranked, [row.rates for row in test], 2).ndcg_at_k == pytest.approx(
         report.judgement.figures["ndcg_at_k"], abs=1e-6
     )
+
+
+def test_where_label_vectors_tell_everything_the_language_model_reads_nothing(
+    tiny_model_folder, examples, tmp_path, monkeypatch
+):
+    """Odd clusters are liked, more so after odd histories: the vectors say so. All training histories teach."""
+    vectors = np.array([[cluster % 2, 1.0] for cluster in range(len(LABELS))])
+    options = replace(QUICK, stack=True, label_vectors=True, epochs=1.0, head_histories=6)
+    folder = tmp_path / "model"
+    unserved = examples.filter(pl.col("cluster_id") != UNSERVED)
+    report = train_alignment_model(tiny_model_folder, folder, LABELS, unserved, options, k=2, label_embeddings=vectors)
+    assert report.curve[-1].spreads["head"] == 0.0
+    assert report.judgement.figures["words_share"] > 0.2
+    assert report.judgement.figures["ndcg_at_k"] > report.judgement.figures["ndcg_at_k_random"] + 0.1
+    reader = CandidateReader.open(folder, LABELS)
+    assert not reader.head_weights().any()
+    monkeypatch.setattr(CandidateReader, "states", None)  # reading would fail
+    scorer = CandidateScorer(folder, LABELS, "packed")
+    histories = [[1, 3], [0, 2]]
+    found = scorer.predict(histories, [[4, UNSERVED, 7], [5, UNSERVED]])
+    assert [mask.any() for mask in found.read] == [False, False]
+    (_, after_odd, _), (_, after_even) = found.rates
+    assert after_odd > after_even  # of an odd cluster that nobody was served
+    rows = unserved.filter(pl.col("split") == "train")
+    taught = reader.offsets
+    assert set(np.flatnonzero(taught.never_served)) == {UNSERVED} < set(range(len(LABELS)))
+    assert rows["history"].n_unique() > options.head_histories
 
 
 @pytest.mark.parametrize("loss", ["pointwise", "pairwise"])
