@@ -118,6 +118,7 @@ def options_of(loss, steps, histories_per_batch):
         looks_per_epoch=1,
         head_histories=256,
         stack=False,
+        label_vectors=False,
         keep_overtrained=False,
         seed=0,
     )

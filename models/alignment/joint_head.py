@@ -38,6 +38,7 @@ from models.alignment.label_features import folded
 from models.arrays import Float64Array, IntArray
 from models.feedback.affinity import AdditiveAffinity
 from models.files import replacing
+from models.progress import Log, Progress, silent
 
 BIAS_SPREAD = 0.6
 HEAD_SPREADS = (0.06, 0.1, 0.18, 0.32, 0.6)  # of either head
@@ -142,7 +143,7 @@ class _Problem:
         return np.asarray(np.repeat([spreads.head, spreads.labels], sizes)[self.columns(spreads)] ** -2.0)
 
 
-def choose_spreads(training: JointCells, validation: JointCells | None) -> Spreads:
+def choose_spreads(training: JointCells, validation: JointCells | None, log: Log = silent) -> Spreads:
     """The spreads of least deviance on the validation cells; without any, the middle ones.
 
     One kind after the other, while the others are at their middle or already chosen. Where there are label vectors, the
@@ -156,7 +157,7 @@ def choose_spreads(training: JointCells, validation: JointCells | None) -> Sprea
         kinds |= {"labels": HEAD_SPREADS, "head": (0.0, *HEAD_SPREADS)}
     else:
         kinds["head"] = HEAD_SPREADS
-    return _best_on_validation(training, validation, chosen, kinds)
+    return _best_on_validation(training, validation, chosen, kinds, log)
 
 
 def fit_stack_head(cells: JointCells, everything: JointCells, spreads: Spreads) -> JointHead:
@@ -173,22 +174,30 @@ def fit_stack_head(cells: JointCells, everything: JointCells, spreads: Spreads) 
     return replace(fit_joint_head(everything, spreads), head=nothing, middle=nothing)
 
 
-def spreads_of_head_alone(training: JointCells, validation: JointCells | None) -> Spreads:
+def spreads_of_head_alone(training: JointCells, validation: JointCells | None, log: Log = silent) -> Spreads:
     """Likewise of a fit without biases, affinities and label vectors: the language model alone."""
     start = Spreads(HEAD_SPREADS[-1], 0.0, 0.0, 0.0)
-    return _best_on_validation(training, validation, start, {"head": HEAD_SPREADS_ALONE})
+    return _best_on_validation(training, validation, start, {"head": HEAD_SPREADS_ALONE}, log)
 
 
 def _best_on_validation(
-    training: JointCells, validation: JointCells | None, spreads: Spreads, kinds: Mapping[str, Sequence[float]]
+    training: JointCells,
+    validation: JointCells | None,
+    spreads: Spreads,
+    kinds: Mapping[str, Sequence[float]],
+    log: Log,
 ) -> Spreads:
     """The spreads with the best value of each kind on the validation cells; unchanged without any."""
     if validation is None:
         return spreads
     problem = _Problem(training)
+    progress = Progress(sum(map(len, kinds.values())), "fits to choose spreads", log)
     for kind, values in kinds.items():
         candidates = [replace(spreads, **{kind: value}) for value in values]
-        found = [_deviances(_fit(problem, each, CHOOSING_ITERATIONS), validation) for each in candidates]
+        found = []
+        for each in candidates:
+            found.append(_deviances(_fit(problem, each, CHOOSING_ITERATIONS), validation))
+            progress.advance()
         best = int(np.argmin([deviances.sum() for deviances in found]))
         spreads = candidates[best if values[0] or is_proven(found[0] - found[best]) else 0]
     return spreads

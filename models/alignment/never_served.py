@@ -49,7 +49,7 @@ def fit_stack(
         validation: cells to choose spreads by.
         log: receives a line.
     """
-    spreads = choose_spreads(cells, validation)
+    spreads = choose_spreads(cells, validation, log)
     joint, never_served = fit_stack_head(cells, everything, spreads), fit_never_served(cells, everything)
     taught = cells if spreads.head else everything
     reader.set_heads(np.stack([joint.head, never_served.head]))

@@ -136,7 +136,7 @@ class AlignmentTrainer:
             self.best.put_into(self.reader)
         if options.stack:
             cells = self._cells(training, validation, self.read_by_best(training, validation, log))
-            self.alone = fit_joint_head(cells[0], spreads_of_head_alone(*cells))
+            self.alone = fit_joint_head(cells[0], spreads_of_head_alone(*cells, log))
         if resume is not None:
             resume.unlink(missing_ok=True)
 
