@@ -46,7 +46,7 @@ def inference_scaling(context: dg.AssetExecutionContext, home: HomeResource) -> 
     points = scaling_points(inputs, k)
     image = home.home.reports / f"{ASSET}.png"
     draw_scaling(points, k, image)
-    figures = scaling_figures(points, settings.candidates.temperature) | truth_figures(inputs, points, k)
+    figures = scaling_figures(points, settings.candidates.temperature) | truth_figures(inputs, k)
     report = {
         "name": ASSET,
         "figures": figures,

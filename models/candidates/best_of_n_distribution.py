@@ -1,8 +1,8 @@
 """The exact distribution of best-of-n: which clusters n independent draws and a choice by score select, and how often.
 
-It helps to choose n and the temperature. Everything is exact for the k best by score of the distinct clusters among n
-draws. Where n draws show fewer than k clusters, ``best_of_n.draw_pool`` draws more; that is left out here, and
-:func:`shortfall` says how often it happens.
+It helps to choose n and the temperature. But for :func:`first_distinct`, everything is exact, for the k best by score
+of the distinct clusters among n draws. Where n draws show fewer than k clusters, ``best_of_n.draw_pool`` draws more;
+that is left out here, and :func:`shortfall` says how often it happens.
 """
 
 import numpy as np
@@ -69,6 +69,29 @@ def coverage(probabilities: Float64Array, draws: int) -> float:
 def shortfall(probabilities: Float64Array, draws: int, k: int) -> float:
     """Expected number of the k clusters that n draws do not show."""
     return k - float(selection_probabilities(probabilities, np.zeros(len(probabilities)), draws, k).sum())
+
+
+def first_distinct(probabilities: Float64Array, k: int, streams: int, seed: int) -> Float64Array:
+    """How the first k distinct clusters of a stream of draws are shared out, estimated from seeded streams.
+
+    Clusters in the order in which draws first show them are those of log p plus Gumbel noise in falling order (Kool,
+    van Hoof and Welling 2019, "Stochastic Beams and Where to Find Them", section 2.2), so no draw is repeated.
+
+    Args:
+        probabilities: [N] of one draw; need not sum to 1.
+        k: how many are taken; all that can be drawn where those are fewer.
+        streams: how many are followed.
+        seed: of the noise.
+
+    Returns:
+        [N] shares; they sum to 1.
+    """
+    _check(probabilities, 1, k)
+    (possible,) = np.nonzero(probabilities)
+    noise = np.random.default_rng(seed).gumbel(size=(streams, len(possible)))
+    order = np.argsort(-(np.log(probabilities[possible]) + noise), axis=1)[:, :k]
+    counts = np.bincount(possible[order].ravel(), minlength=len(probabilities))
+    return np.asarray(counts / counts.sum())
 
 
 def _check(probabilities: Float64Array, draws: int, k: int) -> None:

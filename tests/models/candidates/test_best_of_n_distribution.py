@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.candidates.best_of_n import draw_pools, select_best
-from models.candidates.best_of_n_distribution import coverage, expected_top_score, selection_probabilities, shortfall
+from models.candidates.best_of_n_distribution import (
+    coverage,
+    expected_top_score,
+    first_distinct,
+    selection_probabilities,
+    shortfall,
+)
 
 
 def by_enumeration(p, scores, draws, k):
@@ -39,6 +45,16 @@ def test_it_is_the_sum_over_all_sequences(weights, draws, k, seed):
     assert expected_top_score(p, scores, draws) == pytest.approx(top)
     assert coverage(p, draws) == pytest.approx(distinct)
     assert shortfall(p, draws, k) == pytest.approx(k - selected.sum(), abs=1e-12)
+
+
+def test_first_distinct_clusters_follow_every_sequence_of_draws():
+    """By hand: a cluster is first with p, and second after another one with p / (1 - that one's)."""
+    p = np.array([0.6, 0.3, 0.1, 0.0])
+    second = [sum(p[j] * p[i] / (1 - p[j]) for j in range(3) if j != i) for i in range(3)]
+    expected = np.append((p[:3] + second) / 2, 0.0)
+    found = first_distinct(p * 5, 2, 40_000, seed=1)
+    np.testing.assert_allclose(found, expected, atol=0.005)
+    np.testing.assert_allclose(first_distinct(p, 9, 10, seed=1), [1 / 3, 1 / 3, 1 / 3, 0.0])
 
 
 def test_the_real_selection_follows_it():
