@@ -1,11 +1,12 @@
-"""Drawing candidate pools: this project's three engines against vLLM and against transformers' generate.
+"""Drawing candidate pools: this project's engines against vLLM and against transformers' generate.
 
     python benchmarks/pool_sampling.py [--histories 48] [--draws 50]     (after `make vllm`)
 
 The embedded model, tuned on synthetic transitions so that its samples are labels; 64 labels, real prompts, the default
 temperature. Every arm has a process of its own with a thread for each core, and is timed without loading and after a
 short warm-up. What each gives for n = 50: the project's engines n draws of valid labels per history, vLLM and generate
-n samples, valid or not. ``vllm_choice`` is vLLM's structured output over the labels. Peers run as
+n samples, valid or not. ``label_vectors`` is the project's default: a law over the labels, fitted to the same
+transitions, which draws by look-up. ``vllm_choice`` is vLLM's structured output over the labels. Peers run as
 ``synthetic/peers.py`` says, at several batches of which the fastest counts: samples at once for vLLM, prompts at once
 for generate. Prints one JSON object as its last line.
 """
@@ -17,6 +18,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
+import polars as pl
 import torch
 from synthetic.peers import at_best_batch, close_vllm, every_core, given, open_vllm, vllm_batches
 from synthetic.processes import in_a_process
@@ -25,7 +27,8 @@ from synthetic.transitions import attributes_of, histories_of, labels_of, transi
 
 CLUSTERS = 64
 TEMPERATURE = 1.5
-OWN = ("exact", "pruned", "free")
+LAW = "label_vectors"
+OWN = (LAW, "exact", "pruned", "free")
 PROMPTS_AT_ONCE = (1, 4, 16)  # that are tried for generate
 WAVES = (1, 3, 9)  # the batches of vLLM that are tried: all samples at once, a third of them, a ninth
 
@@ -41,9 +44,9 @@ def own_arm(engine, folder, histories, draws):
     from models.candidates.candidate_pools import PoolSampler
     from models.candidates.pool_engines import PoolOptions
 
-    sampler = PoolSampler(
-        folder / "novelty", labels_of(CLUSTERS), PoolOptions(engine, draws, 3, TEMPERATURE, most_left_out=0.01, seed=0)
-    )
+    model, how = (folder / LAW, "exact") if engine == LAW else (folder / "novelty", engine)
+    options = PoolOptions(how, draws, 3, TEMPERATURE, most_left_out=0.01, seed=0)
+    sampler = PoolSampler(model, labels_of(CLUSTERS), options)
     sampler.draw(histories[:8])
     started = time.perf_counter()
     drawn = sampler.draw(histories)
@@ -57,6 +60,15 @@ def own_arm(engine, folder, histories, draws):
         "entropy": distributions["entropy"].mean(),
         "samples": int(drawn.candidates["draws"].sum()),
     }
+
+
+def fit_law(folder, examples):
+    """The law of the label vectors, once."""
+    from models.novelty.label_vectors import train_label_vectors
+
+    if not (folder / LAW).exists():
+        taught, validation = examples.filter(pl.col("split") == "train"), examples.filter(pl.col("split") != "train")
+        train_label_vectors(folder / "base", labels_of(CLUSTERS), taught, validation, print).save(folder / LAW)
 
 
 def vllm_arm(batch, structured, folder, histories, draws):
@@ -122,7 +134,7 @@ def measure(name, folder, histories, draws):
         samples = len(histories) * draws
         batches = vllm_batches([-(-samples // waves) for waves in WAVES])
         found = at_best_batch(vllm_arm, batches, name == "vllm_choice", *arguments)
-    print(f"{name:<12} {found['seconds']:8.1f} s   {found['samples'] / found['seconds']:8.0f} samples/s", flush=True)
+    print(f"{name:<13} {found['seconds']:8.2f} s   {found['samples'] / found['seconds']:8.0f} samples/s", flush=True)
     return found
 
 
@@ -137,16 +149,15 @@ def main():
         sys.exit("vLLM is missing: run `make vllm` first")
     with tempfile.TemporaryDirectory() as temporary:
         folder = chosen.folder or Path(temporary)
-        tuning = tuned_novelty_model(
-            folder, labels_of(CLUSTERS), transitions(chosen.examples, attributes_of(CLUSTERS), 0), print
-        )
+        examples = transitions(chosen.examples, attributes_of(CLUSTERS), 0)
+        tuning = tuned_novelty_model(folder, labels_of(CLUSTERS), examples, print)
+        in_a_process(fit_law, folder, examples)
         arguments = (folder, histories_of(CLUSTERS, chosen.histories), chosen.draws)
         arms = {name: measure(name, *arguments) for name in (*OWN, *PEERS)}
         again = {name: measure(name, *arguments) for name in OWN}  # the machine's speed changes within minutes
     seconds = {name: (arms[name]["seconds"] + again[name]["seconds"]) / 2 for name in OWN}
     seconds |= {name: arms[name]["seconds"] for name in PEERS}
-    ratios = {f"exact_vs_{peer}": seconds[peer] / seconds["exact"] for peer in PEERS}
-    ratios |= {f"{own}_vs_{peer}": seconds[peer] / seconds[own] for own in ("pruned", "free") for peer in PEERS}
+    ratios = {f"{own}_vs_{peer}": seconds[peer] / seconds[own] for own in OWN for peer in PEERS}
     figures = {
         **ratios,
         **{f"{name}_seconds": value for name, value in seconds.items()},
