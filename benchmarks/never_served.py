@@ -56,7 +56,7 @@ def ranked(served, states, vectors, k, out):
     with_vectors = replace(cells[0], vectors=vectors)
     used = fit_never_served(with_vectors, with_vectors)
     heads = {
-        "beside_affinities": fit_joint_head(cells[0], choose_spreads(*cells)).head,
+        "beside_affinities": fit_joint_head(cells[0], choose_spreads(*cells, k)).head,
         "alone": fit_joint_head(cells[0], spreads_of_head_alone(*cells)).head,
         "reading": fit_never_served(cells[0], cells[0]).head,
         "never_served": used.head,

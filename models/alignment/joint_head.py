@@ -19,8 +19,9 @@ wide, because there is no noise left that would make them smaller. The spreads a
 histories, which the body never learned from: left-out histories that taught the body make the head look too good.
 
 Reading a candidate by the language model costs a thousand times as much as looking its vectors up. So where there are
-vectors, the head on the states has to earn its place: its spread is 0 unless it lowers the deviance on the validation
-histories by an amount whose 95% interval lies above 0.
+vectors, the head on the states has to earn its place: its spread is 0 unless it ranks the validation histories better,
+by a lead in NDCG@k whose 95% interval lies above 0. The deviance proves too much: in one synthetic log of 768 clusters
+it told a head on the states from 0, which moved NDCG@5 from 0.769 to 0.772.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,6 +37,7 @@ from models.alignment.candidate_reader import CandidateStates
 from models.alignment.joint_cells import JointCells, standards
 from models.alignment.label_features import folded
 from models.arrays import Float64Array, IntArray
+from models.evaluation.metrics import evaluate_ranking
 from models.feedback.affinity import AdditiveAffinity
 from models.files import replacing
 from models.progress import Log, Progress, silent
@@ -143,11 +145,17 @@ class _Problem:
         return np.asarray(np.repeat([spreads.head, spreads.labels], sizes)[self.columns(spreads)] ** -2.0)
 
 
-def choose_spreads(training: JointCells, validation: JointCells | None, log: Log = silent) -> Spreads:
+def choose_spreads(training: JointCells, validation: JointCells | None, k: int, log: Log = silent) -> Spreads:
     """The spreads of least deviance on the validation cells; without any, the middle ones.
 
     One kind after the other, while the others are at their middle or already chosen. Where there are label vectors, the
     head on the states starts from 0, and stays there unless it proves better.
+
+    Args:
+        training: to learn from.
+        validation: to choose by.
+        k: the cut of NDCG.
+        log: receives progress lines.
     """
     middle = HEAD_SPREADS[2]
     chosen = Spreads(middle, BIAS_SPREAD, EMBEDDING_SPREADS[1], AFFINITY_SPREADS[1])
@@ -157,7 +165,7 @@ def choose_spreads(training: JointCells, validation: JointCells | None, log: Log
         kinds |= {"labels": HEAD_SPREADS, "head": (0.0, *HEAD_SPREADS)}
     else:
         kinds["head"] = HEAD_SPREADS
-    return _best_on_validation(training, validation, chosen, kinds, log)
+    return _best_on_validation(training, validation, chosen, kinds, k, log)
 
 
 def fit_stack_head(cells: JointCells, everything: JointCells, spreads: Spreads) -> JointHead:
@@ -177,7 +185,7 @@ def fit_stack_head(cells: JointCells, everything: JointCells, spreads: Spreads) 
 def spreads_of_head_alone(training: JointCells, validation: JointCells | None, log: Log = silent) -> Spreads:
     """Likewise of a fit without biases, affinities and label vectors: the language model alone."""
     start = Spreads(HEAD_SPREADS[-1], 0.0, 0.0, 0.0)
-    return _best_on_validation(training, validation, start, {"head": HEAD_SPREADS_ALONE}, log)
+    return _best_on_validation(training, validation, start, {"head": HEAD_SPREADS_ALONE}, 1, log)
 
 
 def _best_on_validation(
@@ -185,9 +193,13 @@ def _best_on_validation(
     validation: JointCells | None,
     spreads: Spreads,
     kinds: Mapping[str, Sequence[float]],
+    k: int,
     log: Log,
 ) -> Spreads:
-    """The spreads with the best value of each kind on the validation cells; unchanged without any."""
+    """The spreads with the best value of each kind on the validation cells; unchanged without any.
+
+    A kind whose first value is 0 keeps it unless the best one proves better.
+    """
     if validation is None:
         return spreads
     problem = _Problem(training)
@@ -196,10 +208,13 @@ def _best_on_validation(
         candidates = [replace(spreads, **{kind: value}) for value in values]
         found = []
         for each in candidates:
-            found.append(_deviances(_fit(problem, each, CHOOSING_ITERATIONS), validation))
+            found.append(_log_odds(_fit(problem, each, CHOOSING_ITERATIONS), validation))
             progress.advance()
-        best = int(np.argmin([deviances.sum() for deviances in found]))
-        spreads = candidates[best if values[0] or is_proven(found[0] - found[best]) else 0]
+        best = int(np.argmin([_deviance(log_odds, validation) for log_odds in found]))
+        if not values[0]:
+            first, last = (_history_ndcg(found[place], validation, k) for place in (0, best))
+            best = best if is_proven((last - first)[np.isfinite(last - first)]) else 0
+        spreads = candidates[best]
     return spreads
 
 
@@ -344,12 +359,18 @@ def _leading_sides(own: Float64Array) -> Float64Array:
     return found
 
 
-def _deviances(fitted: JointHead, cells: JointCells) -> Float64Array:
-    """[histories] weighted sums of -(rate log p + (1 - rate) log(1 - p)) over their cells."""
-    offsets = fitted.offsets
-    eta = offsets.bias[cells.clusters] + cells.affinities(offsets.affinity)
-    if fitted.spreads.head:
-        eta = eta + cells.states @ fitted.head
-    each = cells.weights * (np.logaddexp(0, eta) - cells.rates * eta)
-    _, history = np.unique(cells.histories, return_inverse=True)
-    return np.bincount(history, weights=each).astype(np.float64)
+def _log_odds(fitted: JointHead, cells: JointCells) -> Float64Array:
+    """[rows] of the rates that are predicted."""
+    offsets = fitted.offsets.bias[cells.clusters] + cells.affinities(fitted.offsets.affinity)
+    return offsets + cells.states @ fitted.head if fitted.spreads.head else offsets
+
+
+def _deviance(log_odds: Float64Array, cells: JointCells) -> float:
+    """Weighted sum of -(rate log p + (1 - rate) log(1 - p))."""
+    return float(cells.weights @ (np.logaddexp(0, log_odds) - cells.rates * log_odds))
+
+
+def _history_ndcg(log_odds: Float64Array, cells: JointCells, k: int) -> Float64Array:
+    """[histories] NDCG@k of the ranking of its cells; NaN where they are fewer than 2k, or none has a positive rate."""
+    rows = [np.flatnonzero(cells.histories == history) for history in np.unique(cells.histories)]
+    return evaluate_ranking([log_odds[own] for own in rows], [cells.rates[own] for own in rows], k).history_ndcg

@@ -38,7 +38,12 @@ class NeverServedHead:
 
 
 def fit_stack(
-    reader: CandidateReader, cells: JointCells, everything: JointCells, validation: JointCells | None, log: Log
+    reader: CandidateReader,
+    cells: JointCells,
+    everything: JointCells,
+    validation: JointCells | None,
+    k: int,
+    log: Log,
 ) -> Spreads:
     """Fit heads and offsets to the body of the reader as it is, and put them in place.
 
@@ -47,9 +52,10 @@ def fit_stack(
         cells: a sample of the training cells, with their states.
         everything: all training cells, with states of no columns.
         validation: cells to choose spreads by.
+        k: the cut of NDCG.
         log: receives a line.
     """
-    spreads = choose_spreads(cells, validation, log)
+    spreads = choose_spreads(cells, validation, k, log)
     joint, never_served = fit_stack_head(cells, everything, spreads), fit_never_served(cells, everything)
     taught = cells if spreads.head else everything
     reader.set_heads(np.stack([joint.head, never_served.head]))

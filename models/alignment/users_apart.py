@@ -71,7 +71,7 @@ def contest_of_users_apart(
     fitted = {LANGUAGE_MODEL if stack else MODEL: fit_joint_head(cells, spreads_of_head_alone(cells, held_out))}
     if stack:
         everything = JointCells.without_states(served["train"], clusters, vectors)
-        fitted[MODEL] = fit_stack_head(cells, everything, choose_spreads(cells, held_out))
+        fitted[MODEL] = fit_stack_head(cells, everything, choose_spreads(cells, held_out, k))
     test = states.of(served["test"])
     scores = {name: stack_scores(test, head.head, head.offsets) for name, head in fitted.items()}
     rows = training_rows(apart)

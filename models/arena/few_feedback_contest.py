@@ -62,7 +62,7 @@ def contest_at(
     log(f"density {density:g}: {first:,} histories, {taught.height:,} cells")
     examples = _examples(taught)
     states = ReadCells(read)
-    fitted = _Fitted(group_by_history(examples, clusters), states, label_embeddings)
+    fitted = _Fitted(group_by_history(examples, clusters), states, label_embeddings, k)
     rows = examples.sort("history", "cluster_id")  # sums of floats follow their order
     yardsticks = yardstick_scores(rows, fit_yardsticks(rows, clusters), clusters, label_embeddings, seed)
     found: dict[str, Any] = {
@@ -90,12 +90,12 @@ class _Fitted:
     """The stack and its language model alone, fitted to the cells of the histories that teach."""
 
     def __init__(
-        self, served: Mapping[str, list[ServedHistory]], states: ReadCells, label_embeddings: AnyFloatArray
+        self, served: Mapping[str, list[ServedHistory]], states: ReadCells, label_embeddings: AnyFloatArray, k: int
     ) -> None:
         clusters = len(label_embeddings)
         parts = (served["train"], served["validation"], [*served["train"], *served["validation"]])
         some, rest, cells = (JointCells.of(states.of(part).array(), part, clusters, label_embeddings) for part in parts)
-        self.joint = fit_joint_head(cells, choose_spreads(some, rest))
+        self.joint = fit_joint_head(cells, choose_spreads(some, rest, k))
         self.alone = fit_joint_head(cells, spreads_of_head_alone(some, rest))
         never_served = fit_never_served(cells, cells)
         self.heads = np.stack([self.joint.head, never_served.head])

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.optimize import minimize
+from scipy.sparse import csr_matrix
 from scipy.special import expit, logit
 
 from models.alignment.examples import ServedHistory
@@ -208,22 +209,35 @@ def test_states_may_be_moved_and_stretched():
 def test_what_words_tell_decides_the_spreads(told):
     head = np.array([0.5, -0.5, 0.4, 0.3]) if told else None
     told_by = {"head": head, "affinity": 0.0 if told else 0.9, "impressions": 400}
-    chosen = choose_spreads(*halves(cells(**told_by)))
+    chosen = choose_spreads(*halves(cells(**told_by)), k=2)
     assert (chosen.head > 0.1) == told
     assert (chosen.embedding > 0.2) != told
 
 
-@pytest.mark.parametrize("told_by", ["states", "labels"])
-def test_beside_label_vectors_states_have_to_prove_themselves(told_by):
-    """The vectors tell the rates, and the states a part of them; or the states tell them, and the vectors nothing."""
-    rows = cells(head=np.array([0.6, -0.6, 0.5, 0.4]), impressions=400)
-    vectors = np.random.default_rng(3).normal(size=(CLUSTERS, 2))
-    if told_by == "labels":
-        words = folded(vectors, np.array([0.5, -0.4, 0.3, 0.4]))
-        rates = expit(-1 + words.bias[rows.clusters] + rows.affinities(words.affinity))
-        rows = replace(rows, rates=rates)
-    chosen = choose_spreads(*halves(replace(rows, vectors=vectors)))
-    assert (chosen.head > 0) == (told_by == "states")
+@pytest.mark.parametrize(("told_by", "k"), [("states", 2), ("labels", 2), ("states", 6)])
+def test_beside_label_vectors_states_have_to_rank_better(told_by, k):
+    """Of ten clusters each, after every pair of twelve. No history is ranked at 6: then nothing is proven."""
+    generator = np.random.default_rng(3)
+    pairs = [(a, b) for a in range(12) for b in range(a)]
+    served = [[cluster for cluster in range(12) if cluster not in pair] for pair in pairs]
+    members = np.repeat([np.isin(np.arange(12), pair) for pair in pairs], 10, axis=0)
+    states, vectors = generator.normal(size=(660, 4)), generator.normal(size=(12, 2))
+    rows = JointCells(
+        states=states,
+        members=csr_matrix(members.astype(np.float64)),
+        histories=np.repeat(np.arange(66), 10),
+        clusters=np.concatenate(served),
+        rates=np.zeros(660),
+        weights=np.full(660, 30.0),
+        vectors=vectors,
+    )
+    words = folded(vectors, np.array([0.5, -0.4, 0.3, 0.4]))
+    by_labels = words.bias[rows.clusters] + rows.affinities(words.affinity)
+    told = states @ np.array([0.6, -0.6, 0.5, 0.4]) if told_by == "states" else by_labels
+    rows = replace(rows, rates=generator.binomial(30, expit(told - 1)) / 30)
+    out = rows.histories % 3 == 0
+    chosen = choose_spreads(*(rows.taken(np.flatnonzero(part)) for part in (~out, out)), k=k)
+    assert (chosen.head > 0) == (told_by == "states" and k == 2)
     assert chosen.labels > 0
 
 
@@ -260,15 +274,15 @@ def test_a_sample_with_states_gives_way_to_all_cells_where_states_have_no_head()
 
 
 def test_without_validation_histories_the_spreads_are_the_middle_ones():
-    assert choose_spreads(cells(), None) == Spreads(0.18, 0.6, 0.15, 0.06)
+    assert choose_spreads(cells(), None, 2) == Spreads(0.18, 0.6, 0.15, 0.06)
     with_vectors = replace(cells(), vectors=np.ones((CLUSTERS, 2)))
-    assert choose_spreads(with_vectors, None) == Spreads(0.0, 0.6, 0.15, 0.06, labels=0.18)
+    assert choose_spreads(with_vectors, None, 2) == Spreads(0.0, 0.6, 0.15, 0.06, labels=0.18)
     assert spreads_of_head_alone(cells(), None) == Spreads(0.6, 0.0, 0.0, 0.0)
 
 
 def test_each_spread_is_the_one_of_least_deviance_on_the_validation_cells():
     training, validation = halves(cells(head=np.array([0.5, -0.5, 0.4, 0.3]), affinity=0.4))
-    chosen = choose_spreads(training, validation)
+    chosen = choose_spreads(training, validation, 2)
 
     def found(head):
         fitted = fit_joint_head(training, replace(chosen, head=head), CHOOSING_ITERATIONS)

@@ -117,7 +117,7 @@ def test_the_head_of_a_stack_is_fitted_to_the_selected_body(tiny_model_folder, e
         JointCells.of(training.reader.read(*read[part]).array(), served[part], len(LABELS))
         for part in ("train", "validation")
     )
-    spreads = choose_spreads(cells, validation)
+    spreads = choose_spreads(cells, validation, 2)
     assert training.selected.spreads == asdict(spreads)
     joint = fit_joint_head(cells, spreads)
     np.testing.assert_allclose(training.reader.heads.detach().numpy()[0], joint.head, rtol=1e-5, atol=1e-6)
