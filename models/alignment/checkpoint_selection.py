@@ -66,7 +66,8 @@ def lead_of(ndcg: Float64Array, first: Float64Array, looks: int) -> list[float] 
 
     The intervals of all looks hold together with 95%.
     """
-    differences = (ndcg - first)[np.isfinite(ndcg - first)]
+    differences = ndcg - first
+    differences = differences[np.isfinite(differences)]
     mass = 1 - (1 - BOOTSTRAP_MASS) / looks
     return list(bootstrap_interval(differences, seed=0, mass=mass)) if len(differences) else None
 

@@ -7,7 +7,7 @@ SELECT
     cluster_id,
     novel,
     sum(impressions) AS impressions,
-    count(DISTINCT user_id) AS users,
+    count(*) AS users,
     sum(positives) AS positives,
     sum(likes) AS likes,
     sum(shares) AS shares,

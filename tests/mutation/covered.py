@@ -32,7 +32,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     "sql/interests": (DEFINITIONS, INTERESTS),
     "sql/feedback": (DEFINITIONS, INTERESTS, f"{ASSETS}/test_feedback.py"),
     "sql/training": (DEFINITIONS, INTERESTS, f"{ASSETS}/test_training.py"),
-    "sql/candidates": (DEFINITIONS,),
+    "sql/candidates": (INTERESTS, DEFINITIONS),
     "sql/evaluation": (WINDOWS, QUALITY),
     "sql/housekeeping": (FORGETTING, PRUNING),
     # files

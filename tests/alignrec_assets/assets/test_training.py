@@ -4,12 +4,15 @@ from datetime import date, datetime
 from hashlib import md5
 
 import dagster as dg
+import duckdb
 import polars as pl
 import pytest
+from support.rows import fill
 
 from alignrec_assets.assets import training
 from alignrec_assets.assets.training import (
     last_day_learned,
+    news_of_feedback,
     pointwise_options,
     require_a_positive,
     require_transitions,
@@ -19,7 +22,7 @@ from alignrec_assets.refresh.asset_factory import build_assets
 from alignrec_assets.resources import HomeResource
 from alignrec_assets.settings.schema import Settings
 from alignrec_assets.settings.sources import update_settings_file
-from alignrec_assets.warehouse.connection import Warehouse
+from alignrec_assets.warehouse.connection import Warehouse, create_tables
 from alignrec_assets.warehouse.records import Record, write_records
 from alignrec_assets.warehouse.rows import append_rows
 from models.alignment.pointwise_examples import PointwiseOptions
@@ -98,9 +101,34 @@ def test_feedback_with_a_positive_or_with_few_impressions_is_no_error():
     settings = Settings.model_validate({"feedback": {"signal": "liked"}})
     few = pl.DataFrame({"impressions": [60, 39], "liked": [0, 0]})
     require_a_positive(few, settings, date(2026, 1, 18))  # a like may be missing by chance
+    with pytest.raises(ValueError, match="none of the 100 impressions"):
+        require_a_positive(few.with_columns(impressions=50), settings, date(2026, 1, 18))
     require_a_positive(pl.DataFrame({"impressions": [534], "liked": [1]}), settings, date(2026, 1, 18))
     none = pl.DataFrame(schema={"impressions": pl.Int64, "liked": pl.Int64})
     require_a_positive(none, settings, date(2026, 1, 18))
+
+
+@pytest.mark.parametrize(
+    ("learned", "before", "after", "share", "told"),
+    [
+        (100, 100, 10, 0.1, "10 impressions since"),
+        (100, 104, 6, 0.1, "10 impressions since"),  # four came late for days that were learned from
+        (100, 96, 6, 0.1, "10 impressions since"),  # four are gone from them
+        (100, 100, 9, 0.1, None),
+        (0, 0, 1, 0.1, "1 impressions since"),
+        (0, 0, 0, 0.0, None),
+    ],
+)
+def test_news_are_the_impressions_that_came_since_and_those_that_came_or_went_late(learned, before, after, share, told):
+    settings = Settings.model_validate({"automation": {"new_feedback_share": share}})
+    rows = [{"day": day, "impressions": shown, "positives": 0, "cluster_id": 2, "taxonomy_version": "t", "novel": True}
+            for day, shown in ((FIRST, before), (date(2026, 1, 6), after)) if shown]  # fmt: skip
+    with duckdb.connect() as connection:
+        create_tables(connection)
+        fill(connection, "feedback.transition_users", rows)
+        facts = {"as_of": str(FIRST), "taxonomy_version": "t", "impressions": learned}
+        found = news_of_feedback(connection, facts, date(2026, 1, 6), settings)
+    assert found is None if told is None else found.startswith(told)
 
 
 def test_transitions_of_one_user_teach_nothing_that_could_be_measured(comes_out):
@@ -108,6 +136,9 @@ def test_transitions_of_one_user_teach_nothing_that_could_be_measured(comes_out)
     with pytest.raises(ValueError, match=r"there are 2 novel transitions of 1 users, and 2 such users are") as told:
         require_transitions(transitions, Settings(), date(2026, 1, 18))
     comes_out("thin logs", "novel transitions of one user alone", str(told.value))
+    with pytest.raises(ValueError, match="of 1 users who are not replayed, and"):
+        replay = Settings.model_validate({"feedback": {"source": "replay"}})
+        require_transitions(transitions, replay, date(2026, 1, 18))
     require_transitions(pl.DataFrame({"user_id": ["ada", "bob"]}), Settings(), date(2026, 1, 18))
 
 

@@ -26,6 +26,7 @@ def test_what_is_undecided():
     assert undecided(values, 2, 0.21).tolist() == [False, True, True, True, False]
     assert undecided(values, 5, 9.0).tolist() == [False] * 5  # all of them win
     assert undecided(values, 2, np.inf).all()
+    assert undecided(np.array([1.0, 0.5, 0.25]), 2, 0.125).tolist() == [False] * 3  # twice the margin is enough
 
 
 @given(st.lists(st.floats(-3, 3), min_size=3, max_size=12), st.integers(1, 4), st.floats(0.01, 1), st.data())
@@ -37,17 +38,26 @@ def test_no_error_within_the_margin_changes_a_winner(values, k, margin, data):
 
 
 def test_the_cost_of_sparing_by_hand():
-    guessed = [np.array([3.0, 2.0, 1.0]), np.array([3.0, 2.0, 1.0]), np.array([1.0])]
-    rates = [np.array([0.9, 0.2, 0.5]), np.array([0.1, 0.4, 0.3]), np.array([0.5])]
+    guessed = [np.array([1.0, 2.0]), np.array([3.0, 2.0, 1.0]), np.array([3.0, 2.0, 1.0])]
+    rates = [np.array([0.5, 0.4]), np.array([0.9, 0.2, 0.5]), np.array([0.1, 0.4, 0.3])]
     read = [logit(values) for values in rates]
-    # Of the first history 0.9 and 0.5 win, 0.9 and 0.2 are chosen; of the second 0.4 and 0.3, chosen 0.1 and 0.4.
+    # All of the first history win. Of the second 0.9 and 0.5 do, 0.9 and 0.2 are chosen; of the third 0.4 and 0.3,
+    # chosen 0.1 and 0.4.
     lost, lead = 0.15 + 0.1, (0.7 - 1.6 / 3) + (0.35 - 0.8 / 3)
     assert cost_of_sparing(guessed, read, 2, 0.0) == Spared(pytest.approx(lost / lead), 2 / 4)
-    # With a margin of 0.6 the second and the third are read, which mends the first history alone.
+    # With a margin of 0.6 the second and the third candidate are read, which mends the second history alone.
     lead_lost = cost_of_sparing(guessed, read, 2, 0.6)
     assert lead_lost == Spared(pytest.approx(0.1 / lead), 1 / 4)
     assert cost_of_sparing(guessed, read, 2, np.inf) == Spared(0.0, 0.0)
-    assert cost_of_sparing(guessed[2:], read[2:], 2, 0.0) == Spared(0.0, 0.0)
+    assert cost_of_sparing(guessed[:1], read[:1], 2, 0.0) == Spared(0.0, 0.0)
+    one = cost_of_sparing([np.array([2.0, 1.0])], [logit([0.1, 0.4])], 1, 0.0)
+    assert one == Spared(pytest.approx(0.3 / 0.15), 1.0)
+
+
+def test_of_equal_candidates_the_first_win():
+    read = np.arange(100) % 4 * 1.0
+    guessed = read - np.arange(100) / 1000
+    assert cost_of_sparing([guessed], [read], 9, 0.0) == Spared(0.0, 0.0)
 
 
 def test_the_margin_is_the_smallest_that_keeps_the_lead():
@@ -61,6 +71,7 @@ def test_the_margin_is_the_smallest_that_keeps_the_lead():
     for most in (costs[0].lost, 0.02, 0.002):
         first = next(place for place, cost in enumerate(costs) if cost.lost <= most)
         assert choose_margin(guessed, read, 3, most) == (pytest.approx(margins[first]), costs[first])
+    assert choose_margin(guessed, read, 3, -1.0) == (np.inf, Spared(0.0, 0.0))  # no margin is enough: all are read
 
 
 @pytest.fixture(scope="module")

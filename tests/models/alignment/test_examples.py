@@ -32,7 +32,7 @@ ROW = {
         ([{"split": "holdout"}], "split other than"),
         ([{}, {"cluster_id": 3, "split": "test"}], "two splits"),
         ([{}, {}], "occurs twice"),
-        ([{"cluster_id": 99}], "does not exist"),
+        ([{"cluster_id": len(LABELS)}], "does not exist"),
         ([{"cluster_id": 1}], "its own history"),
         ([{"history": [0, 0]}], "names a cluster twice"),
         ([{"history": [0, 77]}], "does not exist"),
@@ -42,6 +42,7 @@ ROW = {
         ([{"weight": 0.0}], "weight"),
         ([{"weight": float("inf")}], "weight"),
         ([{"raw_rate": -0.1}], "raw rate"),
+        ([{"raw_rate": 1.1}], "raw rate"),
         ([{"split": "test"}], "no training examples"),
     ],
 )

@@ -43,6 +43,17 @@ def test_training_counts_are_of_those_who_teach_and_test_counts_of_the_others():
     assert found.drop(*APART).equals(examples)
 
 
+def test_the_mean_cell_of_a_part_is_of_the_cells_that_its_users_saw():
+    """Of the test cells the others saw 10, 1 and 0: a mean of 5.5, not of 3.7 or 10, and 0.55 of it are 4."""
+    examples = frame([([0, 1], 2), ([0, 2], 3), ([0, 2], 4)], CELLS).with_columns(split=pl.lit("test"), unseen=False)
+    counted = frame([([0, 1], 2, 14, 9, 4), ([0, 2], 3, 5, 5, 2), ([0, 2], 4, 4, 4, 2)], CELLS | COUNTS)
+    teaching = frame([([0, 1], 2, 4, 2, 3), ([0, 2], 3, 4, 4, 1), ([0, 2], 4, 4, 4, 2)], CELLS | COUNTS)
+    for share, kept in ((0.1, 1), (0.18, 1), (0.19, None)):
+        least = {"minimum_impressions": 1, "minimum_users": 1, "minimum_share_of_mean": share}
+        found = with_users_apart(examples, counted, teaching, **least)
+        assert found["apart_impressions"].to_list() == [10, kept, None], share
+
+
 def test_counts_are_those_of_a_plain_count_over_users():
     generator = np.random.default_rng(4)
     examples = toy_examples().select("history", "cluster_id", "split", "unseen")
