@@ -32,7 +32,10 @@ from models.serving.transition_table import CURRENT_FILE, TransitionTable, curre
 
 ASKED_ANEW = {"novelty_model:gates", "candidates/scored:contract", "interests/clusters:contract"}
 
-TOLD = ("version", "ranking", "ranking_reason", "novelty_head", "novelty_contest", "histories", "replaces")
+TOLD = (
+    *("version", "ranking", "ranking_reason", "novelty_head", "novelty_contest", "alignment_structure"),
+    *("histories", "replaces"),
+)
 """Of the manifest, in the metadata of the table."""
 
 
@@ -181,6 +184,7 @@ def _manifest(
         "ranking_reason": ranking.reason,
         "novelty_head": novelty.manifest["head"],
         "novelty_contest": told_novelty(novelty.manifest),
+        "alignment_structure": alignment.manifest["selected_model"] if alignment else None,
         "taxonomy": required_taxonomy(home.home),
         "log_until": log_until.isoformat(),
         "log_window_days": settings.feedback.window_days,

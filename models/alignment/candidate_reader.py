@@ -172,6 +172,16 @@ class CandidateReader:
             progress.advance(len(batch))
         return words
 
+    def structure(self) -> str:
+        """What scores candidates, in words."""
+        offsets = self.offsets
+        found = {
+            "language model": offsets is None or self.head_weights().any(),
+            "label vectors": offsets is not None and offsets.label_affinity.any(),
+            "additive affinity": offsets is not None,
+        }
+        return " + ".join(name for name, used in found.items() if used)
+
     def reads(self, candidates: Sequence[Clusters]) -> list[BoolArray]:
         """Whether each candidate of each history has to be read: the head that scores it is not 0."""
         alive = np.asarray(self.head_weights().any(axis=1))

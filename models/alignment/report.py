@@ -101,6 +101,7 @@ class JudgedModel:
         read: reads the candidates of histories.
         score: predicted scores L of what was read.
         rates: what makes ranking values and rates of scores.
+        structure: what scores, in words.
         offsets: of a stack, what its head is added to; None: the model is no stack.
         score_alone: scores by the language model of a stack, without its affinities; None: there is none.
     """
@@ -108,6 +109,7 @@ class JudgedModel:
     read: Callable[[Sequence[History], Sequence[Clusters]], CandidateStates]
     score: Callable[[CandidateStates], list[Float64Array]]
     rates: PredictedRates
+    structure: str = "language model"
     offsets: StackOffsets | None = None
     score_alone: Callable[[CandidateStates], list[Float64Array]] | None = None
 
@@ -153,7 +155,7 @@ def judge(
     return Judgement(
         figures=figures,
         intervals=flat_names(contest.intervals) | unseen_intervals,
-        model="language model" if model.offsets is None else "language model + additive affinity",
+        model=model.structure,
         held_out_histories=contest.histories,
         leads=_lists(contest.leads),
         leads_over_random=_lists(contest.leads_over_random),

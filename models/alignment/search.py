@@ -281,7 +281,14 @@ class AlignmentSearch:
         stack = reader.offsets is not None
         data = self.prepare(winner.parameters["normalisation"], "pointwise")
         judgement = judge(
-            JudgedModel(reader.read, score, PredictedRates.load(model), reader.offsets, score_alone if stack else None),
+            JudgedModel(
+                reader.read,
+                score,
+                PredictedRates.load(model),
+                reader.structure(),
+                reader.offsets,
+                score_alone if stack else None,
+            ),
             data.examples,
             self.labels,
             self.k,

@@ -114,7 +114,8 @@ def train_alignment_model(
     rates = trainer.calibrate(rows, served["validation"])
     log("ranking the test histories, by the model and by the yardsticks")
     alone = trainer.score_alone if options.stack else None
-    model = JudgedModel(trainer.reader.read, trainer.score, rates, trainer.reader.offsets, alone)
+    reader = trainer.reader
+    model = JudgedModel(reader.read, trainer.score, rates, reader.structure(), reader.offsets, alone)
     judgement = judge(model, examples, labels, k, label_embeddings, options.seed)
     trainer.yardsticks = judgement.yardsticks
     trainer.save(output)

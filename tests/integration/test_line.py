@@ -47,6 +47,7 @@ def test_the_first_table_is_planned_by_novelty_alone_and_the_second_is_aligned(l
     table = TransitionTable.open(line_home.published)
     assert table.manifest["ranking"] == "alignment"
     assert table.manifest["novelty_head"] == "label_vectors"
+    assert "label vectors" in table.manifest["alignment_structure"]
     assert "lead in loss over the best count" in table.manifest["novelty_contest"]
     before = TransitionTable.open(line_home.published, table.manifest["replaces"])
     assert before.manifest["ranking"] == "novelty"

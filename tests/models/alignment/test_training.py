@@ -87,6 +87,7 @@ def test_where_label_vectors_tell_everything_the_language_model_reads_nothing(
     unserved = examples.filter(pl.col("cluster_id") != UNSERVED)
     report = train_alignment_model(tiny_model_folder, folder, LABELS, unserved, options, k=2, label_embeddings=vectors)
     assert report.curve[-1].spreads["head"] == 0.0
+    assert report.judgement.model == "label vectors + additive affinity"
     assert report.judgement.figures["words_share"] > 0.2
     assert report.judgement.figures["ndcg_at_k"] > report.judgement.figures["ndcg_at_k_random"] + 0.1
     reader = CandidateReader.open(folder, LABELS)
