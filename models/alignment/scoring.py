@@ -129,11 +129,13 @@ class CandidateScorer:
 
 
 def _open_reader(folder: Path, labels: Sequence[str], engine: str) -> "CandidateReader | VllmScorer":
-    if engine == "vllm":
-        from models.alignment.vllm_scorer import VllmScorer
+    """The reader of an engine; a model that reads nothing needs no other than the own one."""
+    reader = CandidateReader.open(folder, labels)
+    if engine == "packed" or not reader.head_weights().any():
+        return reader
+    from models.alignment.vllm_scorer import VllmScorer
 
-        return VllmScorer(folder, labels)
-    return CandidateReader.open(folder, labels)
+    return VllmScorer(folder, labels)
 
 
 def check_alignment_model(folder: Path) -> None:

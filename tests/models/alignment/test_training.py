@@ -93,7 +93,7 @@ def test_where_label_vectors_tell_everything_the_language_model_reads_nothing(
     reader = CandidateReader.open(folder, LABELS)
     assert not reader.head_weights().any()
     monkeypatch.setattr(CandidateReader, "states", None)  # reading would fail
-    scorer = CandidateScorer(folder, LABELS, "packed")
+    scorer = CandidateScorer(folder, LABELS, "vllm")  # which is not needed either
     histories = [[1, 3], [0, 2]]
     found = scorer.predict(histories, [[4, UNSERVED, 7], [5, UNSERVED]])
     assert [mask.any() for mask in found.read] == [False, False]
