@@ -91,6 +91,9 @@ def test_a_concentration_is_assumed_for_one_cell_and_fitted_from_two_on():
     likelihoods = [log_likelihood([1, 8], [9, 9], 0.5, each) for each in grid]
     assert found == pytest.approx(grid[int(np.argmax(likelihoods))], rel=1e-3)
     assert fit_concentration([1], [9], [0.5], [2]) != 10  # two cells with these counts
+    alike, apart = [10, 10, 10, 10], [0, 20, 0, 20]
+    bounds = [fit_concentration(positives, [20] * 4, [0.5] * 4) for positives in (apart, alike)]
+    assert bounds == pytest.approx([0.5, 100_000], rel=1e-3)
 
 
 def test_the_maximum_is_found_to_the_fourth_digit():
@@ -211,6 +214,16 @@ def test_cells_that_were_not_fitted_shrink_towards_their_affinities_and_new_clus
         assert row["shrunk_rate"] == pytest.approx(expected)
         assert row["raw_rate"] == pytest.approx(row["positives"] / row["impressions"])
     assert {15} < set(shrunk["cluster_id"])
+
+
+def test_a_prior_mean_lies_between_a_tenth_of_the_hyper_priors_and_95_percent():
+    liked = {31: 199, 32: 1, 33: 120}  # of 200 impressions after every history
+    frame = cells(*(([a, 30], cluster, 200, 9, y) for a in range(30) for cluster, y in liked.items()))
+    priors = fit_cluster_priors(frame)
+    affinities = AffinityPrior(frame, priors, 34)
+    asked = cells(*(([0, 1], cluster, 200, 9, 0) for cluster in liked))
+    low, middle = priors.hyper_prior.mean / 10, affinities.model.scores([[0, 1]], [[33]])[0][0]
+    assert affinities.means(asked) == pytest.approx([0.95, low, middle])
 
 
 def test_effective_impressions_by_hand():
