@@ -145,7 +145,9 @@ class _Problem:
         return np.asarray(np.repeat([spreads.head, spreads.labels], sizes)[self.columns(spreads)] ** -2.0)
 
 
-def choose_spreads(training: JointCells, validation: JointCells | None, k: int, log: Log = silent) -> Spreads:
+def choose_spreads(
+    training: JointCells, validation: JointCells | None, k: int, log: Log = silent, known: Spreads | None = None
+) -> Spreads:
     """The spreads of least deviance on the validation cells; without any, the middle ones.
 
     One kind after the other, while the others are at their middle or already chosen. Where there are label vectors, the
@@ -156,6 +158,8 @@ def choose_spreads(training: JointCells, validation: JointCells | None, k: int, 
         validation: to choose by.
         k: the cut of NDCG.
         log: receives progress lines.
+        known: what was chosen for the same cells with other states. Beside label vectors, all spreads but that of the
+            head on the states are chosen without states, so they are the same.
     """
     middle = HEAD_SPREADS[2]
     chosen = Spreads(middle, BIAS_SPREAD, EMBEDDING_SPREADS[1], AFFINITY_SPREADS[1])
@@ -163,6 +167,8 @@ def choose_spreads(training: JointCells, validation: JointCells | None, k: int, 
     if training.vectors.shape[1]:
         chosen = replace(chosen, head=0.0, labels=middle)
         kinds |= {"labels": HEAD_SPREADS, "head": (0.0, *HEAD_SPREADS)}
+        if known is not None:
+            chosen, kinds = replace(known, head=0.0), {"head": kinds["head"]}
     else:
         kinds["head"] = HEAD_SPREADS
     return _best_on_validation(training, validation, chosen, kinds, k, log)

@@ -44,6 +44,7 @@ def fit_stack(
     validation: JointCells | None,
     k: int,
     log: Log,
+    known: Spreads | None = None,
 ) -> Spreads:
     """Fit heads and offsets to the body of the reader as it is, and put them in place.
 
@@ -54,8 +55,9 @@ def fit_stack(
         validation: cells to choose spreads by.
         k: the cut of NDCG.
         log: receives a line.
+        known: see ``joint_head.choose_spreads``.
     """
-    spreads = choose_spreads(cells, validation, k, log)
+    spreads = choose_spreads(cells, validation, k, log, known)
     joint, never_served = fit_stack_head(cells, everything, spreads), fit_never_served(cells, everything)
     taught = cells if spreads.head else everything
     reader.set_heads(np.stack([joint.head, never_served.head]))

@@ -198,7 +198,8 @@ class AlignmentTrainer:
             taught = self._read_sample(training, log)
             cells, held_out = self._cells(training, validation, (taught, read))
             everything = JointCells.without_states(training, len(self.reader.labels), self.vectors)
-            spreads = fit_stack(self.reader, cells, everything, held_out, self.k, log)
+            known = Spreads(**self.curve[0].spreads or {}) if self.curve else None
+            spreads = fit_stack(self.reader, cells, everything, held_out, self.k, log, known)
         point, ndcg = validation_point(
             self.reader.score(read), validation, self.k, step, training_loss, self.multipliers
         )

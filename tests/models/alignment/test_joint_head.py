@@ -236,8 +236,12 @@ def test_beside_label_vectors_states_have_to_rank_better(told_by, k):
     told = states @ np.array([0.6, -0.6, 0.5, 0.4]) if told_by == "states" else by_labels
     rows = replace(rows, rates=generator.binomial(30, expit(told - 1)) / 30)
     out = rows.histories % 3 == 0
-    chosen = choose_spreads(*(rows.taken(np.flatnonzero(part)) for part in (~out, out)), k=k)
+    parts = [rows.taken(np.flatnonzero(part)) for part in (~out, out)]
+    chosen = choose_spreads(*parts, k=k)
     assert (chosen.head > 0) == (told_by == "states" and k == 2)
+    others = [replace(part, states=np.roll(part.states, 1, axis=0)) for part in parts]
+    of_others = choose_spreads(*others, k=k)
+    assert choose_spreads(*parts, k=k, known=of_others) == chosen
     assert chosen.labels > 0
 
 
