@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 from scipy.special import expit, logit
 
+from models.alignment.candidate_reader import CandidateStates
 from models.alignment.examples import ServedHistory
 from models.alignment.joint_cells import JointCells
 from models.alignment.joint_head import (
@@ -23,6 +25,7 @@ from models.alignment.joint_head import (
     fit_joint_head,
     fit_stack_head,
     spreads_of_head_alone,
+    stack_scores,
 )
 from models.alignment.label_features import folded
 from models.feedback.affinity import AdditiveAffinity
@@ -332,6 +335,17 @@ def test_what_was_saved_is_what_was_fitted(tmp_path):
         (fitted.offsets.affinity, again.offsets.affinity),
     ):
         np.testing.assert_array_equal(first, second)
+
+
+def test_scores_of_a_stack_are_rates_by_what_was_read_and_the_offsets():
+    offsets = AdditiveAffinity(np.array([0.1, 0.2, 0.3]), np.array([[0.0, 0.0, 1.0], [0.0, 0.0, 2.0], [0.5, 0.0, 0.0]]))
+    batches = [torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 1.0], [0.0, 1.0]])]
+    read = CandidateStates([[0, 1], [1, 2]], [[2], [0, 1]], batches)
+    found = stack_scores(read, np.array([0.5, -1.0]), offsets)
+    for scores, expected in zip(found, ([-1.5 + 0.3 + 3.0], [0.5 + 0.1 + 0.5, -1.0 + 0.2]), strict=True):
+        np.testing.assert_allclose(scores, expit(expected))
+    nothing = stack_scores(CandidateStates([[0, 1], [1, 2]], [[], []], []), np.array([0.5, -1.0]), offsets)
+    assert [scores.shape for scores in nothing] == [(0,), (0,)]
 
 
 def test_the_head_alone_gets_a_spread_of_its_own():
