@@ -3,6 +3,7 @@
 A later run resumes where a killed one stopped.
 """
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -32,6 +33,8 @@ def work_in_shards(
         The shards' folders in order.
     """
     shards = [(part, folder / f"shard-{part.start:09d}-{part.stop:09d}") for part in micro_batches(total, size)]
+    for left in folder.glob(".shard-*"):
+        shutil.rmtree(left)  # a killed process was in the midst of it
     missing = [(part, path) for part, path in shards if not path.exists()]
     if len(missing) < len(shards):
         log(f"{len(shards) - len(missing)} of {len(shards)} shards exist from an interrupted run")
@@ -55,7 +58,7 @@ def shard_size(wanted: int, micro_batch: int) -> int:
 
 def read_shards(folder: Path, file: str, columns: list[str] | None = None) -> pl.DataFrame:
     """The rows of one Parquet file of all shards, in order; of some columns, or of all."""
-    return pl.concat([pl.read_parquet(shard / file, columns=columns) for shard in sorted(folder.iterdir())])
+    return pl.concat([pl.read_parquet(shard / file, columns=columns) for shard in sorted(folder.glob("shard-*"))])
 
 
 def micro_batches(total: int, size: int) -> Iterator[range]:

@@ -1,5 +1,9 @@
 """Micro-batches by index, and work in shards: whole or not at all, taken up where it stopped."""
 
+import multiprocessing
+import os
+import signal
+
 import polars as pl
 import pytest
 from hypothesis import given
@@ -10,6 +14,32 @@ from models.shards import micro_batches, read_shards, shard_size, work_in_shards
 
 def write(part, folder):
     (folder / "rows.txt").write_text("\n".join(map(str, part)))
+
+
+def write_rows(part, folder):
+    pl.DataFrame({"row": list(part)}).write_parquet(folder / "rows.parquet")
+
+
+def killed_at_work(part, folder):
+    """The process ends as by ``kill -9``, with a shard half written."""
+    (folder / "half").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_a_killed_process_left_half_written_is_neither_read_nor_kept(tmp_path):
+    shards = tmp_path / "shards"
+    work_in_shards(shards, 3, 3, write_rows, "rows")
+    killed = multiprocessing.get_context("fork").Process(
+        target=work_in_shards, args=(shards, 7, 3, killed_at_work, "rows")
+    )
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
+    assert any(path.name.startswith(".shard-000000003") for path in shards.iterdir())
+    assert read_shards(shards, "rows.parquet")["row"].to_list() == [0, 1, 2]
+    work_in_shards(shards, 7, 3, write_rows, "rows")
+    assert read_shards(shards, "rows.parquet")["row"].to_list() == list(range(7))
+    assert {path.name[0] for path in shards.iterdir()} == {"s"}
 
 
 def test_every_index_is_done_once_in_order(tmp_path):
