@@ -34,7 +34,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     "sql/training": (DEFINITIONS, INTERESTS, f"{ASSETS}/test_training.py"),
     "sql/candidates": (INTERESTS, DEFINITIONS),
     "sql/evaluation": (WINDOWS, QUALITY),
-    "sql/housekeeping": (FORGETTING, PRUNING),
+    "sql/housekeeping": ("tests/sql/test_housekeeping_tables.py", FORGETTING, PRUNING),
     # files
     "models/feedback/score_changes.py": (),
     "models/feedback/splits.py": (f"{ALIGNMENT}/test_pointwise_examples.py",),

@@ -4,11 +4,9 @@ import gzip
 import json
 from datetime import date
 
-import duckdb
 import polars as pl
 import pytest
 from support.landing import DAY_LONG, zone_of
-from support.rows import fill
 
 from alignrec_assets.home import Home
 from alignrec_assets.housekeeping.forgetting import forget_user, knows_user, unforget_user
@@ -18,8 +16,7 @@ from alignrec_assets.landing.loading import PositiveRule, load_events, load_feed
 from alignrec_assets.landing.survey import survey
 from alignrec_assets.landing.tombstones import TombstonesError, read_tombstones
 from alignrec_assets.landing.zone import Calendar
-from alignrec_assets.warehouse.connection import Warehouse, create_tables
-from alignrec_assets.warehouse.queries import query
+from alignrec_assets.warehouse.connection import Warehouse
 from alignrec_assets.warehouse.records import Record, write_records
 from alignrec_assets.warehouse.rows import append_rows, table_frame
 
@@ -259,31 +256,6 @@ def test_files_that_cannot_be_searched_stop_it_before_anything_changes(home):
     (home.landing / "FORGOTTEN").write_text("{}")
     with pytest.raises(TombstonesError, match="FORGOTTEN"):
         load(home)
-
-
-def day(number):
-    return date(2026, 1, number)
-
-
-@pytest.mark.parametrize(
-    ("found", "counted", "first"),
-    [([7, 6], [9, 8], 6), ([9, 8], [7, 6], 6), ([9, 8], [], 8), ([], [7], 7), ([], [], None)],
-)
-def test_the_first_day_of_a_user_is_the_first_of_landing_files_and_tables(found, counted, first):
-    """The same days of impressions, a week later. Of the other user earlier days are counted."""
-    users = [("ada", at) for at in counted] + [("bob", 1)]
-    with duckdb.connect() as connection:
-        create_tables(connection)
-        connection.execute(query("macros.landed_values"))
-        for table, later in (("found_events", 0), ("found_feedback", 7)):
-            connection.execute(f"CREATE TEMP TABLE {table} (ts VARCHAR)")
-            for at in found:
-                connection.execute(f"INSERT INTO {table} VALUES (?)", [f"{day(at + later)}T23:00:00Z"])
-        for table, later in (("interests.user_cluster_days", 0), ("feedback.transition_users", 7)):
-            fill(connection, table, [{"user_id": user, "day": day(at + later)} for user, at in users])
-        asked = query("housekeeping.first_days_of_user")
-        expected = (first and day(first), first and day(first + 7))
-        assert connection.execute(asked, {"user": "ada"}).fetchall() == [expected]
 
 
 def test_source_rows_that_were_rejected_lose_the_user(home):

@@ -27,3 +27,4 @@ def test_biases_and_affinities_score_as_the_head_does(seed, length, constant):
     expected = label_features(vectors, csr_matrix(members), clusters) @ head + constant
     found = folded(vectors, head, constant).scores(histories, [[cluster] for cluster in clusters.tolist()])
     np.testing.assert_allclose(np.concatenate(found), expected, atol=1e-12)
+    np.testing.assert_allclose(folded(vectors, head).bias + constant, folded(vectors, head, constant).bias, atol=1e-12)

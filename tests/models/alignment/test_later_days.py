@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 from support.alignment import LABELS, toy_examples
 
+from models.alignment import later_days
 from models.alignment.later_days import contest_of_later_days
 from models.evaluation.metrics import f1_at_k
 
@@ -53,9 +54,9 @@ def test_histories_clusters_and_cells_that_taught_take_part_alone(contest):
     taught = examples.filter(pl.col("split") == "train")["history"].to_list()[0]
     held_out = examples.filter(pl.col("split") == "test")["history"].to_list()[0]
     others = [cluster for cluster in range(7) if cluster not in taught][:3]
-    rates = [0.8, 0.2, 0.4]
+    rates, shown = [0.2, 0.4, 0.8], [50, 10, 5]
     later = later_cells(
-        [(taught, cluster, 5, round(5 * rate)) for cluster, rate in zip(others, rates, strict=True)]
+        [(taught, cluster, n, round(n * rate)) for cluster, n, rate in zip(others, shown, rates, strict=True)]
         + [(taught, 7, 10, 10)]  # kept from training
         + [(held_out, 6, 10, 10), (held_out, 5, 10, 0)]  # of a history that did not teach
     )
@@ -63,6 +64,17 @@ def test_histories_clusters_and_cells_that_taught_take_part_alone(contest):
     assert asked == {tuple(taught): others}
     assert found.histories == 1
     expected = f1_at_k(np.array(others, dtype=float), np.array(rates), 1)
-    assert found.values["model"]["f1_at_k"] == expected
+    assert found.values["model"]["f1_at_k"] == expected == 1
     assert {"random", "prior", "additive", "label_regression"} <= set(found.values)
     assert found.values["random"]["f1_at_k"] == pytest.approx(1 / 3)
+
+
+def test_of_many_histories_the_seed_chooses(contest, monkeypatch):
+    monkeypatch.setattr(later_days, "MOST_HISTORIES", 3)
+    examples = toy_examples().with_columns(unseen=pl.lit(value=False))
+    rows = examples.filter(split="train").select("history", "cluster_id").iter_rows()
+    later = later_cells([(history, cluster, 5, cluster % 5) for history, cluster in rows])
+    (_, first), (_, again) = (contest(later, examples) for _ in range(2))
+    assert first == again
+    assert len(first) == 3
+    assert later["history"].n_unique() >= 10

@@ -7,6 +7,7 @@ from sklearn.linear_model import Ridge
 from support.alignment import LABELS, toy_examples
 from support.leaks import moods
 
+from models.alignment import linear_head
 from models.alignment.candidate_reader import CandidateReader
 from models.alignment.examples import group_by_history
 from models.alignment.linear_head import HEAD_FOLDS, HEAD_PENALTIES, fit_head, ridge, working_logits
@@ -26,7 +27,7 @@ def test_fitted_head_is_the_weighted_ridge_solution(tiny_model_folder):
     np.testing.assert_allclose(reader.heads.detach().numpy()[0], reference.coef_, rtol=1e-3, atol=1e-4)
 
 
-def test_the_penalty_of_the_head_leaves_whole_histories_out(tiny_model_folder):
+def test_the_penalty_of_the_head_leaves_whole_histories_out(tiny_model_folder, monkeypatch):
     """The scores of a history are alike here: left out row by row, its other rows would tell them."""
     reader = CandidateReader(
         new_scoring_model(tiny_model_folder, seed=0, layers=None), load_tokenizer(tiny_model_folder), LABELS
@@ -41,7 +42,10 @@ def test_the_penalty_of_the_head_leaves_whole_histories_out(tiny_model_folder):
     by_history = np.repeat(np.arange(len(served)) % HEAD_FOLDS, [len(row.clusters) for row in served])
     by_row = np.arange(rows.height) % HEAD_FOLDS
     by_rows = ridge(x, target, weights, by_row)
+    folds = []
+    monkeypatch.setattr(linear_head, "ridge", lambda *given: folds.append(given[-1]) or ridge(*given))
     assert fit_head(reader, served) == ridge(x, target, weights, by_history).penalty > by_rows.penalty
+    np.testing.assert_array_equal(folds[0], by_history)
 
 
 def test_working_logits_are_one_step_towards_the_logistic_fit():
@@ -55,7 +59,8 @@ def test_working_logits_are_one_step_towards_the_logistic_fit():
     newton = start + np.linalg.solve((x * (weights * mean * (1 - mean))[:, None]).T @ x, gradient)
     least_squares = np.linalg.solve((x * weights[:, None]).T @ x, x.T @ (weights * working_logits(scores, weights)))
     np.testing.assert_allclose(least_squares, newton, atol=1e-10)
-    assert np.isfinite(working_logits(np.zeros(3), np.ones(3))).all()
+    for same in (np.zeros(3), np.ones(3)):
+        assert np.isfinite(working_logits(same, np.ones(3))).all()
 
 
 @pytest.mark.parametrize("noise", [0.01, 30.0])
@@ -76,3 +81,14 @@ def test_the_penalty_is_the_one_of_least_error_on_left_out_histories(noise):
     found = ridge(x, target, weights, folds)
     assert found.penalty == HEAD_PENALTIES[int(np.argmin(errors))] == (0.0003 if noise < 1 else 1.0)
     assert found.errors.sum() == pytest.approx(min(errors))
+
+
+def test_two_folds_choose_a_penalty_and_one_takes_the_middle_one():
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(120, 3))
+    target = x @ np.ones(3)  # without noise the least penalty is the best
+    ones = np.ones(120)
+    assert ridge(x, target, ones, np.arange(120) % 2).penalty == HEAD_PENALTIES[0]
+    found = ridge(x, target, ones, np.zeros(120, dtype=int))
+    assert (found.penalty, found.errors.any()) == (0.03, False)
+    np.testing.assert_allclose(found.head, np.linalg.solve(x.T @ x / 120 + 0.03 * np.eye(3), x.T @ target / 120))

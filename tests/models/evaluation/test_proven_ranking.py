@@ -85,7 +85,10 @@ def test_of_equal_yardsticks_the_simpler_one_ranks():
 def test_where_nothing_was_measured_nothing_is_proven():
     empty = {"k": 3, "figures": {"held_out_histories": 0, f"{MEASURE}_prior": None}, "leads": {}}
     unmeasured = contest(TOLD, TOLD) | {"leads": {"random": {}, "prior": {}}}
-    for found in (empty, empty | {"leads_over_random": {}}, unmeasured):
+    halves = [
+        unmeasured | {"leads": {"random": {}, "prior": {}, name: {MEASURE: TOLD}}} for name in ("random", "prior")
+    ]
+    for found in (empty, empty | {"leads_over_random": {}}, unmeasured, *halves):
         assert proven_ranking(found).by == "novelty"
 
 
