@@ -4,8 +4,14 @@ No mathematics and no SQL text live here: an asset reads, calls one function of 
 writes and reports.
 """
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
+
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""How the threads of a matrix product wait for each other: asleep. libgomp reads it when torch is loaded. By
+default they spin, and where another process has put one of them aside, the others burn the very core that it waits
+for."""
 
 
 def _refuse_foreign_models() -> None:
@@ -24,3 +30,5 @@ def _refuse_foreign_models() -> None:
 
 
 _refuse_foreign_models()
+for _name, _value in WAITING.items():
+    os.environ.setdefault(_name, _value)
