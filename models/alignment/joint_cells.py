@@ -12,7 +12,9 @@ from models.alignment.examples import ServedHistory
 from models.alignment.label_features import label_features
 from models.alignment.linear_head import LEAST_MEAN
 from models.arrays import AnyFloatArray, Float64Array, IntArray
+from models.shards import evenly_spread
 
+MOST_CELLS = 100_000  # that are fitted without states: with 768 label features about 3 GB
 TINY = 1e-6  # a coordinate that never varies has no scale
 
 
@@ -66,8 +68,13 @@ class JointCells:
     def without_states(
         cls, served: Sequence[ServedHistory], clusters: int, vectors: AnyFloatArray | None
     ) -> "JointCells":
-        """Likewise where nothing was read: the states have no columns."""
-        return cls.of(np.zeros((sum(len(row.clusters) for row in served), 0)), served, clusters, vectors)
+        """Likewise where nothing was read: the states have no columns.
+
+        Where there are more than ``MOST_CELLS``, they are of histories that are spread evenly over all.
+        """
+        cells = sum(len(row.clusters) for row in served)
+        kept = evenly_spread(served, max(1, len(served) * MOST_CELLS // max(cells, MOST_CELLS)))
+        return cls.of(np.zeros((sum(len(row.clusters) for row in kept), 0)), kept, clusters, vectors)
 
     def taken(self, rows: IntArray) -> "JointCells":
         """The cells of these rows, in their order."""

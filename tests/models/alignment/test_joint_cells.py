@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import logit
 
+from models.alignment import joint_cells
 from models.alignment.examples import ServedHistory
 from models.alignment.joint_cells import TINY, JointCells, standards
 from models.alignment.linear_head import LEAST_MEAN
@@ -32,6 +33,15 @@ def test_cells_are_rows_whatever_the_clusters_of_their_histories():
     taken = cells.taken(np.array([2, 0]))
     assert taken.clusters.tolist() == [0, 1]
     np.testing.assert_array_equal(taken.members.toarray(), expected[[2, 0]])
+
+
+def test_of_too_many_cells_those_of_histories_over_all_are_taken(monkeypatch):
+    many = [served([place, place + 1], [7, 8], [0.1, 0.2], [1.0, 1.0]) for place in range(6)]
+    monkeypatch.setattr(joint_cells, "MOST_CELLS", 5)
+    cells = JointCells.without_states(many, 9, None)
+    assert cells.members[::2].toarray().argmax(axis=1).tolist() == [0, 3]
+    monkeypatch.setattr(joint_cells, "MOST_CELLS", 12)
+    assert len(JointCells.without_states(many, 9, None).clusters) == 12
 
 
 def test_the_affinities_of_a_cell_are_those_of_its_members_with_its_cluster():
