@@ -7,7 +7,7 @@ SELECT
     cluster_id,
     novel,
     sum(impressions) AS impressions,
-    count(*) AS users,
+    count(user_id) AS users,
     sum(positives) AS positives,
     sum(likes) AS likes,
     sum(shares) AS shares,

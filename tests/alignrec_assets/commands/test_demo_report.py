@@ -55,7 +55,7 @@ def test_the_contest_with_users_kept_apart_stands_beside():
 def test_the_share_of_the_words_is_printed():
     figures = {"spread_of_scores": 0.49, "spread_of_words": 0.011, "words_share": 0.022}
     (line,) = _words_lines(figures | {"spearman_without_words": None})
-    for told in ("spreads by 0.490", "part of it by 0.011", "share 0.022", "without it -"):
+    for told in ("spreads by 0.490", "language model by 0.011", "share 0.022", "without them -"):
         assert told in line
     assert _words_lines({"words_share": None}) == []
 
