@@ -34,7 +34,7 @@ from models.alignment.joint_head import (
     stack_scores,
 )
 from models.alignment.linear_head import fit_head
-from models.alignment.losses import pairwise_loss, soft_label_loss
+from models.alignment.losses import evidence_of, served_loss
 from models.alignment.never_served import fit_stack
 from models.alignment.options import AlignmentOptions
 from models.alignment.passes import looks, step_passes, total_steps, training_passes
@@ -146,7 +146,7 @@ class AlignmentTrainer:
         The passes add up to the gradient of one pass over all of them: each one's loss is weighted by its share of the
         evidence.
         """
-        evidence = {number: float(self._evidence(served).sum()) for number, served in passes.items()}
+        evidence = {number: float(evidence_of(served, self.options.loss).sum()) for number, served in passes.items()}
         total, value = sum(evidence.values()), 0.0
         for number, served in passes.items():
             if evidence[number] == 0.0:
@@ -166,19 +166,9 @@ class AlignmentTrainer:
         """
         read = [row.history for row in served], [row.clusters for row in served]
         if self.stack_training is None:
-            return self._loss(self.reader.logits(*read), served)
+            return served_loss(self.reader.logits(*read), served, self.options.loss)
         both = self.stack_training.logits(self.reader.states(*read), served)
-        return torch.stack([self._loss(logits, served) for logits in both]).mean()
-
-    def _loss(self, logits: Tensor, served: Sequence[ServedHistory]) -> Tensor:
-        if self.options.loss == "pairwise":
-            first = np.cumsum([0, *(len(row.clusters) for row in served[:-1])])
-            places = np.concatenate([row.pairs + offset for row, offset in zip(served, first, strict=True)])
-            probabilities = torch.from_numpy(np.concatenate([row.pair_probabilities for row in served])).to(logits)
-            return pairwise_loss(logits[places[:, 0]], logits[places[:, 1]], probabilities)
-        weights = torch.from_numpy(self._evidence(served)).to(logits)
-        scores = torch.from_numpy(np.concatenate([row.scores for row in served])).to(logits)
-        return soft_label_loss(logits, scores, weights)
+        return torch.stack([served_loss(logits, served, self.options.loss) for logits in both]).mean()
 
     def evaluate(
         self,
@@ -365,11 +355,6 @@ class AlignmentTrainer:
             if resume is not None and time.monotonic() - saved >= save_every_seconds:
                 self._save_state(resume, optimiser)
                 saved = time.monotonic()
-
-    def _evidence(self, served: Sequence[ServedHistory]) -> Float64Array:
-        """[clusters or pairs in all] the weights of the loss; pairs count alike."""
-        pairwise = self.options.loss == "pairwise"
-        return np.concatenate([np.ones(len(row.pairs)) if pairwise else row.weights for row in served])
 
     def _save_state(self, path: Path, optimiser: Optimiser) -> None:
         state = {
