@@ -65,14 +65,16 @@ def run_file(root: Path, copy: Copy, outcomes: Outcomes, path: str) -> Told | No
     if unknown:
         import_libraries()
         began = _processor_seconds()
-        if not copy.passes(tests):
+        order = copy.order(path, tests)
+        if order is None:
             print(f"the tests of {path} fail without any fault: pytest {' '.join(tests)}", flush=True)
             return None
         patience = round(PATIENCE * (_processor_seconds() - began) + 10)
         progress = Progress(len(unknown), "mutants", print)
         for mutant in unknown:
+            order.line = mutant.line
             with copy.holding(path, mutant.text):
-                killed = not copy.passes(tests, patience)
+                killed = copy.finds(tests, order, patience)
             outcomes.add(_hash(mutant.text) if killed else _hash(mutant.text, tested), killed)
             progress.advance(note="" if killed else f"survives, line {mutant.line}: {mutant.change}")
     survivors = [mutant for mutant in mutants if _outcome(outcomes, mutant.text, tested) is False]

@@ -6,6 +6,7 @@ The copy is tested by children of one process that has imported the large librar
 import contextlib
 import gc
 import importlib
+import json
 import os
 import resource
 import shutil
@@ -14,6 +15,9 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from mutation.order import Order, Survey
 
 PARTS = (
     *("alignrec_assets", "models", "sql", "tests", "docs"),
@@ -59,27 +63,44 @@ class Copy:
             file.write_bytes(sound)
             os.utime(file, ns=(moments.st_atime_ns, moments.st_mtime_ns))  # compiled modules are known by it
 
-    def passes(self, tests: Sequence[str], most_seconds: int | None = None) -> bool:
-        """Whether all tests pass; with a fault, within a limit of processor seconds, so that a busy machine is none."""
+    def order(self, path: str, tests: Sequence[str]) -> Order | None:
+        """The order in which these tests look for faults of a file; None where they fail without any."""
+        passed, told = self._run(tests, Survey((self.folder / path).resolve()))
+        return Order(*told) if passed else None
+
+    def finds(self, tests: Sequence[str], order: Order, most_seconds: int) -> bool:
+        """Whether a test fails, or all take more than these seconds of the processor: being busy is no fault."""
+        passed, failed = self._run(tests, order, most_seconds)
+        order.found[failed] += not passed
+        return not passed
+
+    def _run(self, tests: Sequence[str], plugin: Order | Survey, most_seconds: int | None = None) -> tuple[bool, Any]:
+        """Whether all tests pass, and what the plugin tells; None where the tests were ended before it could."""
         sys.stdout.flush()
+        told = self.folder.with_suffix(".json")
+        told.write_text("null")
         child = os.fork()
         if child == 0:
             os.setpgid(0, 0)
             sys.dont_write_bytecode = most_seconds is not None  # sound modules alone are kept compiled
             if most_seconds is not None:
                 resource.setrlimit(resource.RLIMIT_CPU, (most_seconds, most_seconds))
-            _test(self.folder, tests)
+            _test(self.folder, tests, plugin, told)
         deadline = None if most_seconds is None else time.monotonic() + WAITING * most_seconds
-        while True:
-            ended, status = os.waitpid(child, os.WNOHANG)
-            if ended:
-                return status == 0
-            if deadline is not None and time.monotonic() > deadline:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(child, signal.SIGKILL)  # with all that the tests started
-                os.waitpid(child, 0)
-                return False
-            time.sleep(0.02)
+        return _ended(child, deadline) == 0, json.loads(told.read_text())
+
+
+def _ended(child: int, deadline: float | None) -> int:
+    """The status of a child once it has ended, by itself or at the deadline, with all that it started."""
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return status
+        if deadline is not None and time.monotonic() > deadline:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)
+            return os.waitpid(child, 0)[1]
+        time.sleep(0.02)
 
 
 def import_libraries() -> None:
@@ -89,7 +110,17 @@ def import_libraries() -> None:
     gc.freeze()  # or every child walks through all of them at its end
 
 
-def _test(folder: Path, tests: Sequence[str]) -> None:
+class _Telling:
+    """Writes what a plugin tells, before the tests' own hook ends the process."""
+
+    def __init__(self, plugin: Order | Survey, file: Path) -> None:
+        self.plugin, self.file = plugin, file
+
+    def pytest_sessionfinish(self) -> None:
+        self.file.write_text(json.dumps(self.plugin.told()))
+
+
+def _test(folder: Path, tests: Sequence[str], plugin: Order | Survey, told: Path) -> None:
     """In the child: the tests, without a word, on modules of the copy alone; ends the process."""
     import pytest
     from hypothesis import Phase, settings
@@ -106,6 +137,8 @@ def _test(folder: Path, tests: Sequence[str]) -> None:
     settings.load_profile("mutants")  # the first failing example is enough: it need not be the smallest
     code = 1
     try:
-        code = int(pytest.main([*QUIETLY, "-m", "not full and not vllm", *tests]))
+        code = int(
+            pytest.main([*QUIETLY, "-m", "not full and not vllm", *tests], plugins=[plugin, _Telling(plugin, told)])
+        )
     finally:
         os._exit(min(code, 1))

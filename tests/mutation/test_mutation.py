@@ -1,5 +1,6 @@
 """The tool that puts faults into the code: which it makes, whose tests it asks, and what it remembers."""
 
+import json
 import os
 import subprocess
 import sys
@@ -136,12 +137,73 @@ def test_a_run_tells_what_survives_goes_on_where_it_was_and_leaves_the_project_a
     assert (tmp_path / "sql/x/y.sql").read_text() == QUERY
 
 
-LIMITED = """
+REACHED = """
+def small(a):
+    return a + 1
+
+
+def large(a):
+    return a + 2
+"""
+TESTS = """
+import time
+
+from models.x.y import large, small
+
+
+def test_slow():
+    time.sleep(0.2)
+    assert large(1) == 3
+
+
+def test_quick():
+    assert large(2) == 4
+
+
+def test_else():
+    assert small(1) == 2
+"""
+ORDERED = """
+import json
 from pathlib import Path
 from mutation.runner import Copy
 
+copy, tests = Copy(Path.cwd(), Path.cwd() / "copy"), ["tests/models/x/test_y.py"]
+order, asked = copy.order("models/x/y.py", tests), []
+text = Path("models/x/y.py").read_text()
+faults = [(7, "a + 2", "a + 4"), (7, "a + 2", "a * 2"), (3, "a + 1", "a"), (3, "a + 1", "1 + a")]
+for order.line, sound, fault in faults:
+    with copy.holding("models/x/y.py", text.replace(sound, fault)):
+        before = order.found.copy()
+        asked.append([copy.finds(tests, order, 20), *(order.found - before)])
+print(json.dumps([order.reached, asked]))
+"""
+
+
+def test_tests_that_reach_the_line_are_asked_first_the_quickest_before_the_others(tmp_path):
+    pytest.importorskip("coverage")
+    for folder in ("models/x", "tests/models/x"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\nmarkers = ['full', 'vllm']\n")
+    (tmp_path / "models/x/y.py").write_text(REACHED)
+    (tmp_path / "tests/models/x/test_y.py").write_text(TESTS)
+    path = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    told = subprocess.run(
+        [sys.executable, "-c", ORDERED], cwd=tmp_path, env=path, text=True, capture_output=True, check=True
+    )
+    reached, asked = json.loads(told.stdout)
+    slow, quick, other = (f"tests/models/x/test_y.py::test_{name}" for name in ("slow", "quick", "else"))
+    assert reached == {slow: [7], quick: [7], other: [3]}
+    assert asked == [[True, quick], [True, slow], [True, other], [False]]
+
+
+LIMITED = """
+from pathlib import Path
+from mutation.order import Order
+from mutation.runner import Copy
+
 copy = Copy(Path.cwd(), Path.cwd() / "copy")
-print(*(copy.passes([f"tests/test_{name}.py"], 2) for name in ("waiting", "looping")))
+print(*(copy.finds([f"tests/test_{name}.py"], Order({}, {}), 2) for name in ("waiting", "looping")))
 """
 
 
@@ -155,4 +217,4 @@ def test_the_limit_is_of_processor_seconds_so_a_busy_machine_kills_nothing(tmp_p
     told = subprocess.run(
         [sys.executable, "-c", LIMITED], cwd=tmp_path, env=path, text=True, capture_output=True, check=True
     )
-    assert told.stdout.split() == ["True", "False"]
+    assert told.stdout.split() == ["False", "True"]
