@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from synthetic.devices import add_device
 from synthetic.peers import at_best_batch, close_vllm, every_core, given, open_vllm, vllm_batches
 from synthetic.processes import in_a_process
 from synthetic.report import print_report
@@ -75,11 +76,12 @@ def transformers_arm(batch, folder, histories, candidates):
 
     def score(part):
         width = max(len(rows[row]) for row in part)
-        ids = torch.tensor([rows[row] + [0] * (width - len(rows[row])) for row in part])
-        mask = torch.tensor([[1] * len(rows[row]) + [0] * (width - len(rows[row])) for row in part])
+        ids = torch.tensor([rows[row] + [0] * (width - len(rows[row])) for row in part]).to(reader.model.device)
+        mask = torch.tensor([[1] * len(rows[row]) + [0] * (width - len(rows[row])) for row in part]).to(ids.device)
         hidden = reader.model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
         ends = mask.sum(dim=1) - 1
-        logits[part] = (hidden[torch.arange(len(part)), ends].float() @ reader.heads.float().squeeze(0)).numpy()
+        ends = hidden[torch.arange(len(part), device=ids.device), ends].float()
+        logits[part] = (ends @ reader.heads.float().squeeze(0)).cpu().numpy()
 
     with torch.inference_mode():
         score(order[:batch])
@@ -122,6 +124,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--histories", type=int, default=64)
     parser.add_argument("--candidates", type=int, default=20)
+    add_device(parser)
     chosen = parser.parse_args()
     if find_spec("vllm") is None:
         sys.exit("vLLM is missing: run `make vllm` first")

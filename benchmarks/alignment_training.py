@@ -33,6 +33,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
+from synthetic.devices import add_device, device_name
 from synthetic.peers import at_its_best, every_core, given, told
 from synthetic.processes import in_a_process, start_process
 from synthetic.trainers import peer_steps
@@ -269,6 +270,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--steps", type=int, default=5, help="optimiser steps of each arm, the first not timed")
     parser.add_argument("--histories-per-step", type=int, default=8)
+    add_device(parser)
     arguments = parser.parse_args()
     if arguments.steps < 2:
         parser.error("--steps must be at least 2: the first is not timed")
@@ -302,6 +304,7 @@ def main():
             "loss_tolerance": LOSS_TOLERANCE,
             "given": settings,
         },
+        "device": device_name(),
         "seed": SEED,
         "command": "python " + " ".join(["benchmarks/alignment_training.py", *sys.argv[1:]]),
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from alignment_training import options_of, prepare, served_histories, steps_of, topic_labels
+from synthetic.devices import add_device
 from synthetic.processes import in_a_process, start_process
 from synthetic.report import print_report
 
@@ -87,6 +88,7 @@ def beside(work, folder, seconds, environment):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=int, default=20, help="of each rate")
+    add_device(parser)
     chosen = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
     figures = {"fair_share": (cores - 0.5) / cores}

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from synthetic.devices import add_device
 from synthetic.processes import use_home
 from synthetic.report import print_report
 
@@ -60,6 +61,7 @@ def judged(scorer, cells, k):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--home", type=Path, required=True, help="with a trained alignment model")
+    add_device(parser)
     home = use_home(parser.parse_args().home.resolve())
     from alignrec_assets.refresh.checkpoints import required_checkpoint
     from alignrec_assets.refresh.taxonomies import cluster_labels

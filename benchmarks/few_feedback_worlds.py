@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from synthetic.devices import add_device
 from synthetic.processes import in_a_process
 from synthetic.report import print_report
 from synthetic.several_worlds import summary
@@ -57,6 +58,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--users", type=int, default=80_000)
+    add_device(parser)
     chosen = parser.parse_args()
     worlds = []
     for seed in range(1, chosen.seeds + 1):

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import polars as pl
 import torch
+from synthetic.devices import add_device
 from synthetic.peers import at_best_batch, close_vllm, every_core, given, open_vllm, vllm_batches
 from synthetic.processes import in_a_process
 from synthetic.report import print_report
@@ -106,8 +107,8 @@ def generate_arm(batch, folder, histories, draws):
 
     def sample(part):
         width = max(map(len, part))
-        ids = torch.tensor([[end] * (width - len(tokens)) + tokens for tokens in part])
-        mask = torch.tensor([[0] * (width - len(tokens)) + [1] * len(tokens) for tokens in part])
+        ids = torch.tensor([[end] * (width - len(tokens)) + tokens for tokens in part]).to(model.device)
+        mask = torch.tensor([[0] * (width - len(tokens)) + [1] * len(tokens) for tokens in part]).to(ids.device)
         return model.generate(
             ids, attention_mask=mask, do_sample=True, temperature=TEMPERATURE, top_k=0, top_p=1.0,
             num_return_sequences=draws, max_new_tokens=longest, pad_token_id=end,
@@ -144,6 +145,7 @@ def main():
     parser.add_argument("--draws", type=int, default=50)
     parser.add_argument("--examples", type=int, default=2500, help="transitions that the model is tuned on")
     parser.add_argument("--folder", type=Path, help="keeps the tuned model for the next run")
+    add_device(parser)
     chosen = parser.parse_args()
     if find_spec("vllm") is None:
         sys.exit("vLLM is missing: run `make vllm` first")

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy.stats import spearmanr
+from synthetic.devices import add_device
 from synthetic.report import print_report
 from synthetic.transitions import attributes_of, histories_of, labels_of, transitions, tuned_novelty_model
 from torch import nn
@@ -89,6 +90,7 @@ def main():
     parser.add_argument("--histories", type=int, default=32)
     parser.add_argument("--examples", type=int, default=2500, help="transitions that the model is tuned on")
     parser.add_argument("--folder", type=Path, help="keeps the tuned model for the next run")
+    add_device(parser)
     chosen = parser.parse_args()
     rng = np.random.default_rng(0)
     histories = histories_of(CLUSTERS, chosen.histories)

@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from synthetic.devices import add_device
 from synthetic.faceted_platform import faceted_platform
 from synthetic.feedback_cells import feedback_cells
 from synthetic.processes import in_a_process, start_process
@@ -182,6 +183,7 @@ def main():
     parser.add_argument("--reading", action="store_true", help="a stack without label vectors: the model reads")
     parser.add_argument("--words", action="store_true", help="labels are written token by token, all candidates read")
     parser.add_argument("--folder", type=Path, help="keeps models and tables for the next run")
+    add_device(parser)
     chosen = parser.parse_args()
     all_labels, all_attributes = faceted_platform(print)
     figures = {}

@@ -18,6 +18,7 @@ from alignrec_assets.home import Home
 from alignrec_assets.settings.sources import load_settings
 from models.evaluation.figures import figure_text
 from models.files import MODEL_FOLDER, fingerprint, replacing, write_json
+from models.language.device import choose_device
 from models.progress import Log, peak_gigabytes
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class _FewFeedbackStudy:
         from models.arena.world import WorldOptions
 
         self.settings = load_settings(home)
+        choose_device(self.settings.base_model.device)
         self.write = write
         self.world = WorldOptions(
             first_day=date(2026, 1, 5), users=users, items=ITEMS, topics=TOPICS, shelf=1, seed=seed

@@ -34,6 +34,7 @@ from alignrec_assets.warehouse.queries import query
 from alignrec_assets.warehouse.rows import read_frame, table_frame
 from models.evaluation.figures import figure_text, interval_text
 from models.files import MODEL_FOLDER, replacing, write_json
+from models.language.device import choose_device
 from models.progress import Log
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class Study:
         self.users = users
         self.write = write
         self.settings: Settings = load_settings(home)
+        choose_device(self.settings.base_model.device)
         self.warehouse = Warehouse(home)
         self.checkpoint = required_checkpoint(self.warehouse, "alignment_model")
         self.labels = cluster_labels(self.warehouse)

@@ -46,6 +46,9 @@ Bucket = Annotated[
 Tune = Annotated[
     str, StringConstraints(pattern=r"^(full|lora|top:[1-9][0-9]*)$"), Shown("form", "`full`, `lora` or `top:<number>`")
 ]
+Device = Annotated[
+    str, StringConstraints(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$"), Shown("form", "`auto`, `cpu`, `cuda` or `cuda:<n>`")
+]
 Partition = Literal["day", "week", "month"]
 LearningRate = Annotated[float, Field(gt=0, lt=1), unit("")]
 
@@ -141,6 +144,9 @@ class BaseModelSettings(Section):
 
     source: str | None = None
     """A model folder, or an id of the model hub. None: the embedded SmolLM2-135M-Instruct."""
+
+    device: Device = "auto"
+    """Where the models run: `cpu`, `cuda`, or one of several GPUs as `cuda:1`; `auto`: on a GPU if there is one."""
 
 
 class NoveltySettings(Section):

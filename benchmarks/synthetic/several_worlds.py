@@ -3,6 +3,7 @@
 import argparse
 
 import numpy as np
+from synthetic.devices import add_device
 
 
 def asked_worlds(description, **more):
@@ -12,6 +13,7 @@ def asked_worlds(description, **more):
         several = isinstance(default, list)
         kind = type(default[0] if several else default)
         parser.add_argument(f"--{name}", type=kind, default=default, nargs="+" if several else None)
+    add_device(parser)
     return parser.parse_args()
 
 

@@ -24,6 +24,8 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from models.language.device import chosen_device
+
 LORA_RANK = 16
 
 
@@ -111,8 +113,10 @@ def arithmetic(stored: torch.dtype) -> torch.dtype:
 
 def has_bfloat16() -> bool:
     """Whether the device that models run on multiplies bfloat16 in hardware."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    device = chosen_device()
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     found = torch.cpu.get_capabilities()
     return any(found.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
 
@@ -194,9 +198,8 @@ def _keep_lower_layers(model: PreTrainedModel, layers: int) -> None:
 
 
 def _ready(model: PreTrainedModel) -> PreTrainedModel:
-    """On the accelerator if there is one, in the arithmetic of that device."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return model.to(device=device, dtype=arithmetic(model.dtype)).eval()
+    """On the chosen device, in its arithmetic."""
+    return model.to(device=chosen_device(), dtype=arithmetic(model.dtype)).eval()
 
 
 def _scoring_head(model: PreTrainedModel) -> list[nn.Parameter]:
