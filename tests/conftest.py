@@ -174,6 +174,8 @@ def pytest_sessionfinish(session, exitstatus):
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config):
     """Leave at once, as the command line does: at a normal exit duckdb's binding prints 40 lines about live objects."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(config.stash.get(OUTCOME, 1))
+    outcome = config.stash.get(OUTCOME, pytest.ExitCode.INTERNAL_ERROR)
+    if outcome != pytest.ExitCode.USAGE_ERROR:  # which pytest tells afterwards, such as a file that is missing
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(outcome)

@@ -254,7 +254,8 @@ class AlignmentSettings(Section):
     """Histories in one forward and backward pass. Gradients of the passes of a step are added: fewer take less
     memory."""
     epochs: Annotated[float, Field(gt=0), unit("epochs")] = 3.0
-    """How many times each training history is shown. The weights from before stay where no later ones are proven."""
+    """How many times each training history is shown. The weights from before stay where no later ones are proven, and
+    one epoch is the last where the language model then reads nothing beside the label vectors."""
     looks_per_epoch: Annotated[int, Field(ge=1), unit("looks")] = 1
     """Evaluations in each epoch on the histories that select. Each fits a stack again to the body as it then is."""
     stack: bool = True

@@ -32,17 +32,18 @@ def step_passes(histories: int, options: AlignmentOptions) -> Iterator[list[int]
 
 def total_steps(histories: int, options: AlignmentOptions) -> int:
     """Optimiser steps of the whole training."""
-    return max(1, round(options.epochs * _steps_of_an_epoch(histories, options)))
+    return max(1, round(options.epochs * steps_of_an_epoch(histories, options)))
 
 
 def looks(histories: int, options: AlignmentOptions) -> set[int]:
     """The steps after which the model is evaluated; the last one is among them."""
-    steps, epoch = total_steps(histories, options), _steps_of_an_epoch(histories, options)
+    steps, epoch = total_steps(histories, options), steps_of_an_epoch(histories, options)
     many = int(steps * options.looks_per_epoch / epoch)
     return {steps, *(max(1, round(look * epoch / options.looks_per_epoch)) for look in range(1, many + 1))}
 
 
-def _steps_of_an_epoch(histories: int, options: AlignmentOptions) -> int:
+def steps_of_an_epoch(histories: int, options: AlignmentOptions) -> int:
+    """Optimiser steps in which each training history is shown once; those of the last pass may be shown again."""
     return -(-len(training_passes(histories, options)) // _passes_of_a_step(options))
 
 

@@ -37,7 +37,7 @@ from models.alignment.linear_head import fit_head
 from models.alignment.losses import evidence_of, served_loss
 from models.alignment.never_served import fit_stack
 from models.alignment.options import AlignmentOptions
-from models.alignment.passes import looks, step_passes, total_steps, training_passes
+from models.alignment.passes import looks, step_passes, steps_of_an_epoch, total_steps, training_passes
 from models.alignment.predicted_rates import Cells, PredictedRates, RateMap
 from models.alignment.served_yardsticks import save_yardsticks
 from models.alignment.snapshots import Snapshot
@@ -99,6 +99,7 @@ class AlignmentTrainer:
         self.evaluated: dict[int, Snapshot] = {}
         self.recent: list[float] = []
         self.seconds = 0.0
+        self.ended = ""  # why the training ended before its last step, where it did
 
     def fit(
         self,
@@ -211,6 +212,18 @@ class AlignmentTrainer:
         if best:
             self.selected, self.best = point, snapshot
             self.best_read = None if taught is None else (taught, read)
+
+    def words_earn_nothing(self, step: int, histories: int) -> bool:
+        """Whether every training history has been shown once, and a stack with label vectors reads no candidate.
+
+        At no look had the language model a head for served clusters then, and now it has none for others. More steps
+        would be for nothing: in the demo three epochs took 203 of 300 seconds, and nothing was read afterwards.
+        Comparison arms need all steps.
+        """
+        if not self.options.label_vectors or not self.options.stack or self.options.keep_overtrained:
+            return False
+        heads = [(point.spreads or {}).get("head") for point in self.curve]
+        return step >= steps_of_an_epoch(histories, self.options) and not any(heads) and not self.reader.heads.any()
 
     def read_by_best(
         self, training: Sequence[ServedHistory], validation: Sequence[ServedHistory], log: Log
@@ -352,6 +365,10 @@ class AlignmentTrainer:
             if step in judged:
                 self.evaluate(training, validation, step, float(np.mean(self.recent)), log)
                 self.recent.clear()
+                if self.words_earn_nothing(step, len(training)):
+                    self.ended = f"training ended after step {step} of {last}: label vectors say what the words say"
+                    log(self.ended)
+                    break
             if resume is not None and time.monotonic() - saved >= save_every_seconds:
                 self._save_state(resume, optimiser)
                 saved = time.monotonic()

@@ -171,6 +171,7 @@ def _report(
 ) -> AlignmentReport:
     selected = trainer.selected or trainer.curve[-1]
     selected_by, notes = selection_rule(selected, validation_histories, trainer.k)
+    notes += [trainer.ended] if trainer.ended else []
     return AlignmentReport(
         curve=tuple(trainer.curve),
         judgement=judgement,

@@ -9,9 +9,10 @@ import pytest
 from support.alignment import LABELS, QUICK, score_candidates, toy_examples, toy_pairs
 
 from models.alignment.candidate_reader import CandidateReader
-from models.alignment.checkpoint_selection import validation_point
+from models.alignment.checkpoint_selection import ValidationPoint, validation_point
 from models.alignment.examples import group_by_history, with_raw_rates
 from models.alignment.joint_head import HEAD_SPREADS
+from models.alignment.passes import steps_of_an_epoch
 from models.alignment.predicted_rates import PredictedRates
 from models.alignment.scoring import CandidateScorer
 from models.alignment.trainer import AlignmentTrainer
@@ -82,11 +83,16 @@ def test_where_label_vectors_tell_everything_the_language_model_reads_nothing(
 ):
     """Odd clusters are liked, more so after odd histories: the vectors say so. All training histories teach."""
     vectors = np.array([[cluster % 2, 1.0] for cluster in range(len(LABELS))])
-    options = replace(QUICK, stack=True, label_vectors=True, epochs=1.0, head_histories=6)
+    options = replace(QUICK, stack=True, label_vectors=True, epochs=2.0, head_histories=6)
     folder = tmp_path / "model"
     unserved = examples.filter(pl.col("cluster_id") != UNSERVED)
+    rows = unserved.filter(pl.col("split") == "train")
     report = train_alignment_model(tiny_model_folder, folder, LABELS, unserved, options, k=2, label_embeddings=vectors)
     assert report.curve[-1].spreads["head"] == 0.0
+    epoch = steps_of_an_epoch(rows["history"].n_unique(), options)
+    assert report.curve[-1].step == epoch  # the second epoch would be for nothing
+    ended = f"training ended after step {epoch} of {2 * epoch}: label vectors say what the words say"
+    assert ended in report.facts()["notes"]
     assert report.judgement.model == "label vectors + additive affinity"
     assert report.judgement.figures["words_share"] > 0.2
     assert report.judgement.figures["ndcg_at_k"] > report.judgement.figures["ndcg_at_k_random"] + 0.1
@@ -99,10 +105,30 @@ def test_where_label_vectors_tell_everything_the_language_model_reads_nothing(
     assert [mask.any() for mask in found.read] == [False, False]
     (_, after_odd, _), (_, after_even) = found.rates
     assert after_odd > after_even  # of an odd cluster that nobody was served
-    rows = unserved.filter(pl.col("split") == "train")
     taught = reader.offsets
     assert set(np.flatnonzero(taught.never_served)) == {UNSERVED} < set(range(len(LABELS)))
     assert rows["history"].n_unique() > options.head_histories
+
+
+@pytest.mark.parametrize(
+    ("heads", "now", "changed", "ends"),
+    [
+        ([0.0, 0.0], 0.0, {}, True),
+        ([0.0, 0.1], 0.0, {}, False),  # the words had a head at one look
+        ([0.0, 0.0], 0.1, {}, False),  # and have one for clusters never served
+        ([0.0, 0.0], 0.0, {"keep_overtrained": True}, False),
+        ([0.0, 0.0], 0.0, {"label_vectors": False}, False),
+        ([0.0, 0.0], 0.0, {"stack": False}, False),
+        ([0.0, 0.0], 0.0, {"epochs": 1.0, "histories_per_batch": 2, "histories_per_pass": 2}, False),
+    ],
+)
+def test_words_earn_nothing_where_no_look_of_a_whole_epoch_reads(tiny_model_folder, heads, now, changed, ends):
+    asked = {"stack": True, "label_vectors": True, "histories_per_batch": 4, "histories_per_pass": 4}
+    trainer = AlignmentTrainer(tiny_model_folder, LABELS, replace(QUICK, **asked | changed), 2)
+    trainer.reader.set_heads(np.full_like(trainer.reader.head_weights(), now))
+    trainer.curve = [ValidationPoint(step, None, None, None, None, spreads={"head": h}) for step, h in enumerate(heads)]
+    assert trainer.words_earn_nothing(2, histories=8) == ends  # two steps of four histories
+    assert not trainer.words_earn_nothing(1, histories=8)
 
 
 @pytest.mark.parametrize("loss", ["pointwise", "pairwise"])
