@@ -115,8 +115,11 @@ class CandidateReader:
         return end_states(self.model, packed).float()
 
     def logits(self, histories: Sequence[History], candidates: Sequence[Clusters]) -> Tensor:
-        """Logit of every candidate, [candidates in all]; float32, as bfloat16 would tie neighbours in a ranking."""
-        return self._with_offsets(self._under_heads(self.states(histories, candidates)), histories, candidates)
+        """Logit of every candidate under the first head, [candidates in all], with gradients where they are enabled.
+
+        It is float32, as bfloat16 would tie neighbours in a ranking.
+        """
+        return self._under_heads(self.states(histories, candidates))[:, 0]
 
     @torch.inference_mode()
     def read(
@@ -213,11 +216,3 @@ class CandidateReader:
     def _under_heads(self, states: Tensor) -> Tensor:
         logits: Tensor = states @ self.heads.float().T
         return logits
-
-    def _with_offsets(self, logits: Tensor, histories: Sequence[History], candidates: Sequence[Clusters]) -> Tensor:
-        """[candidates in all] of the logits [candidates, heads] each one's own, with its offset."""
-        if self.offsets is None:
-            return logits[:, 0]
-        own = torch.from_numpy(self.offsets.heads(candidates)).to(logits.device)
-        offsets = torch.from_numpy(np.concatenate(self.offsets.scores(histories, candidates))).to(logits)
-        return logits.gather(1, own[:, None]).squeeze(1) + offsets

@@ -11,6 +11,7 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 from scipy.special import expit, logit
 
+from models.alignment import joint_head
 from models.alignment.candidate_reader import CandidateStates
 from models.alignment.examples import ServedHistory
 from models.alignment.joint_cells import JointCells
@@ -24,6 +25,7 @@ from models.alignment.joint_head import (
     choose_spreads,
     fit_joint_head,
     fit_stack_head,
+    is_proven,
     spreads_of_head_alone,
     stack_scores,
 )
@@ -217,9 +219,8 @@ def test_what_words_tell_decides_the_spreads(told):
     assert (chosen.embedding > 0.2) != told
 
 
-@pytest.mark.parametrize(("told_by", "k"), [("states", 2), ("labels", 2), ("states", 6)])
-def test_beside_label_vectors_states_have_to_rank_better(told_by, k):
-    """Of ten clusters each, after every pair of twelve. No history is ranked at 6: then nothing is proven."""
+def labelled_halves(told_by):
+    """Ten clusters each, after every pair of twelve: what states or the vectors of labels tell of them."""
     generator = np.random.default_rng(3)
     pairs = [(a, b) for a in range(12) for b in range(a)]
     served = [[cluster for cluster in range(12) if cluster not in pair] for pair in pairs]
@@ -239,13 +240,44 @@ def test_beside_label_vectors_states_have_to_rank_better(told_by, k):
     told = states @ np.array([0.6, -0.6, 0.5, 0.4]) if told_by == "states" else by_labels
     rows = replace(rows, rates=generator.binomial(30, expit(told - 1)) / 30)
     out = rows.histories % 3 == 0
-    parts = [rows.taken(np.flatnonzero(part)) for part in (~out, out)]
+    return [rows.taken(np.flatnonzero(part)) for part in (~out, out)]
+
+
+@pytest.mark.parametrize(("told_by", "k"), [("states", 2), ("labels", 2), ("states", 6)])
+def test_beside_label_vectors_states_have_to_rank_better(told_by, k):
+    """No history is ranked at 6: then nothing is proven."""
+    parts = labelled_halves(told_by)
     chosen = choose_spreads(*parts, k=k)
     assert (chosen.head > 0) == (told_by == "states" and k == 2)
     others = [replace(part, states=np.roll(part.states, 1, axis=0)) for part in parts]
     of_others = choose_spreads(*others, k=k)
     assert choose_spreads(*parts, k=k, known=of_others) == chosen
     assert chosen.labels > 0
+    assert choose_spreads(parts[0], None, k, known=replace(of_others, head=0.3)) == replace(of_others, head=0.0)
+
+
+def test_states_are_compared_with_none_and_affinities_are_chosen_beside_label_vectors(monkeypatch):
+    """With one spread to choose from, the best is the one after 0."""
+    monkeypatch.setattr(joint_head, "AFFINITY_SPREADS", (0.01, 0.9, 5.0))  # the first of the three is best
+    parts = labelled_halves("states")
+    monkeypatch.setattr(joint_head, "HEAD_SPREADS", (0.5,) * 3)
+    chosen = choose_spreads(*parts, k=2)
+    assert (chosen.head, chosen.affinity) == (0.5, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("gains", "proven"),
+    [
+        ([], False),
+        ([1.0], False),
+        ([0.5, 0.6], True),
+        ([1.0, 1.0, 0.0], True),  # 0.667 against 1.96 * 0.577 / sqrt(3) = 0.653
+        ([1.0, 0.0, 0.0, 1.0], False),  # 0.5 against 1.96 * 0.577 / 2 = 0.566
+        ([-0.5, -0.6], False),
+    ],
+)
+def test_gains_are_proven_by_their_interval(gains, proven):
+    assert is_proven(np.array(gains)) == proven
 
 
 def test_label_vectors_tell_of_clusters_without_cells():
@@ -284,7 +316,7 @@ def test_without_validation_histories_the_spreads_are_the_middle_ones():
     assert choose_spreads(cells(), None, 2) == Spreads(0.18, 0.6, 0.15, 0.06)
     with_vectors = replace(cells(), vectors=np.ones((CLUSTERS, 2)))
     assert choose_spreads(with_vectors, None, 2) == Spreads(0.0, 0.6, 0.15, 0.06, labels=0.18)
-    assert spreads_of_head_alone(cells(), None) == Spreads(0.6, 0.0, 0.0, 0.0)
+    assert spreads_of_head_alone(cells(), None) == Spreads(0.6, 0.0, 0.0, 0.0, labels=0.0)
 
 
 def test_each_spread_is_the_one_of_least_deviance_on_the_validation_cells():

@@ -13,7 +13,9 @@ from models.novelty.affinity_law import (
     BIAS_SPREAD,
     AffinityLaw,
     LabelCoordinates,
+    Part,
     Spreads,
+    _Objective,
     choose_spreads,
     fit_affinity_law,
 )
@@ -92,6 +94,60 @@ def test_the_fit_is_the_most_probable_one():
     slopes = torch.autograd.grad(value(), parts)
     assert max(float(slope.abs().max()) for slope in slopes) < 0.02
     assert float(torch.tensor(law.own).abs().max()) > 0.05
+
+
+@pytest.mark.parametrize("mutual", [0.4, 0.0])
+def test_value_and_slopes_are_those_of_the_written_posterior(mutual, monkeypatch):
+    monkeypatch.setattr("models.novelty.transitions.ROWS_AT_ONCE", 3)  # several blocks
+    rows, coordinates = some_rows(40), LabelCoordinates.of(vectors())(vectors())
+    taught, spreads = BothWays.of(rows, N), dataclasses.replace(SPREADS, mutual=mutual)
+    assert len(taught.came.blocks) > 1
+    objective = _Objective([Part(taught.came, 1.0), Part(taught.members_came, spreads.members)], coordinates, spreads)
+    at = np.random.default_rng(5).normal(0, 0.5, objective.size)
+    own = slice(2 * N, 2 * N + N * N)
+    if not mutual:
+        at[own] = 0.0  # where they stay
+    flat = torch.tensor(at).requires_grad_()
+    biases, matrices = flat[: 2 * N].reshape(2, N), flat[2 * N :]
+    value = posterior(
+        rows,
+        torch.tensor(coordinates),
+        spreads if mutual else dataclasses.replace(spreads, mutual=1.0),
+        started(rows) + biases[0],
+        started(members_next(rows)) + biases[1],
+        matrices[: N * N].reshape(N, N),
+        matrices[N * N :].reshape(coordinates.shape[1], -1),
+    ) + (biases**2).sum() / (2 * BIAS_SPREAD**2)
+    (slopes,) = torch.autograd.grad(value, flat)
+    slopes = slopes.numpy() * (1.0 if mutual else np.isin(np.arange(len(at)), np.r_[own], invert=True))
+    found, gradient = objective(at)
+    assert found == pytest.approx(value.item(), rel=1e-5)
+    np.testing.assert_allclose(gradient, slopes, atol=1e-3)
+
+
+def test_a_coarse_fit_ends_early():
+    taught = BothWays.of(some_rows(), N)
+    fine, coarse = (fit_affinity_law(taught, SPREADS, least_gain=gain).own for gain in (1e-9, 1.0))
+    assert np.abs(coarse - fine).max() > 0.1
+
+
+def test_without_a_spread_of_words_the_law_has_no_coordinates():
+    law = fit_affinity_law(BothWays.of(some_rows(), N), Spreads(0.4), LabelCoordinates.of(vectors())(vectors()))
+    assert law.coordinates.shape == (N, 0)
+    assert law.spreads == Spreads(0.4, one_way=1.0, members=0.0, words=0.0)
+
+
+def test_labels_along_one_line_have_one_coordinate_however_wide_their_vectors_are():
+    line = np.outer([1.0, 2.0, 4.0], np.arange(1.0, 9.0))
+    found = LabelCoordinates.of(line)(line)
+    assert found.shape == (3, 1)
+    assert (found**2).mean() == pytest.approx(1.0)
+
+
+def test_words_add_to_the_scores():
+    coordinates, words = np.array([[1.0], [0.5], [2.0]]), np.array([[0.3]])
+    law = AffinityLaw(np.array([0.1, 0.2, 0.4]), np.eye(3), coordinates, words, SPREADS)
+    assert law.scores([(0, 1)])[0] == pytest.approx([0.1 + 1 + 0.45, 0.2 + 1 + 0.225, 0.4 + 0.9])
 
 
 def test_log_probabilities_by_hand():

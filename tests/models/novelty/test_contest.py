@@ -71,6 +71,20 @@ def test_intervals_are_those_of_users_drawn_again(contest):
     assert low < contest.values["model"]["macro_recall_at_3"] - 0.75 < high
 
 
+def test_a_lead_is_above_0_where_the_model_is_better_whichever_way_the_measure_goes():
+    """The model is always right, and the other one puts the right cluster last: whoever is drawn, leads are known."""
+    rows = held_out([("a", [0, 1], 5), ("a", [0, 1], 5), ("b", [0, 1], 5), ("c", [2, 3], 5)])
+    right, wrong = (np.log([[mass] * 5 + [1 - 5 * mass]]) for mass in (0.02, 0.19))
+    laws = {"model": lambda histories: right.repeat(len(histories), 0)}
+    laws["wrong"] = lambda histories: wrong.repeat(len(histories), 0)
+    found = hold_novelty_contest(laws, rows, POPULARITY, seed=1)
+    assert found.values["wrong"]["recall_at_3"] == 0.0
+    for measure in ("recall_at_3", "macro_recall_at_3"):
+        assert found.leads["wrong"][measure] == pytest.approx([1.0, 1.0])
+        assert found.intervals["model"][measure] == pytest.approx([1.0, 1.0])
+    assert found.leads["wrong"]["loss"] == pytest.approx([np.log(0.9 / 0.05)] * 2)
+
+
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from([(0, 1), (2, 3)]), st.integers(4, 5)), min_size=1))
 def test_macro_recall_is_the_mean_over_what_came_next(rows):
     found = hold_novelty_contest({"model": law}, held_out([(u, list(h), c) for u, h, c in rows]), POPULARITY, seed=1)
