@@ -40,6 +40,8 @@ def test_of_too_many_cells_those_of_histories_over_all_are_taken(monkeypatch):
     monkeypatch.setattr(joint_cells, "MOST_CELLS", 5)
     cells = JointCells.without_states(many, 9, None)
     assert cells.members[::2].toarray().argmax(axis=1).tolist() == [0, 3]
+    monkeypatch.setattr(joint_cells, "MOST_CELLS", 1)
+    assert len(JointCells.without_states(many, 9, None).clusters) == 2  # one history at least
     monkeypatch.setattr(joint_cells, "MOST_CELLS", 12)
     assert len(JointCells.without_states(many, 9, None).clusters) == 12
 

@@ -1,5 +1,7 @@
 """The expanded label distribution against the exact one, which other tests check against brute force."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from scipy.stats import chisquare
 from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma3ForCausalLM, Gemma3TextConfig
 
 from models.novelty.label_distribution import label_log_probabilities, renormalise
-from models.novelty.label_expansion import LabelExpander, at_least, drawn_labels, heaviest, hit
+from models.novelty.label_expansion import Expansion, LabelExpander, at_least, drawn_labels, heaviest, hit
 
 # Labels that are prefixes of others, in letters and in tokens; several bytes per letter; like beginnings.
 LABELS = ["card", "card, board", "cards", "日本 anime", "jazz, piano", "jazz", "jazz, piano, trio", "wild life", "wild"]
@@ -65,6 +67,49 @@ def test_a_sharp_distribution_is_read_until_enough_labels_are_known(model, token
     everything.grow(at_least(99))
     assert ((everything.label_mass > 0).sum(axis=1) == len(LABELS) - 2).all()
     assert not everything.open_mass().any()
+
+
+def seen(open_masses, label_mass):
+    """What choosers look at."""
+    open_masses, label_mass = np.array(open_masses), np.array(label_mass)
+    unknown = open_masses.sum(axis=1)
+    left_out = unknown / (unknown + label_mass.sum(axis=1))
+    return SimpleNamespace(open_mass=lambda: open_masses, label_mass=label_mass, left_out=lambda: left_out)
+
+
+@pytest.mark.parametrize(
+    ("most", "expected"),
+    [
+        (0.25, [[1, 2], [3]]),  # of a mass of 1 an eighth stays behind, half of what may be left out
+        (0.2, [[1, 2, 0], [3]]),
+        (0.75, [[1], []]),  # half of the second one's mass is open, and may be
+        (0.5, [[1, 2], []]),
+    ],
+)
+def test_the_fewest_nodes_are_read_that_may_hold_more_than_half_of_what_is_left_out(most, expected):
+    found = heaviest(most)(seen([[0.125, 0.5, 0.25, 0.0], [0.0, 0.0, 0.0, 0.5]], [[0.0625, 0.0625], [0.5, 0.0]]))
+    assert [nodes.tolist() for nodes in found] == expected
+
+
+def test_of_histories_with_too_few_labels_the_heaviest_nodes_are_read():
+    found = at_least(2)(seen([[0.1, 0.3, 0.2], [0.1, 0.3, 0.2], [0.0, 0.3, 0.0]], [[0.5, 0.0], [0.2, 0.1], [0.1, 0.0]]))
+    assert [nodes.tolist() for nodes in found] == [[1, 2], [], [1]]
+
+
+def test_equal_nodes_are_read_in_their_order():
+    open_masses = np.full((1, 200), 1 / 256)
+    for choose in (heaviest(0.1), at_least(150)):
+        (found,) = choose(seen(open_masses, [[7 / 32]]))
+        assert found.tolist() == list(range(len(found)))
+        assert len(found) >= 150
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(1, 2), (3, 2), (4, 4), (6, 4), (7, 7), (9, 7)])
+def test_a_read_holds_whole_chains_up_to_its_limit_and_one_at_least(limit, expected):
+    expansion = Expansion.__new__(Expansion)
+    expansion.tree = SimpleNamespace(chains=[np.array([0, 1]), np.array([2, 3]), np.array([4, 5, 6])])
+    assert expansion._with_chains(np.arange(3), limit).tolist() == list(range(expected))
+    assert expansion._with_chains(np.zeros(0, dtype=np.int64), limit).tolist() == []
 
 
 def test_intervals_tile_the_unit_interval_without_overlap(model, tokenizer):
