@@ -104,6 +104,28 @@ def test_equal_nodes_are_read_in_their_order():
         assert len(found) >= 150
 
 
+def test_open_nodes_that_hold_a_draw_are_read_those_with_most_draws_first():
+    open_nodes = np.array([[True, True, True, False], [True, True, False, False]])
+    seen = SimpleNamespace(
+        open=open_nodes, start=np.array([[0.0, 0.25, 0.5, 0.75]] * 2), reach=np.log(np.full((2, 4), 0.25))
+    )
+    found = hit([np.array([0.6, 0.9, 0.35, 0.3]), np.array([0.5, 0.99])])(seen)
+    assert [nodes.tolist() for nodes in found] == [[1, 2], []]
+    many = SimpleNamespace(open=np.ones((1, 256), dtype=bool), start=np.arange(256)[None] / 256)
+    many.reach = np.log(np.full((1, 256), 1 / 256))
+    (found,) = hit([(np.arange(200) + 0.5) / 256])(many)
+    assert found.tolist() == list(range(200))
+
+
+def test_a_draw_is_of_the_label_whose_interval_holds_it_its_end_left_out():
+    seen = SimpleNamespace(
+        label_mass=np.array([[0.0, 0.25, 0.25], [0.0, 0.0, 0.0]]), label_start=np.array([[0, 0.5, 0.25]] * 2)
+    )
+    draws = np.array([0.0, 0.25, 0.4999, 0.5, 0.75])
+    assert drawn_labels(seen, 0, draws).tolist() == [-1, 2, 2, 1, -1]
+    assert drawn_labels(seen, 1, draws).tolist() == [-1] * 5
+
+
 @pytest.mark.parametrize(("limit", "expected"), [(1, 2), (3, 2), (4, 4), (6, 4), (7, 7), (9, 7)])
 def test_a_read_holds_whole_chains_up_to_its_limit_and_one_at_least(limit, expected):
     expansion = Expansion.__new__(Expansion)
