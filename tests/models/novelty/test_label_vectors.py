@@ -15,6 +15,8 @@ from models.candidates.pool_engines import PoolOptions, Vectors, open_engine
 from models.files import MODEL_FOLDER, content_hash
 from models.language.language_model import load_causal_model, load_tokenizer
 from models.language.prompts import prompt_tokens
+from models.novelty import label_vectors
+from models.novelty.affinity_law import GRID, START
 from models.novelty.label_distribution import label_distributions
 from models.novelty.label_vectors import LAW_FILE, load_law, read_labels, train_label_vectors
 from models.novelty.report import learn_novelty_model
@@ -131,6 +133,29 @@ def test_held_out_transitions_change_nothing_that_is_saved(learned, tmp_path, ti
         pl.when(pl.col("user_id") == "train 0").then(SPLIT).otherwise(counted).alias("split")
     )
     assert saved("counted", few)[0] == before  # what is counted teaches as well as what is chosen
+
+
+def test_its_parts_count_without_words_and_speak_without_counting(tiny_model_folder, monkeypatch, tmp_path):
+    asked = []
+
+    def chosen(taught, validation, start, grid, *others):
+        asked.append((start, dict(grid)))
+        return start
+
+    monkeypatch.setattr(label_vectors, "choose_spreads", chosen)
+    rows = transitions()
+    model = train_label_vectors(tiny_model_folder, LABELS, of_split(rows, "train"), of_split(rows, "validation"))
+    alone = dataclasses.replace(START, mutual=0.0)
+    assert asked == [
+        (START, dict(GRID)),
+        (dataclasses.replace(START, words=0.0), {kind: values for kind, values in GRID if kind != "words"}),
+        (alone, {"words": (0.1, 0.2, 0.4, 0.8)}),
+    ]
+    assert not model.parts["counting"].words.any()
+    assert not model.parts["words"].own.any()
+    for _ in range(2):  # a second time too, over the first
+        model.save(tmp_path / "some" / "model")
+    assert load_law(tmp_path / "some" / "model", len(LABELS)).own.tolist() == model.law.own.tolist()
 
 
 def test_without_validation_users_a_model_still_stands(tiny_model_folder):

@@ -52,6 +52,9 @@ def test_figures_count_what_was_done(trained):
     assert report.figures["holdout_examples"] == 15
     assert report.figures["steps"] == 30 * 4
     assert [point.step for point in report.curve] == [60, 120]
+    assert 0 < report.figures["seconds"] < 600
+    rate = 30 * 45 / report.figures["seconds"]  # of the whole, with the figures before and after
+    assert rate < report.figures["examples_per_second"] < 20 * rate
     assert report.figures["trained_parameters"] == load_causal_model(trained[0]).num_parameters()
 
 
