@@ -1,4 +1,6 @@
 import dataclasses
+import math
+import time
 
 import numpy as np
 import polars as pl
@@ -11,6 +13,7 @@ from models.language.language_model import load_causal_model, load_tokenizer
 from models.novelty.batches import TargetGroup
 from models.novelty.label_distribution import label_distributions, label_log_probabilities
 from models.novelty.training import EVALUATION_GROUPS, NoveltyTraining, train_novelty_model
+from models.progress import silent
 
 OPTIONS = dataclasses.replace(
     NOVELTY, tune="full", learning_rate=0.01, batch_size=12, epochs=30, evaluate_every=60, seed=3
@@ -56,6 +59,23 @@ def test_figures_count_what_was_done(trained):
     rate = 30 * 45 / report.figures["seconds"]  # of the whole, with the figures before and after
     assert rate < report.figures["examples_per_second"] < 20 * rate
     assert report.figures["trained_parameters"] == load_causal_model(trained[0]).num_parameters()
+
+
+def test_steps_transitions_and_seconds_are_counted_from_0(tiny_model_folder):
+    model = NoveltyTraining(tiny_model_folder, LABELS, OPTIONS)
+    assert (model.steps, model.transitions, model.seconds) == (0, 0, 0.0)
+    batch, started = [TargetGroup((0, 1), (2, 4), (3, 1))], time.monotonic()
+    for rounds in (1, 2):
+        model._fit_round([batch, batch], batch, silent)
+        assert (model.steps, model.transitions) == (2 * rounds, 8 * rounds)
+        assert 0 < model.seconds < time.monotonic() - started
+
+
+def test_where_no_loss_is_a_number_the_last_weights_are_saved(tiny_model_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(NoveltyTraining, "mean_loss", lambda self, groups: math.nan)
+    options = dataclasses.replace(OPTIONS, epochs=2)
+    figures = train_novelty_model(tiny_model_folder, tmp_path / "model", LABELS, transitions(), options).figures
+    assert figures["steps"] == figures["steps_taken"] == 8
 
 
 @pytest.mark.parametrize("tune", ["full", "lora"])

@@ -9,8 +9,10 @@ from safetensors.numpy import load_file
 from support.options import NOVELTY
 from support.transitions import LABELS, transitions
 
-from models.novelty.label_distribution import label_distributions
+from models.language.language_model import load_causal_model, load_tokenizer
+from models.novelty.label_distribution import label_distributions, label_log_probabilities
 from models.novelty.training import further_passes, train_novelty_model
+from models.progress import silent
 
 FEW = dataclasses.replace(NOVELTY, tune="full", learning_rate=0.01, batch_size=12, epochs=2, evaluate_every=60, seed=3)
 FLOOR = 8  # two passes of 45 examples
@@ -23,14 +25,19 @@ def unlike_training():
     return rows.filter(~pl.col("history").list.contains(pl.col("cluster_id")))
 
 
-def train(folder, base, most_steps, examples=None, **changed):
+def train(folder, base, most_steps, examples=None, log=silent, **changed):
     options = dataclasses.replace(FEW, most_steps=most_steps, **changed)
-    return train_novelty_model(base, folder, LABELS, transitions() if examples is None else examples, options)
+    return train_novelty_model(base, folder, LABELS, transitions() if examples is None else examples, options, log=log)
 
 
 def test_few_examples_get_the_passes_that_they_need_to_learn_the_format(tmp_path, tiny_model_folder):
     floor = train(tmp_path / "floor", tiny_model_folder, 1).figures
-    asked = train(tmp_path / "asked", tiny_model_folder, 128).figures
+    lines = []
+    asked = train(tmp_path / "asked", tiny_model_folder, 128, log=lines.append).figures
+    assert [line.rpartition(": ")[2] for line in lines if "more passes" in line][:2] == [
+        "2 more passes",
+        "4 more passes",
+    ]
     assert floor["steps_taken"] == floor["steps"] == FLOOR
     assert floor["format_validity_tuned"] < 0.3
     assert asked["steps_taken"] <= 128
@@ -46,6 +53,17 @@ def test_training_ends_when_the_validation_loss_falls_no_more_and_the_best_weigh
     histories = unlike_training().filter(pl.col("split") == "holdout")["history"].to_list()
     saved = label_distributions(tmp_path / "model", LABELS, sorted({tuple(h) for h in histories}), [1.0])
     assert figures["format_validity_tuned"] == pytest.approx(saved.format_validity.mean(), abs=1e-5)
+    validating = unlike_training().filter(pl.col("split") == "validation")
+    own = label_log_probabilities(
+        load_causal_model(tmp_path / "model"),
+        load_tokenizer(tmp_path / "model"),
+        LABELS,
+        validating["history"].to_list(),
+        [1.0],
+    )[0]
+    loss = -own[np.arange(validating.height), validating["cluster_id"].to_numpy()].mean()
+    assert loss == pytest.approx(min(losses.values()), rel=0.01)
+    assert losses[figures["steps_taken"]] > 1.05 * loss
 
 
 @pytest.mark.parametrize("tune", ["full", "lora"])

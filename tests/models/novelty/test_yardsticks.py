@@ -1,12 +1,23 @@
 """Laws by counting, against hand-computed shares, an independent fit, and each other."""
 
+from itertools import product
+
 import numpy as np
 import polars as pl
 import pytest
 import torch
 
 from models.novelty.transitions import TransitionCounts, mean_loss
-from models.novelty.yardsticks import RANK, CoOccurrence, Factorisation, Popularity, fit_yardsticks, uniform
+from models.novelty.yardsticks import (
+    BACK_OFFS,
+    RANK,
+    RIDGES,
+    CoOccurrence,
+    Factorisation,
+    Popularity,
+    fit_yardsticks,
+    uniform,
+)
 
 SCHEMA = {"history": pl.List(pl.Int64), "cluster_id": pl.Int64}
 
@@ -46,7 +57,18 @@ def test_cooccurrence_backs_off_from_the_history_to_its_members_to_popularity():
     assert shares(law([(1, 4)]))[0] == pytest.approx(expected((1, 4), [0] * 5))  # never seen together
 
 
-def test_factorisation_is_the_most_probable_one():
+def test_scores_far_from_0_and_from_each_other_have_finite_losses():
+    rows = frame([([0, 1], 2), ([3, 4], 2)])
+    (block,) = TransitionCounts.of(rows, 5).blocks
+    scores = np.array([[0, 0, 300, 301, 0], [0, 1, 0, 0, 0]], dtype=np.float32)
+    loss, _ = block.loss_and_excess(scores.copy())
+    expected = np.log(np.exp(-300) + 1 + np.e) + np.log(1 + np.e + 1)
+    assert loss == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("at_once", [10_000, 2])
+def test_factorisation_is_the_most_probable_one(at_once, monkeypatch):
+    monkeypatch.setattr("models.novelty.transitions.ROWS_AT_ONCE", at_once)
     rows = frame([([0, 1], 2), ([0, 1], 3), ([0, 2], 3), ([3, 4], 1), ([1, 4], 0)] * 8)
     law = Factorisation(TransitionCounts.of(rows, 5), spread=0.5, seed=1)
     totals = np.bincount(rows["cluster_id"].to_numpy(), minlength=5) + 1.0
@@ -60,6 +82,8 @@ def test_factorisation_is_the_most_probable_one():
     assert max(float(part.grad.abs().max()) for part in (bias, left, right)) < 0.02
     assert left.shape == (5, RANK)
     assert np.abs(law.left @ law.right.T).max() > 0.05
+    scores = np.exp(law.scores + (law.left[0] + law.left[4]) @ law.right.T)[[1, 2, 3]]
+    assert shares(law([(0, 4)]))[0, [1, 2, 3]] == pytest.approx(scores / scores.sum())
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +135,17 @@ def test_validation_users_choose_and_both_kinds_are_fitted_to(laws, rows):
             assert not np.array_equal(other[name]([(0, 5)]), laws[name]([(0, 5)])), name
 
 
-def test_where_nobody_validates_every_law_still_stands(rows, held_out):
-    laws = fit_yardsticks(rows[:50], rows[:0], 8, 1)
+def test_penalties_are_those_of_least_loss_on_validation_users_fitted_to_the_others(laws, rows):
+    taught, validating = TransitionCounts.of(rows[:500], 8), TransitionCounts.of(rows[500:600], 8)
+    choices = list(product(BACK_OFFS, BACK_OFFS))
+    best = min(choices, key=lambda weights: mean_loss(CoOccurrence(taught, *weights), validating))
+    assert laws["cooccurrence"].of_members == best[1]
+    assert best[1] != choices[len(choices) // 2][1]  # where nobody validates
+
+
+def test_where_nobody_validates_every_law_still_stands_with_middle_penalties(rows, held_out):
+    lines = []
+    laws = fit_yardsticks(rows[:50], rows[:0], 8, 1, lines.append)
+    assert laws["cooccurrence"].of_members == BACK_OFFS[len(BACK_OFFS) // 2]
+    assert laws["additive"].__self__.spreads.mutual == RIDGES[len(RIDGES) // 2]
     assert all(np.isfinite(mean_loss(law, held_out)) for law in laws.values())
