@@ -28,7 +28,10 @@ COVERED: dict[str, tuple[str, ...]] = {
     "sql/landing": (f"{LANDING}/test_loading.py", f"{LANDING}/test_wild_values.py", f"{LANDING}/test_survey.py"),
     "sql/macros": (f"{LANDING}/test_wild_values.py", f"{LANDING}/test_loading.py"),
     "sql/raw": (f"{LANDING}/test_loading.py", "tests/sql/test_raw_feedback_logs.py", f"{LANDING}/test_survey.py"),
-    "sql/ingest": ("tests/alignrec_assets/commands/test_ingest.py",),
+    "sql/ingest": (
+        "tests/sql/test_ingest.py",
+        "tests/alignrec_assets/commands/test_ingest.py",
+    ),
     "sql/interests": (DEFINITIONS, INTERESTS),
     "sql/feedback": (DEFINITIONS, INTERESTS, f"{ASSETS}/test_feedback.py"),
     "sql/training": (DEFINITIONS, INTERESTS, f"{ASSETS}/test_training.py"),
