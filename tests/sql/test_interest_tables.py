@@ -88,6 +88,19 @@ def test_days_one_by_one_equal_the_range(connection, events):
     assert len(one_by_one) == len(at_once)
 
 
+@pytest.mark.parametrize(
+    ("minutes", "explored"), [((200, 30), True), ((200, 90), False), ((30, -5), True), ((), False)]
+)
+def test_the_last_impression_before_a_first_interaction_tells_whether_it_was_explored(connection, minutes, explored):
+    first = START + timedelta(hours=20)
+    shown = [
+        {"day": DAYS[0], "user_id": "ada", "item_id": "item3", "ts": first - timedelta(minutes=m)} for m in minutes
+    ]
+    load(connection, [("ada", "item1", 4, True), ("ada", "item2", 8, True), ("ada", "item3", 80, True)], shown)
+    found = read(connection, "interests.first_interactions", "cluster_id, explored")
+    assert (3, explored) in found
+
+
 @settings(max_examples=25, deadline=None)
 @given(events=events_strategy)
 def test_user_cluster_days_hold_the_days_own_extremes(connection, events):
