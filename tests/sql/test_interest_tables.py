@@ -89,16 +89,23 @@ def test_days_one_by_one_equal_the_range(connection, events):
 
 
 @pytest.mark.parametrize(
-    ("minutes", "explored"), [((200, 30), True), ((200, 90), False), ((30, -5), True), ((), False)]
+    ("minutes", "explored"), [((200, 30), True), ((200, 90), False), ((30, -5), True), ((0,), True), ((), False)]
 )
 def test_the_last_impression_before_a_first_interaction_tells_whether_it_was_explored(connection, minutes, explored):
     first = START + timedelta(hours=20)
+    before = [*(("item3", each) for each in minutes), ("item4", 10)]  # the last one of another cluster
     shown = [
-        {"day": DAYS[0], "user_id": "ada", "item_id": "item3", "ts": first - timedelta(minutes=m)} for m in minutes
+        {"day": DAYS[0], "user_id": "ada", "item_id": item, "ts": first - timedelta(minutes=each)}
+        for item, each in before
     ]
     load(connection, [("ada", "item1", 4, True), ("ada", "item2", 8, True), ("ada", "item3", 80, True)], shown)
     found = read(connection, "interests.first_interactions", "cluster_id, explored")
     assert (3, explored) in found
+
+
+def test_of_clusters_liked_at_one_moment_the_lower_ones_are_the_history(connection):
+    load(connection, [*(("ada", f"item{number}", 4, True) for number in (3, 1, 2)), ("ada", "item4", 9, False)])
+    assert read(connection, "interests.first_interactions", "cluster_id, history") == [(4, (1, 2))]
 
 
 @settings(max_examples=25, deadline=None)
