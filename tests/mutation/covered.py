@@ -32,7 +32,7 @@ COVERED: dict[str, tuple[str, ...]] = {
         "tests/sql/test_ingest.py",
         "tests/alignrec_assets/commands/test_ingest.py",
     ),
-    "sql/interests": (DEFINITIONS, INTERESTS),
+    "sql/interests": ("tests/sql/test_past.py", DEFINITIONS, INTERESTS),
     "sql/feedback": (DEFINITIONS, INTERESTS, f"{ASSETS}/test_feedback.py"),
     "sql/training": (DEFINITIONS, INTERESTS, f"{ASSETS}/test_training.py"),
     "sql/candidates": (INTERESTS, DEFINITIONS),
