@@ -36,6 +36,9 @@ def test_the_prior_pools_all_cells_of_a_cluster_and_a_cluster_never_served_has_t
     prior = fit_yardsticks(ROWS, 5)["prior"]
     (scores,) = prior.scores([[0, 4]], [[2, 3, 1]])
     assert scores == pytest.approx([28 / 40, 0.1, MEAN_RATE])
+    once = ROWS[:1].with_columns(cluster_id=pl.lit(4), impressions=pl.lit(1), raw_rate=pl.lit(1.0))
+    (scores,) = fit_yardsticks(pl.concat([ROWS, once.cast(ROWS.schema)]), 5)["prior"].scores([[0, 1]], [[4]])
+    assert scores == pytest.approx([1.0])  # one impression is enough
 
 
 def test_additive_affinity_learns_raw_rates_and_gives_the_mean_to_a_cluster_never_served():

@@ -110,6 +110,14 @@ def test_where_label_vectors_tell_everything_the_language_model_reads_nothing(
     assert rows["history"].n_unique() > options.head_histories
 
 
+def test_vectors_of_labels_are_a_stacks_where_it_is_asked_for_them(tiny_model_folder):
+    vectors = np.eye(len(LABELS))
+    for asked in (True, False):
+        options = replace(QUICK, stack=True, label_vectors=asked)
+        trainer = AlignmentTrainer(tiny_model_folder, LABELS, options, 2, label_embeddings=vectors)
+        assert (trainer.vectors is vectors) == asked
+
+
 @pytest.mark.parametrize(
     ("heads", "now", "changed", "ends"),
     [
