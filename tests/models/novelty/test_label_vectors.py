@@ -76,6 +76,7 @@ def test_the_law_that_was_saved_is_the_one_that_was_judged(learned):
     own = log_p[np.arange(held_out.height), held_out["cluster_id"].to_numpy()]
     assert facts["figures"]["loss"] == pytest.approx(-own.mean())
     found = label_distributions(folder / MODEL_FOLDER, LABELS, [(0, 1), (2, 5)], [0.5, 1.0])
+    assert found.format_validity.shape == (2, 2)
     assert (found.format_validity == 1.0).all()
     assert found.probabilities[1] == pytest.approx(np.exp(law.log_probabilities([(0, 1), (2, 5)])))
     sharper = np.exp(law.scores([(0, 1)])[0, 2:] / 0.5)
