@@ -1,5 +1,6 @@
 """The trainer on a tiny random language model: exact gradients, and trainings that an interruption does not change."""
 
+import itertools
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -75,6 +76,38 @@ def test_passes_add_up_to_the_gradient_of_the_whole_batch(loss, tiny_model_folde
             torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-6)
 
 
+def test_a_pass_whose_clusters_all_tie_adds_nothing_and_ends_nothing(tiny_model_folder, examples):
+    training = AlignmentTrainer(tiny_model_folder, LABELS, replace(QUICK, loss="pairwise"), k=2)
+    tie, one, many = group_by_history(examples, len(LABELS), toy_pairs(examples))["train"][:3]
+    tie, one = (
+        replace(row, pairs=row.pairs[:kept], pair_probabilities=row.pair_probabilities[:kept])
+        for row, kept in ((tie, 0), (one, 1))
+    )
+    optimiser = Optimiser(training.model.parameters(), Schedule(1e-3, 1, 0.1, 0.0))
+    value = training.accumulate_gradient(optimiser, {0: [one], 1: [tie], 2: [many]})
+    assert value == pytest.approx(training.loss([one, many]).item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("stack", [False, True])
+def test_a_curve_has_the_seconds_of_its_steps_and_leads_after_the_first_look(
+    stack, tiny_model_folder, examples, monkeypatch
+):
+    clock = itertools.count()
+    monkeypatch.setattr("models.alignment.trainer.time.monotonic", lambda: float(next(clock)))
+    training = AlignmentTrainer(
+        tiny_model_folder, LABELS, replace(QUICK, stack=stack, epochs=1.0, looks_per_epoch=4), k=2
+    )
+    assert len(training.reader.head_weights()) == (2 if stack else 1)
+    training.evaluated = {2: None}
+    assert training.overtrained_steps() == {}  # of nothing
+    served = group_by_history(examples, len(LABELS))
+    training.fit(served["train"], served["validation"], silent)
+    assert len(training.curve) > 2
+    assert [point.seconds for point in training.curve] == [float(point.step) for point in training.curve]
+    assert [point.lead is None for point in training.curve] == [True] + [False] * (len(training.curve) - 1)
+    assert (training.best_read is None) != stack
+
+
 @pytest.mark.parametrize("tune, stack", [("full", False), ("lora", True)])
 def test_a_training_that_was_killed_resumes_and_ends_with_the_same_weights(
     tune, stack, tiny_model_folder, examples, tmp_path
@@ -89,6 +122,11 @@ def test_a_training_that_was_killed_resumes_and_ends_with_the_same_weights(
             raise KeyboardInterrupt
 
     resume = tmp_path / "unfinished"
+    with pytest.raises(KeyboardInterrupt):
+        AlignmentTrainer(tiny_model_folder, LABELS, options, k=2).fit(
+            served["train"], served["validation"], kill, resume, save_every_seconds=3600.0
+        )
+    assert not resume.exists()  # no hour has passed
     killed = AlignmentTrainer(tiny_model_folder, LABELS, options, k=2)
     with pytest.raises(KeyboardInterrupt):
         killed.fit(served["train"], served["validation"], kill, resume, save_every_seconds=0.0)
