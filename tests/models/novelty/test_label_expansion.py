@@ -87,8 +87,13 @@ def seen(open_masses, label_mass):
     ],
 )
 def test_the_fewest_nodes_are_read_that_may_hold_more_than_half_of_what_is_left_out(most, expected):
-    found = heaviest(most)(seen([[0.125, 0.5, 0.25, 0.0], [0.0, 0.0, 0.0, 0.5]], [[0.0625, 0.0625], [0.5, 0.0]]))
-    assert [nodes.tolist() for nodes in found] == expected
+    open_masses, label_mass = (
+        np.array([[0.125, 0.5, 0.25, 0.0], [0.0, 0.0, 0.0, 0.5]]),
+        np.array([[0.0625] * 2, [0.5, 0.0]]),
+    )
+    for mass_in_all in (1.0, 0.25):
+        found = heaviest(most)(seen(open_masses * mass_in_all, label_mass * mass_in_all))
+        assert [nodes.tolist() for nodes in found] == expected
 
 
 def test_of_histories_with_too_few_labels_the_heaviest_nodes_are_read():
