@@ -1,6 +1,7 @@
 """The head for clusters that were never served: against scikit-learn, and what the two heads of a stack score."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -13,7 +14,7 @@ from models.alignment.examples import group_by_history
 from models.alignment.joint_cells import JointCells
 from models.alignment.joint_head import Spreads, fit_joint_head
 from models.alignment.linear_head import HEAD_FOLDS, HEAD_PENALTIES, working_logits
-from models.alignment.never_served import fit_never_served, stack_offsets
+from models.alignment.never_served import fit_never_served, fit_stack, stack_offsets
 from models.alignment.trainer import AlignmentTrainer
 from models.progress import silent
 
@@ -143,3 +144,17 @@ def test_a_stack_scores_clusters_without_training_cells_by_their_own_head(tiny_m
     trainer.save(tmp_path / "model")
     saved = score_candidates(tmp_path / "model", LABELS, histories, candidates)
     np.testing.assert_allclose(np.concatenate(saved), np.concatenate(trainer.score(read)), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("vectors", "unknown"), [(None, [UNKNOWN, 20]), (np.eye(21), [UNKNOWN])])
+def test_clusters_count_as_never_served_by_the_cells_that_the_stack_was_fitted_to(cells, vectors, unknown):
+    """The sample that was read lacks the last cluster. Where states have no head, all cells teach."""
+    cells = cells if vectors is None else replace(cells, vectors=vectors)
+    sample = cells.taken(np.flatnonzero(cells.clusters != 20))
+    everything = replace(cells, states=np.zeros((len(cells.clusters), 0)))
+    reader = SimpleNamespace(offsets=None)
+    reader.set_heads = lambda heads: setattr(reader, "heads", heads)
+    reader.head_weights = lambda: reader.heads
+    spreads = fit_stack(reader, sample, everything, None, 2, silent)
+    assert bool(spreads.head) == (vectors is None)
+    assert np.flatnonzero(reader.offsets.never_served).tolist() == unknown
