@@ -60,7 +60,7 @@ class Survey:
     def pytest_sessionstart(self) -> None:
         """Watch the lines from here on."""
         if self.file.suffix == ".py":
-            from coverage import Coverage  # comes with the extra `mutants`
+            from coverage import Coverage  # slow to import, and queries need none
 
             self.coverage = Coverage(data_file=None, config_file=False, include=[str(self.file)])
             self.coverage.start()

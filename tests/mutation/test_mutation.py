@@ -181,7 +181,6 @@ print(json.dumps([order.reached, asked]))
 
 
 def test_tests_that_reach_the_line_are_asked_first_the_quickest_before_the_others(tmp_path):
-    pytest.importorskip("coverage")
     for folder in ("models/x", "tests/models/x"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\nmarkers = ['full', 'vllm']\n")
