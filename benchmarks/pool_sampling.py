@@ -84,8 +84,10 @@ def vllm_arm(batch, structured, folder, histories, draws):
     longest = max(map(len, label_tokens(tokenizer, labels))) + 1
     llm = open_vllm(folder / "novelty", batch, max_model_len=128)
     choice = StructuredOutputsParams(choice=[label_text(label) for label in labels]) if structured else None
+    # The engine has a seed. One of each request would cost it a stream of its own for each sample, and a stream steps
+    # back where a prompt comes in two parts, which fails on a CPU (vLLM 0.32: "CPU Generator does not use offset").
     sampling = SamplingParams(
-        n=draws, temperature=TEMPERATURE, max_tokens=longest, seed=0, structured_outputs=choice, detokenize=structured
+        n=draws, temperature=TEMPERATURE, max_tokens=longest, structured_outputs=choice, detokenize=structured
     )
     prompts = [{"prompt_token_ids": tokens} for tokens in prompts_of(tokenizer, histories)]
     llm.generate(prompts[:4], sampling, use_tqdm=False)
